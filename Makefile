@@ -1,0 +1,39 @@
+# Two commands do everything: `make table2` (set up, run the main job) and `make test` (set up, run all tests).
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup table2 test lint lock
+
+setup: .venv/.installed
+
+# uv lives inside the environment; the second call finds the stamp and does nothing.
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; assert (3, 11) <= v < (3, 14), \
+		f"Python 3.11-3.13 is needed, this is {v.major}.{v.minor}; name one with make PYTHON=python3.12 ..."'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --require-hashes requirements.lock
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --no-deps --no-build-isolation --editable .
+	touch $@
+
+table2: setup
+	snakemake --cores $(CORES) results/table2.csv
+	@stclip show results/table2.csv
+
+test: setup
+	pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--group dev pyproject.toml --output-file requirements.lock

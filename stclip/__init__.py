@@ -1,0 +1,3 @@
+"""stclip: the benchmark suite for zero-shot spatio-temporal action detection."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,218 @@
+"""Reads and checks config/*.yaml; the only reader of YAML.
+
+A run's configuration is the method's YAML, then the method's own section for the data set, then what
+the scale overrides; every later layer replaces single keys of the earlier ones. Unknown keys are
+errors. `config/README.md` explains every key.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from stclip.errors import ConfigError
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(Strict):
+    """A file to download and how to know that it is whole."""
+
+    url: str  # https://... or file:PATH (relative to the working folder)
+    sha256: str | None = None
+    md5: str | None = None
+    checksums: str | None = None  # url of a `sha256sum` listing that names the file
+
+    @model_validator(mode="after")
+    def _one_checksum(self) -> Self:
+        given = [k for k in ("sha256", "md5", "checksums") if getattr(self, k)]
+        if len(given) != 1:
+            raise ValueError(
+                f"{self.url}: give exactly one of sha256, md5 and checksums, got {given or 'none'}"
+            )
+        return self
+
+
+class BoxSource(Strict):
+    """Which boxes are scored, and the filter applied when detections are read."""
+
+    source: Literal["detections", "ground_truth"]
+    within: float | None = None  # keep score > best score of the frame - within (paper: S - T)
+    top: int | None = Field(default=None, ge=1)  # keep the best `top` boxes of a frame
+
+
+class DatasetConfig(Strict):
+    """One data set: where it comes from, who reads it, what its labels mean."""
+
+    title: str
+    target: str  # module:function that prepares it
+    licence: str
+    citation: str
+    archives: dict[str, Source]  # file name under raw/ -> source
+    params: dict[str, Any] = {}  # keyword arguments of the target
+    labels: Literal["single_label", "ava"]
+    label_text: Literal["raw", "spaced"]
+    boxes: dict[str, BoxSource]
+    splits: list[str]
+    key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
+    detector_per_split: bool = False  # fine-tuned on each split's training classes
+
+
+class BackboneConfig(Strict):
+    """A CLIP: an open_clip model and its weights."""
+
+    model: str  # open_clip model name, or path of a model config inside the package
+    weights: str | None  # path, `package:...`, or null for random weights
+
+
+class DetectorConfig(Strict):
+    """The person detector of a scale."""
+
+    architecture: str  # see stclip/detect.py
+    weights: str
+    batch_frames: int = Field(default=8, ge=1)
+    score_threshold: float = Field(default=0.05, ge=0, le=1)
+
+
+class TrainConfig(Strict):
+    """Optimiser and schedule (Huang et al. 2025, Tables 19-21)."""
+
+    iterations: int = Field(ge=0)
+    batch_frames: int = Field(default=8, ge=1)  # key frames (or clips) per step, over all GPUs
+    lr: float = Field(gt=0)
+    momentum: float = 0.9
+    weight_decay: float = 1e-7
+    warmup_iterations: int = Field(default=0, ge=0)
+    warmup_factor: float = 0.25
+    loss: Literal["focal", "ce"] = "focal"
+    focal_gamma: float = 2.0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    max_boxes: int = Field(default=10, ge=1)  # ground-truth boxes of a key frame, random subset
+    checkpoint_every: int = Field(default=500, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class ScoreConfig(Strict):
+    """How scoring is batched; does not change any number."""
+
+    batch_frames: int = Field(default=32, ge=1)
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
+class MethodConfig(Strict):
+    """One method on one data set at one scale, resolved: everything that makes a run."""
+
+    name: str
+    title: str
+    target: str  # module:Class
+    backbone: BackboneConfig
+    params: dict[str, Any] = {}  # checked by the method's own Config
+    train: TrainConfig
+    score: ScoreConfig = ScoreConfig()
+
+
+class Scale(Strict):
+    """All that differs between mini and paper; the keys override those of methods and data sets."""
+
+    title: str
+    published: bool  # whether the paper's values stand beside ours in the tables
+    backbones: dict[str, BackboneConfig]
+    detector: DetectorConfig
+    models: dict[str, Source] = {}  # file name under data/{scale}/models/ -> source
+    datasets: dict[str, dict[str, Any]] = {}
+    methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
+    resources: dict[str, dict[str, int]] = {}  # per rule: threads, gpu, mem_mb, runtime
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read one YAML mapping; a missing, damaged or unexpected file is a ConfigError naming it."""
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        raise ConfigError(
+            f"unknown {path.parent.name.removesuffix('s')} {path.stem!r}: {path} does not exist; "
+            f"known are {known}."
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML ({error}).") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping at the top, found {type(content).__name__}.")
+    return content
+
+
+def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Overlay mappings key by key, deeply; a later layer wins, lists are replaced whole."""
+    merged = dict(base)
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = []
+        for e in error.errors():
+            key = ".".join(map(str, e["loc"]))
+            lines.append(f"{where}: {key}: {e['msg']}")
+            if e["type"] == "extra_forbidden" and len(e["loc"]) == 1:
+                lines[-1] += f"; allowed keys: {sorted(model.model_fields)}"
+        raise ConfigError("\n".join(lines)) from None
+
+
+def load_scale(folder: Path, scale: str) -> Scale:
+    """The scale's settings from `folder`/scales/{scale}.yaml."""
+    path = folder / "scales" / f"{scale}.yaml"
+    return _checked(Scale, read_yaml(path), str(path))
+
+
+def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
+    """A data set's settings with the scale's overrides; archives are replaced, not merged."""
+    path = folder / "datasets" / f"{dataset}.yaml"
+    overrides = load_scale(folder, scale).datasets.get(dataset, {})
+    content = merge(read_yaml(path), overrides)
+    if "archives" in overrides:
+        content["archives"] = overrides["archives"]
+    return _checked(DatasetConfig, content, f"{path} at scale {scale}")
+
+
+def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> MethodConfig:
+    """Resolve a method for a data set and a scale: YAML, its `datasets` section, the scale."""
+    path = folder / "methods" / f"{method}.yaml"
+    settings = load_scale(folder, scale)
+    content = read_yaml(path)
+    per_dataset = content.pop("datasets", {})
+    layers = [per_dataset.get(dataset, {})]
+    for name in ("*", method):
+        override = dict(settings.methods.get(name, {}))
+        override_per_dataset = override.pop("datasets", {})
+        layers += [override, override_per_dataset.get(dataset, {})]
+    content = merge(content, *layers) | {"name": method}
+    backbone = content.get("backbone")
+    if backbone not in settings.backbones:
+        raise ConfigError(
+            f"{path} at scale {scale}: backbone {backbone!r} is unknown; "
+            f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
+        )
+    content["backbone"] = settings.backbones[backbone].model_dump()
+    return _checked(MethodConfig, content, f"{path} at scale {scale}")
+
+
+def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
+    """16 hex digits that change when a resolved setting changes; keys every run."""
+    content = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

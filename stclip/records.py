@@ -1,0 +1,196 @@
+"""What travels between stages: Clips, Boxes, Detections, LabelSplit, Scores.
+
+Everywhere: boxes are xyxy in pixels, float32, corners as published; frames are 0-based; actions are
+the data set's official names. Tables travel as parquet, splits as JSON; a table is a pandas frame
+whose columns are checked when the record is built.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from stclip.errors import DataError
+from stclip.files import read_json, whole_file, write_json
+
+BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
+_BOX_TYPES = {"clip": "str", "frame": "int32"} | dict.fromkeys(BOX_COLUMNS, "float32")
+SCORE_PREFIX = "score:"  # keeps a label called "frame" apart from the column
+
+
+@dataclass(frozen=True)
+class Table:
+    """A pandas frame with the columns and types its subclass declares."""
+
+    table: pd.DataFrame
+    COLUMNS: ClassVar[dict[str, str]]
+
+    def __post_init__(self) -> None:
+        """Check the columns; cast to the declared types."""
+        name = type(self).__name__
+        missing = [c for c in self.COLUMNS if c not in self.table]
+        if missing:
+            raise DataError(f"{name}: columns {missing} are missing; found {list(self.table)}.")
+        try:
+            table = self.table.astype({c: t for c, t in self.COLUMNS.items() if t != "list"})
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{name}: a column does not have its type {self.COLUMNS} ({error})."
+            ) from None
+        object.__setattr__(self, "table", table.reset_index(drop=True))
+        if "x1" in self.COLUMNS and not np.isfinite(self.boxes_xyxy).all():
+            bad = self.table.loc[~np.isfinite(self.boxes_xyxy).all(1)].iloc[0]
+            raise DataError(
+                f"{name}: box of clip {bad['clip']!r} frame {bad['frame']} is not finite."
+            )
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.table)
+
+    @property
+    def boxes_xyxy(self) -> np.ndarray:
+        """Boxes, float32 (rows, 4), pixels."""
+        return self.table[BOX_COLUMNS].to_numpy(np.float32)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a parquet file; a missing or damaged one is a DataError naming it."""
+        try:
+            return cls(pd.read_parquet(path))
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file; run the stage that writes it.") from None
+        except (OSError, DataError, ValueError) as error:
+            raise DataError(f"{path}: {error}") from None
+
+    def write(self, path: Path) -> None:
+        """Write parquet, whole or not at all."""
+        with whole_file(path) as temporary:
+            self.table.to_parquet(temporary, index=False)
+
+
+class Clips(Table):
+    """One row per video; `official_split` is train, val or test, `actions` all that occur in it."""
+
+    COLUMNS: ClassVar = {
+        "clip": "str",
+        "official_split": "str",
+        "num_frames": "int32",
+        "height": "int32",
+        "width": "int32",
+        "fps": "float32",
+        "licence": "str",
+        "actions": "list",
+    }
+
+    def __post_init__(self) -> None:
+        """Clip names are keys."""
+        super().__post_init__()
+        twice = self.table["clip"][self.table["clip"].duplicated()]
+        if len(twice):
+            raise DataError(f"Clips: {twice.iloc[0]!r} is listed twice.")
+
+
+class Boxes(Table):
+    """Ground truth: one row per person box and frame; `tube` numbers a clip's persons from 0."""
+
+    COLUMNS: ClassVar = _BOX_TYPES | {"tube": "int32", "actions": "list"}
+
+
+class Detections(Table):
+    """Person detections, unfiltered; `score` in 0..1."""
+
+    COLUMNS: ClassVar = _BOX_TYPES | {"score": "float32"}
+
+
+class Scores(Table):
+    """One row per scored box: `detector_score` (1 for ground-truth boxes) and one column per label.
+
+    The label columns hold class probabilities in 0..1, not yet multiplied by the detector score.
+    """
+
+    COLUMNS: ClassVar = _BOX_TYPES | {"detector_score": "float32"}
+
+    def __post_init__(self) -> None:
+        """Probabilities must be finite."""
+        super().__post_init__()
+        if not np.isfinite(self.probabilities).all():
+            raise DataError(
+                "Scores: a class probability is not finite; the run that wrote it diverged."
+            )
+
+    @property
+    def labels(self) -> list[str]:
+        """Label names in column order."""
+        names = map(str, self.table.columns)
+        return [n.removeprefix(SCORE_PREFIX) for n in names if n.startswith(SCORE_PREFIX)]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Class probabilities, float32 (rows, labels)."""
+        return self.table[[SCORE_PREFIX + label for label in self.labels]].to_numpy(np.float32)
+
+    @classmethod
+    def from_parts(
+        cls, boxes: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]
+    ) -> Self:
+        """Join boxes (clip, frame, x1..y2, detector_score) and probabilities (rows, labels)."""
+        columns = pd.DataFrame(
+            probabilities.astype(np.float32), columns=[SCORE_PREFIX + label for label in labels]
+        )
+        return cls(pd.concat([boxes.reset_index(drop=True)[list(cls.COLUMNS)], columns], axis=1))
+
+
+@dataclass(frozen=True)
+class LabelSplit:
+    """A zero-shot label split and the clips it selects; its label order is the class order.
+
+    `train_clips`: official training clips of base classes; `unseen_clips`, `base_clips`: official
+    test clips with an unseen and with a base class.
+    """
+
+    dataset: str
+    name: str
+    base: tuple[str, ...]
+    unseen: tuple[str, ...]
+    rule: str
+    seed: int | None = None
+    train_clips: tuple[str, ...] = ()
+    unseen_clips: tuple[str, ...] = ()
+    base_clips: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """No label twice, none on both sides."""
+        for key in ("base", "unseen", "train_clips", "unseen_clips", "base_clips"):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+        labels = (*self.base, *self.unseen)
+        twice = sorted({label for label in labels if labels.count(label) > 1})
+        if twice:
+            raise DataError(
+                f"split {self.name} of {self.dataset}: labels {twice} are listed twice."
+            )
+        if not self.base or not self.unseen:
+            raise DataError(f"split {self.name} of {self.dataset}: needs base and unseen labels.")
+
+    def labels(self, group: str) -> tuple[str, ...]:
+        """Labels of the group "unseen" or "base"."""
+        return {"unseen": self.unseen, "base": self.base}[group]
+
+    def test_clips(self, group: str) -> tuple[str, ...]:
+        """Test clips of the group "unseen" or "base"."""
+        return {"unseen": self.unseen_clips, "base": self.base_clips}[group]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a split file; unknown or missing keys are a DataError."""
+        try:
+            return cls(**read_json(path))
+        except TypeError as error:
+            raise DataError(f"{path}: not a label split ({error}).") from None
+
+    def write(self, path: Path) -> None:
+        """Write the split as JSON."""
+        write_json(path, asdict(self))
