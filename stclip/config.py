@@ -1,7 +1,7 @@
 """Reads and checks config/*.yaml; the only reader of YAML.
 
-A run's configuration is the method's YAML, then the method's own section for the data set, then what
-the scale overrides; every later layer replaces single keys of the earlier ones. Unknown keys are
+A run's configuration is the method's YAML, then its own section for the data set, then what the
+scale overrides; every later layer replaces single keys of the earlier ones. Unknown keys are
 errors. `config/README.md` explains every key.
 """
 
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stclip.errors import ConfigError
 
 T = TypeVar("T", bound=BaseModel)
+V = TypeVar("V")
 
 
 class Strict(BaseModel):
@@ -30,16 +31,15 @@ class Source(Strict):
 
     url: str  # https://... or file:PATH (relative to the working folder)
     sha256: str | None = None
+    sha256_prefix: str | None = None  # for sources that publish no more, as torchvision's names
     md5: str | None = None
     checksums: str | None = None  # url of a `sha256sum` listing that names the file
 
     @model_validator(mode="after")
     def _one_checksum(self) -> Self:
-        given = [k for k in ("sha256", "md5", "checksums") if getattr(self, k)]
+        given = [k for k in ("sha256", "sha256_prefix", "md5", "checksums") if getattr(self, k)]
         if len(given) != 1:
-            raise ValueError(
-                f"{self.url}: give exactly one of sha256, md5 and checksums, got {given or 'none'}"
-            )
+            raise ValueError(f"{self.url}: give exactly one checksum, got {given or 'none'}")
         return self
 
 
@@ -60,8 +60,7 @@ class DatasetConfig(Strict):
     citation: str
     archives: dict[str, Source]  # file name under raw/ -> source
     params: dict[str, Any] = {}  # keyword arguments of the target
-    labels: Literal["single_label", "ava"]
-    label_text: Literal["raw", "spaced"]
+    label_text: Literal["raw", "spaced"] = "raw"  # spaced: underscores become spaces
     boxes: dict[str, BoxSource]
     splits: list[str]
     key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
@@ -78,7 +77,8 @@ class BackboneConfig(Strict):
 class DetectorConfig(Strict):
     """The person detector of a scale."""
 
-    architecture: str  # see stclip/detect.py
+    architecture: str  # module:function that builds a torchvision detection model
+    params: dict[str, Any] = {}  # its keyword arguments
     weights: str
     batch_frames: int = Field(default=8, ge=1)
     score_threshold: float = Field(default=0.05, ge=0, le=1)
@@ -89,7 +89,7 @@ class TrainConfig(Strict):
 
     iterations: int = Field(ge=0)
     batch_frames: int = Field(default=8, ge=1)  # key frames (or clips) per step, over all GPUs
-    lr: float = Field(gt=0)
+    lr: float = Field(default=2.5e-4, gt=0)
     momentum: float = 0.9
     weight_decay: float = 1e-7
     warmup_iterations: int = Field(default=0, ge=0)
@@ -115,7 +115,10 @@ class MethodConfig(Strict):
     name: str
     title: str
     target: str  # module:Class
+    order: int  # its place in the tables
+    assumptions: list[Literal["independent", "voted"]]  # voted: with single-action soft voting
     backbone: BackboneConfig
+    label_text: Literal["raw", "spaced"]
     params: dict[str, Any] = {}  # checked by the method's own Config
     train: TrainConfig
     score: ScoreConfig = ScoreConfig()
@@ -209,6 +212,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
         )
     content["backbone"] = settings.backbones[backbone].model_dump()
+    content["label_text"] = load_dataset(folder, dataset, scale=scale).label_text
     return _checked(MethodConfig, content, f"{path} at scale {scale}")
 
 
@@ -216,3 +220,19 @@ def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
     """16 hex digits that change when a resolved setting changes; keys every run."""
     content = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def what_trains(config: MethodConfig) -> dict[str, Any]:
+    """The settings that move a method's weights; names, batching of scores and the like do not."""
+    settings = config.model_dump(
+        mode="json", include={"name", "target", "backbone", "label_text", "params", "train"}
+    )
+    settings["train"].pop("checkpoint_every")
+    return settings
+
+
+def pick(choices: Mapping[str, V], name: str, *, what: str) -> V:
+    """An entry of a mapping; an unknown name is a ConfigError that lists the known ones."""
+    if name not in choices:
+        raise ConfigError(f"unknown {what} {name!r}; known are {sorted(choices)}.")
+    return choices[name]

@@ -18,6 +18,7 @@ from stclip.files import read_json, whole_file, write_json
 
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 _BOX_TYPES = {"clip": "str", "frame": "int32"} | dict.fromkeys(BOX_COLUMNS, "float32")
+LABEL_GROUPS = ("unseen", "base")
 SCORE_PREFIX = "score:"  # keeps a label called "frame" apart from the column
 
 

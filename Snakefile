@@ -1,0 +1,25 @@
+# Table of contents. The road: download -> prepare -> splits -> detect -> train -> score -> evaluate -> tables.
+# The main job:  snakemake --cores 8 results/table2.csv
+# At paper scale: snakemake --cores 8 results/table2.csv --config scale=paper
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/mini.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/splits.smk"
+include: "workflow/rules/detect.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/table2.csv",
+        f"results/{SCALE}/samples.png",

@@ -1,0 +1,108 @@
+"""From tables of boxes to the samples a method sees: source, filter, clipping, grouping."""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from stclip.config import BoxSource
+from stclip.errors import DataError
+from stclip.frames import Sample
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections
+
+logger = logging.getLogger(__name__)
+
+
+def select_boxes(
+    source: BoxSource,
+    *,
+    ground_truth: Boxes,
+    detections: Detections | None,
+    clips: Clips,
+    names: Sequence[str],
+    key_frame_stride: int = 1,
+) -> pd.DataFrame:
+    """The boxes to score on the key frames of the clips `names`, filtered on reading.
+
+    The filters see a frame's boxes by falling score (ties in file order). `within` keeps boxes
+    scoring above the frame's best minus it (Huang et al. 2025: higher than S - T); the best always
+    stays. `top` keeps the first so many. Then boxes are clipped to 0..width-1, 0..height-1 and
+    empty ones dropped.
+
+    Returns:
+        Columns clip, frame, x1, y1, x2, y2, detector_score, and actions for ground truth; rows by
+        clip (in the order of `names`), frame, falling score.
+    """
+    if source.source == "ground_truth":
+        table = ground_truth.table.assign(detector_score=np.float32(1))
+    elif detections is None:
+        raise DataError("detected boxes are asked for but no detections were given.")
+    else:
+        table = detections.table.rename(columns={"score": "detector_score"})
+    table = table[table["clip"].isin(set(names)) & (table["frame"] % key_frame_stride == 0)]
+    order = table["clip"].map({clip: i for i, clip in enumerate(names)})
+    table = table.assign(order=order).sort_values(
+        ["order", "frame", "detector_score"], ascending=[True, True, False], kind="stable"
+    )
+    frames = table.groupby(["order", "frame"], sort=False)["detector_score"]
+    read, keep = len(table), np.ones(len(table), bool)
+    rank = frames.cumcount()
+    if source.within is not None:
+        # In float64 from the float32 scores, as a reader of the published file would compute it.
+        score = table["detector_score"].astype(np.float64)
+        best = frames.transform("first").astype(np.float64)
+        keep &= ((score > best - source.within) | (rank == 0)).to_numpy()
+    if source.top is not None:
+        keep &= (rank < source.top).to_numpy()
+    table = _clip_to_picture(table[keep], clips)
+    empty = (table["x2"] <= table["x1"]) | (table["y2"] <= table["y1"])
+    logger.info(
+        "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping",
+        read, source.source, len(names), len(table) - empty.sum(), read - len(table), empty.sum(),
+    )  # fmt: skip
+    columns = ["clip", "frame", *BOX_COLUMNS, "detector_score"]
+    columns += [c for c in ("actions",) if c in table]
+    return table.loc[~empty, columns].reset_index(drop=True)
+
+
+def _clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
+    size = clips.table.set_index("clip")
+    unknown = set(table["clip"]) - set(size.index)
+    if unknown:
+        raise DataError(f"boxes of clip {min(unknown)!r}, which clips.parquet does not list.")
+    width = table["clip"].map(size["width"]) - 1
+    height = table["clip"].map(size["height"]) - 1
+    return table.assign(
+        x1=table["x1"].clip(lower=0).clip(upper=width),
+        y1=table["y1"].clip(lower=0).clip(upper=height),
+        x2=table["x2"].clip(lower=0).clip(upper=width),
+        y2=table["y2"].clip(lower=0).clip(upper=height),
+    )
+
+
+def make_samples(
+    table: pd.DataFrame, clips: Clips, *, unit: Literal["person", "clip"]
+) -> list[Sample]:
+    """Group boxes into samples, in table order: per key frame, or per clip.
+
+    A clip's key frame is its middle one.
+    """
+    lengths = dict(zip(clips.table["clip"], clips.table["num_frames"].tolist(), strict=True))
+    boxes = table[BOX_COLUMNS].to_numpy(np.float32)
+    keys = ["clip", "frame"] if unit == "person" else ["clip"]
+    samples = []
+    for key, rows in table.groupby(keys, sort=False).indices.items():
+        clip, *frame = key if isinstance(key, tuple) else (key,)
+        num_frames = lengths[clip]
+        samples.append(
+            Sample(
+                clip=clip,
+                num_frames=num_frames,
+                key_frame=int(frame[0]) if frame else num_frames // 2,
+                boxes_xyxy=boxes[rows],
+                rows=np.asarray(rows),
+            )
+        )
+    return samples

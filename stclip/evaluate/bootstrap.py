@@ -1,0 +1,79 @@
+"""How much a frame mAP depends on which videos are in the test set: a Poisson bootstrap.
+
+C clips, R replicates. In a replicate every clip counts a Poisson(1) number of times (Hanley and
+MacGibbon 2006). The number depends on seed, clip name and replicate alone, so a clip weighs the
+same in every split, method and box set: replicate r of two of them may be subtracted or averaged.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from stclip.evaluate.frame_map import FrameMap, Protocol
+
+NUM_REPLICATES = 1000
+_CDF = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
+
+
+def clip_weights(
+    clips: Sequence[str], *, num_replicates: int = NUM_REPLICATES, seed: int = 0
+) -> UInt8[np.ndarray, "C R"]:
+    """How often each clip is drawn in each replicate.
+
+    Args:
+        clips: clip names.
+        num_replicates: R; more replicates extend the rows, they do not change them.
+        seed: seed of the whole bootstrap.
+
+    Returns:
+        (C, R), Poisson(1) numbers.
+    """
+    weights = np.empty((len(clips), num_replicates), np.uint8)
+    for row, clip in zip(weights, clips, strict=True):
+        digest = hashlib.sha256(f"{seed}|{clip}".encode()).digest()
+        # raw bits, inverted here: unlike Generator.poisson their stream never changes with NumPy
+        raw = np.random.PCG64(int.from_bytes(digest, "big")).random_raw(num_replicates)
+        row[:] = np.searchsorted(_CDF, (raw >> np.uint64(11)) * 2.0**-53, side="right")
+    return weights
+
+
+def replicate_maps(
+    result: FrameMap,
+    *,
+    found_clips: Int[np.ndarray, " N"],
+    truth_clips: dict[str, Int[np.ndarray, " _"]],
+    weights: UInt8[np.ndarray, "C R"],
+    protocol: Protocol,
+) -> Float[np.ndarray, " R"]:
+    """Frame mAP of every replicate.
+
+    Args:
+        result: the evaluation; all its classes rank the same N rows.
+        found_clips: (N,), 0..C-1, clip of each row.
+        truth_clips: per class, the clip of each of its ground-truth boxes.
+        weights: (C, R) of `clip_weights`.
+        protocol: the protocol of `result`.
+
+    Returns:
+        (R,), fractions. A class without ground truth in a replicate is left out of that replicate's
+        mean; NaN where no class is left.
+    """
+    total = np.zeros(weights.shape[1])
+    num_classes = np.zeros(weights.shape[1], int)
+    for label, ranking in result.rankings.items():
+        positives = np.bincount(truth_clips[label], minlength=len(weights))
+        ap = protocol.weighted_average_precision(
+            ranking.hits, found_clips[ranking.rows], positives, weights
+        )
+        total += np.nan_to_num(ap)
+        num_classes += np.isfinite(ap)
+    return np.divide(total, num_classes, out=np.full(len(total), np.nan), where=num_classes > 0)
+
+
+def interval(replicates: Float[np.ndarray, " R"]) -> tuple[float, float]:
+    """The 95% percentile interval of replicates; NaN ones (no ground truth drawn) do not count."""
+    low, high = np.nanpercentile(replicates, [2.5, 97.5])
+    return float(low), float(high)

@@ -1,0 +1,147 @@
+"""The tiny person detector: a Faster R-CNN with a small backbone, trained on rendered stills.
+
+It is imperfect on purpose: trained briefly, it misses some persons, finds bystanders (who are not
+annotated) and places boxes roughly, as detectors do on real data. It never sees a benchmark video.
+"""
+
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.rpn import AnchorGenerator
+from torchvision.ops import MultiScaleRoIAlign
+
+from stclip.errors import ConfigError
+from stclip.mini.choreography import ACTIONS, load_repertoire
+from stclip.mini.drawing import tight_box
+from stclip.mini.render import HEIGHT, WIDTH, render
+from stclip.mini.reproducible import finite, one_thread, write_weights
+from stclip.mini.scenery import STILL, VIDEO
+from stclip.progress import Progress
+
+logger = logging.getLogger(__name__)
+PERSON = 1  # torchvision's label 0 is the background
+CHANNELS = 16
+ROI_SIZE = 5
+HIDDEN = 128
+LR, WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1.5e-3, 1e-3, 20, 0.02
+CLUTTERED = 0.5  # share of training pictures drawn like the videos, the others like stills
+STYLES = (replace(STILL, bystander=0.3), VIDEO)
+
+
+class _Head(nn.Module):
+    """What a region's features say: one hidden layer."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(num_features, HIDDEN)
+
+    def forward(self, regions: Float[Tensor, "R C h w"]) -> Float[Tensor, "R D"]:
+        return self.hidden(regions.flatten(1)).relu()
+
+
+class _Predictor(nn.Module):
+    """Class logits and box deltas of each region."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Linear(HIDDEN, 2)
+        self.boxes = nn.Linear(HIDDEN, 8)
+
+    def forward(
+        self, regions: Float[Tensor, "R D"]
+    ) -> tuple[Float[Tensor, "R 2"], Float[Tensor, "R 8"]]:
+        return self.classes(regions), self.boxes(regions)
+
+
+class _Backbone(nn.Sequential):
+    """Seven 3 x 3 convolutions, stride 8."""
+
+    def __init__(self) -> None:
+        widths = (CHANNELS, CHANNELS, 2 * CHANNELS, 2 * CHANNELS, *[4 * CHANNELS] * 3)
+        strides = (2, 1, 2, 1, 2, 1, 1)
+        layers: list[nn.Module] = []
+        for before, after, stride in zip((3, *widths), widths, strides, strict=False):
+            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False)]
+            layers += [nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+        self.out_channels: int = widths[-1]  # FasterRCNN asks for it
+
+
+def build() -> FasterRCNN:
+    """The untrained detector, with torchvision's API.
+
+    It takes a list of float pictures (3, H, W) in 0..1 and gives dicts of boxes (N, 4) xyxy in
+    pixels, labels (1 is a person) and scores.
+    """
+    backbone = _Backbone()
+    return FasterRCNN(
+        backbone,
+        min_size=HEIGHT,
+        max_size=WIDTH,
+        rpn_anchor_generator=AnchorGenerator(((28, 44, 68),), ((0.75, 1.4, 2.4),)),
+        box_roi_pool=MultiScaleRoIAlign(["0"], ROI_SIZE, 1),
+        box_head=_Head(backbone.out_channels * ROI_SIZE**2),
+        box_predictor=_Predictor(),
+        rpn_pre_nms_top_n_train=200,
+        rpn_pre_nms_top_n_test=100,
+        rpn_post_nms_top_n_train=50,
+        rpn_post_nms_top_n_test=20,
+        rpn_batch_size_per_image=64,
+        box_batch_size_per_image=32,
+        box_detections_per_img=8,
+        box_score_thresh=0.05,
+        box_nms_thresh=0.4,
+    )
+
+
+def train_detector(out: Path, *, seed: int, steps: int = 150, batch: int = 16) -> None:
+    """Train the detector on stills rendered as it goes; write its state dict (.safetensors).
+
+    Raises:
+        ConfigError: `steps` or `batch` is below 1. TrainingError: the loss is not finite.
+    """
+    if steps < 1 or batch < 1:
+        raise ConfigError(f"steps is {steps}, batch is {batch}; at least 1 is needed.")
+    with one_thread(seed):
+        detector = build().train()
+        optimizer = torch.optim.AdamW(detector.parameters(), LR, weight_decay=WEIGHT_DECAY)
+        logger.info("training the detector on %d stills", steps * batch)
+        progress = Progress("tiny detector", total=steps)
+        for step in range(steps):
+            decay = max(LAST_LR, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+            for group in optimizer.param_groups:
+                group["lr"] = LR * min(1.0, (step + 1) / WARMUP_STEPS) * decay
+            losses = detector(*_pictures(seed, step, batch))
+            loss = torch.stack(list(losses.values())).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            progress.advance(loss=finite(loss, "tiny detector", step))
+    write_weights(out, detector.state_dict())
+
+
+def _pictures(seed: int, step: int, batch: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """A batch in torchvision's form; bystanders are persons too."""
+    rng = np.random.default_rng([seed, step])
+    repertoire = load_repertoire()
+    images: list[Tensor] = []
+    targets: list[dict[str, Tensor]] = []
+    while len(images) < batch:
+        action = ACTIONS[rng.integers(len(ACTIONS))]
+        style = STYLES[int(rng.random() < CLUTTERED)]
+        still = render(action, repertoire, style=style, num_frames=1, rng=rng, still=True)
+        box = tight_box(still.masks[0])
+        assert box is not None, "the renderer keeps the hips in the picture"
+        boxes = torch.from_numpy(np.stack([box, *still.bystander_boxes]))
+        has_area = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)  # a sliver at the edge has none
+        boxes = boxes[has_area]
+        images.append(torch.from_numpy(still.frames[0]).permute(2, 0, 1).float() / 255)
+        targets.append({"boxes": boxes, "labels": torch.full((len(boxes),), PERSON)})
+    return images, targets

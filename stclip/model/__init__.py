@@ -1,0 +1,1 @@
+"""The networks: the frozen CLIP backbone and ST-CLIP's parts. Tensors in, tensors out; no I/O."""

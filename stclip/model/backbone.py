@@ -1,0 +1,194 @@
+"""The frozen CLIP that every method builds on, through open_clip.
+
+Legend: B pictures, N patches, n tokens, d width of the image tower, e embedding width, K labels.
+All parameters are frozen; a method un-freezes or adds what it trains.
+"""
+
+import logging
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from jaxtyping import Float, Integer, UInt8
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from stclip.config import BackboneConfig
+from stclip.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+PACKAGE = "package:"
+
+
+class Backbone(nn.Module):
+    """CLIP's two towers, cut where the methods need them."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, clip: open_clip.CLIP, tokenizer: Any, *, known_tokens: set[int] | None = None
+    ) -> None:
+        """Take over a CLIP model; `known_tokens` are those with trained embeddings (None: all)."""
+        super().__init__()
+        self.clip = clip.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.known_tokens = known_tokens
+        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the pictures in pixels."""
+        return tuple(self.clip.visual.image_size)
+
+    @property
+    def width(self) -> int:
+        """Width d of the image tower."""
+        return self.clip.visual.conv1.out_channels
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of the image tower."""
+        return self.clip.visual.transformer.resblocks[0].attn.num_heads
+
+    @property
+    def embed_dim(self) -> int:
+        """Width e of the joint embedding."""
+        return self.clip.visual.proj.shape[1]
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The residual attention blocks of the image tower."""
+        return self.clip.visual.transformer.resblocks
+
+    def normalise(self, images: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """Pictures 0..255 to CLIP's normalised floats."""
+        return (images.to(self.mean.dtype) - self.mean) / self.std
+
+    def patches(self, images: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B N d"]:
+        """Patch embeddings, without class token, position or norm."""
+        return self.clip.visual.conv1(self.normalise(images)).flatten(2).transpose(1, 2)
+
+    def embed(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B n d"]:
+        """Prepend the class token, add the positions, apply `ln_pre`."""
+        visual = self.clip.visual
+        cls = visual.class_embedding.expand(len(patches), 1, -1)
+        return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)
+
+    def encode(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B d"]:
+        """Class token after all blocks and `ln_post`, before the projection."""
+        tokens = self.embed(patches)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.clip.visual.ln_post(tokens[:, 0])
+
+    def project(self, tokens: Float[Tensor, "*B d"]) -> Float[Tensor, "*B e"]:
+        """Into the joint embedding; not normalised."""
+        return tokens @ self.clip.visual.proj
+
+    def tokenize(self, labels: Sequence[str]) -> Integer[Tensor, "K context"]:
+        """Token ids of the label texts.
+
+        Raises:
+            ConfigError: a text does not fit into the context or has no tokens.
+        """
+        context = self.clip.context_length
+        for label in labels:
+            ids = self.tokenizer.encode(label)
+            if not ids:
+                raise ConfigError(f"label {label!r} has no tokens; give it a name with letters.")
+            if len(ids) + 2 > context:
+                raise ConfigError(
+                    f"label {label!r} has {len(ids)} tokens; the text tower takes {context - 2}."
+                )
+            unknown = set(ids) - self.known_tokens if self.known_tokens is not None else ()
+            if unknown:
+                words = [self.tokenizer.decode([i]) for i in sorted(unknown)]
+                logger.warning("label %r: this CLIP never saw the tokens %s", label, words)
+        return self.tokenizer(list(labels), context_length=context)
+
+    def encode_text(self, labels: Sequence[str]) -> Float[Tensor, "K e"]:
+        """Features of the label texts as they stand, no template; not normalised."""
+        ids = self.tokenize(labels).to(self.mean.device)
+        with torch.no_grad():
+            return self.clip.encode_text(ids)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """CLIP's own factor on cosine similarities (scalar)."""
+        return self.clip.logit_scale.exp()
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """Build a CLIP and load its weights, fp32, on the CPU.
+
+    `config.model` is an open_clip name or the path of a model config, `.json`; QuickGELU is always used, as
+    OpenAI's weights need it. `config.weights` is a .safetensors state dict, OpenAI's TorchScript
+    archive (.pt), or None for random weights.
+
+    Raises:
+        ConfigError: unknown model. DataError: weights missing or of another model.
+    """
+    if config.model.endswith(".json"):
+        path = _resolve(config.model)
+        open_clip.add_model_config(path)
+        name = path.stem
+    else:
+        name = config.model
+    try:
+        clip = open_clip.create_model(name, precision="fp32", device="cpu", force_quick_gelu=True)
+        tokenizer = open_clip.get_tokenizer(name)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"backbone model {config.model!r} is unknown to open_clip: {error}"
+        ) from None
+    known = None
+    if config.weights is not None:
+        path = _resolve(config.weights)
+        state, known = _scatter_tokens(_read_weights(path), vocabulary=clip.vocab_size)
+        try:
+            clip.load_state_dict(state)
+        except RuntimeError as error:
+            raise DataError(f"{path}: not the weights of {config.model}: {error}") from None
+    return Backbone(clip, tokenizer, known_tokens=known)
+
+
+def _resolve(name: str) -> Path:
+    """A path, or a file inside the package named `package:...`."""
+    if name.startswith(PACKAGE):
+        return Path(str(files("stclip") / name.removeprefix(PACKAGE)))
+    return Path(name)
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise DataError(f"{path}: CLIP weights are missing; the download stage fetches them.")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:  # OpenAI's archive is TorchScript; its checksum was verified on download
+            state = torch.jit.load(path, map_location="cpu").state_dict()
+            for size in ("input_resolution", "context_length", "vocab_size"):
+                state.pop(size, None)
+    except Exception as error:  # safetensors and TorchScript each have errors of their own
+        raise DataError(f"{path}: cannot read CLIP weights ({error}); fetch them anew.") from None
+    return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
+
+
+def _scatter_tokens(
+    state: dict[str, Tensor], *, vocabulary: int
+) -> tuple[dict[str, Tensor], set[int] | None]:
+    """Spread the shipped token rows (`token_ids`) over the whole vocabulary; others stay zero."""
+    ids = state.pop("token_ids", None)
+    if ids is None:
+        return state, None
+    rows = state["token_embedding.weight"]
+    table = rows.new_zeros(vocabulary, rows.shape[1])
+    table[ids.long()] = rows
+    return state | {"token_embedding.weight": table}, set(ids.tolist())

@@ -1,0 +1,73 @@
+"""Context prompting (Huang et al. 2025, section 3.3, Eq. 4): the text learns what the frame shows.
+
+Legend: S key frames, n image tokens, K labels, d image width, e text width.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stclip.model.person_context import QuickGELU
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of the text to the image tokens; queries, keys, values without bias."""
+
+    def __init__(self, width: int, *, heads: int) -> None:
+        """`heads` must divide `width`."""
+        super().__init__()
+        self.heads = heads
+        self.q_proj = nn.Linear(width, width, bias=False)
+        self.k_proj = nn.Linear(width, width, bias=False)
+        self.v_proj = nn.Linear(width, width, bias=False)
+        self.proj = nn.Linear(width, width)
+
+    def forward(
+        self, text: Float[Tensor, "S K e"], visual: Float[Tensor, "S n e"]
+    ) -> Float[Tensor, "S K e"]:
+        """What each label draws from the image tokens."""
+        q, k, v = (
+            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (S, h, K or n, e/h)
+            for project, x in (
+                (self.q_proj, text),
+                (self.k_proj, visual),
+                (self.v_proj, visual),
+            )
+        )
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class ContextPrompting(nn.Module):
+    """A layer: project and norm the tokens, cross-attend, MLP, add `rho` times the new text."""
+
+    def __init__(self, width: int, text_width: int, *, heads: int, rho: float) -> None:
+        """`rho`: initial value of the learned per-channel weight."""
+        super().__init__()
+        # The projector keeps PyTorch's default init, the rest is drawn from a cut normal.
+        self.projector = nn.Linear(width, text_width)
+        self.norm_visual = nn.LayerNorm(text_width)
+        self.norm_text = nn.LayerNorm(text_width)
+        self.attention = CrossAttention(text_width, heads=heads)
+        self.norm_mlp = nn.LayerNorm(text_width)
+        self.mlp = nn.Sequential(
+            nn.Linear(text_width, 4 * text_width),
+            QuickGELU(),
+            nn.Linear(4 * text_width, text_width),
+        )
+        self.rho = nn.Parameter(torch.full((text_width,), rho))
+        for module in (*self.attention.modules(), *self.mlp.modules()):
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02, a=-2.0, b=2.0)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def forward(
+        self, text: Float[Tensor, "S K e"], tokens: Float[Tensor, "S n d"]
+    ) -> Float[Tensor, "S K e"]:
+        """Prompt the label features with the image tokens; neither side is normalised here."""
+        visual = self.norm_visual(self.projector(tokens))
+        updated = text + self.attention(self.norm_text(text), visual)
+        updated = updated + self.mlp(self.norm_mlp(updated))
+        return text + self.rho * updated

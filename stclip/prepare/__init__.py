@@ -1,0 +1,1 @@
+"""One module per data set: archives as published -> frames, Boxes, Clips."""

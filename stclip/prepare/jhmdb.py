@@ -1,0 +1,306 @@
+"""J-HMDB (Jhuang et al. 2013): three published archives -> frames, Boxes, Clips.
+
+Layout inside the archives (the top folder's name does not matter):
+    Rename_Images.tar.gz  Rename_Images/<class>/<video>/00001.png, numbered from 1 without gap
+    splits.zip            splits/<class>_test_split<1|2|3>.txt, lines `<video>.avi <1 train|2 test>`
+    puppet_mask.zip       puppet_mask/<class>/<video>/puppet_mask.mat, `part_mask` uint8 (H, W, T),
+                          person non-zero; T may be smaller than the number of frames
+
+H, W: picture size; T: frames of a mask; N: frames of a video.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.io import loadmat
+
+from stclip.archives import iterate_members
+from stclip.errors import ConfigError, DataError
+from stclip.files import whole_folder
+from stclip.records import BOX_COLUMNS, Boxes, Clips
+
+logger = logging.getLogger(__name__)
+
+# Bare names of the files to read; a leading dot is what file managers leave behind (._x, .DS_Store)
+_SPLIT_FILE = r"(?P<action>[^.].*)_test_split(?P<number>\d+)\.txt"
+_MASK_FILE = r"puppet_mask\.mat"
+_FRAME_FILE = r"(?P<number>[^.].*)\.png"
+_SPLIT_LINE = r"(?P<clip>\S+)\.avi\s+(?P<code>[12])"
+_OFFICIAL = {"1": "train", "2": "test"}
+
+
+@dataclass(frozen=True)
+class _Video:
+    action: str
+    clip: str  # the bare video name
+    official_split: str
+
+    @property
+    def folder(self) -> str:
+        """`<class>/<video>`, the video's name in the archives."""
+        return f"{self.action}/{self.clip}"
+
+
+@dataclass(frozen=True)
+class _Mask:
+    boxes_xyxy: np.ndarray  # float32 (T, 4), NaN where the mask is empty
+    height: int
+    width: int
+
+
+@dataclass
+class _Frames:
+    numbers: set[int]  # 1-based, as in the file names
+    height: int
+    width: int
+
+
+def prepare(raw: Path, out: Path, *, licence: str, fps: float, official_split: int = 1) -> None:
+    """Write `out`/frames/<clip>/<frame>.png (0-based), boxes.parquet and, last, clips.parquet.
+
+    Boxes follow the ACT convention: the tight box of the mask's non-zero pixels, 0-based inclusive
+    corners (x2 is the last non-zero column). A frame without mask, because the mask ends early or
+    is empty there, repeats the box before it (the one after it at the start of a video); such boxes
+    are counted and logged. The bytes of the pictures are those published.
+
+    Args:
+        raw: Folder of Rename_Images.tar.gz, splits.zip and puppet_mask.zip.
+        out: Folder of the prepared data; other files in it are left alone.
+        licence: Written into every row of clips.parquet.
+        fps: Frames per second of the videos; the archives do not say it.
+        official_split: Which of the three official train/test splits, 1 to 3.
+
+    Raises:
+        ConfigError: there is no such official split.
+        DataError: an archive is missing or damaged, a video lacks frames, mask or split, frames are
+            not 1..N, a picture or mask cannot be read, or a video's masks are all empty.
+    """
+    videos = _read_splits(raw / "splits.zip", official_split)
+    masks = _read_masks(raw / "puppet_mask.zip")
+    _same_videos(videos, masks, "mask", raw / "puppet_mask.zip")
+    pictures = raw / "Rename_Images.tar.gz"
+    with whole_folder(out / "frames") as folder:
+        frames = _unpack_frames(pictures, folder)
+        _same_videos(videos, frames, "frames", pictures)
+        for name, found in frames.items():
+            _check_numbers(found.numbers, f"{pictures}: {name}")
+        boxes = _boxes_table(videos, masks, frames, raw / "puppet_mask.zip")
+        clips = pd.DataFrame(
+            {
+                "clip": [v.clip for v in videos.values()],
+                "official_split": [v.official_split for v in videos.values()],
+                "num_frames": [len(frames[name].numbers) for name in videos],
+                "height": [frames[name].height for name in videos],
+                "width": [frames[name].width for name in videos],
+                "fps": fps,
+                "licence": licence,
+                "actions": [[v.action] for v in videos.values()],
+            }
+        )
+        # clips.parquet says that all is whole: it goes before the first and comes after the last.
+        (out / "clips.parquet").unlink(missing_ok=True)
+    boxes.write(out / "boxes.parquet")
+    Clips(clips).write(out / "clips.parquet")
+
+
+def _read_splits(archive: Path, official_split: int) -> dict[str, _Video]:
+    """The videos of one official split, `<class>/<video>` -> video, sorted by that name."""
+    videos: dict[str, _Video] = {}
+    found = set()
+    for name, match, content in _files(archive, _SPLIT_FILE):
+        found.add(int(match["number"]))
+        if int(match["number"]) != official_split:
+            continue
+        for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+            if not line.strip():
+                continue
+            entry = re.fullmatch(_SPLIT_LINE, line.strip())
+            if not entry:
+                raise DataError(
+                    f"{archive}: {name}, line {number}: expected `<video>.avi <1 or 2>`, "
+                    f"found {line!r}."
+                )
+            if entry["clip"] in videos:
+                raise DataError(
+                    f"{archive}: video {entry['clip']!r} is listed twice, under "
+                    f"{videos[entry['clip']].action} and {match['action']}."
+                )
+            videos[entry["clip"]] = _Video(match["action"], entry["clip"], _OFFICIAL[entry["code"]])
+    if not videos and found:
+        raise ConfigError(
+            f"{archive}: has no official split {official_split}, only {sorted(found)}."
+        )
+    if not videos:
+        raise DataError(f"{archive}: has no <class>_test_split<number>.txt.")
+    return {v.folder: v for v in sorted(videos.values(), key=lambda v: v.folder)}
+
+
+def _read_masks(archive: Path) -> dict[str, _Mask]:
+    """`<class>/<video>` -> boxes of its mask."""
+    files = _files(archive, _MASK_FILE)
+    return {
+        _folder(archive, name): _mask_boxes(content, f"{archive}: {name}")
+        for name, _, content in files
+    }
+
+
+def _mask_boxes(content: bytes, where: str) -> _Mask:
+    try:
+        mat = loadmat(BytesIO(content), variable_names=["part_mask"])
+    except Exception as error:  # a damaged .mat raises almost anything
+        raise DataError(
+            f"{where}: not a readable MATLAB file ({type(error).__name__}: {error})."
+        ) from None
+    if "part_mask" not in mat:
+        raise DataError(f"{where}: has no variable part_mask.")
+    mask = mat["part_mask"]
+    if mask.ndim == 2:  # MATLAB drops the last axis of a mask of one frame
+        mask = mask[:, :, None]
+    if mask.ndim != 3 or not mask.size or mask.dtype.kind not in "bui":
+        raise DataError(
+            f"{where}: part_mask should be whole numbers of shape (height, width, frames), found "
+            f"{mask.dtype} {mask.shape}."
+        )
+    height, width, _ = mask.shape
+    person = mask != 0
+    columns, rows = person.any(0), person.any(1)  # (W, T), (H, T)
+    x1, x2 = columns.argmax(0), width - 1 - columns[::-1].argmax(0)
+    y1, y2 = rows.argmax(0), height - 1 - rows[::-1].argmax(0)
+    boxes_xyxy = np.stack([x1, y1, x2, y2], axis=1).astype(np.float32)  # (T, 4)
+    boxes_xyxy[~columns.any(0)] = np.nan
+    return _Mask(boxes_xyxy, height, width)
+
+
+def _unpack_frames(archive: Path, folder: Path) -> dict[str, _Frames]:
+    """Write every picture under its 0-based number; `<class>/<video>` -> what was found."""
+    frames: dict[str, _Frames] = {}
+    for name, match, content in _files(archive, _FRAME_FILE):
+        where = f"{archive}: {name}"
+        if not re.fullmatch(r"\d+", match["number"], re.ASCII) or int(match["number"]) < 1:
+            raise DataError(f"{where}: pictures are called 00001.png and so on, from 1.")
+        key, number = _folder(archive, name), int(match["number"])
+        height, width = _picture_size(content, where)
+        if key not in frames:
+            frames[key] = _Frames(set(), height, width)
+            (folder / name.parent.name).mkdir(exist_ok=True)
+        known = frames[key]
+        if (known.height, known.width) != (height, width):
+            raise DataError(
+                f"{where}: is {width}x{height}, the video's first picture in the archive "
+                f"{known.width}x{known.height}; all pictures of a video have one size."
+            )
+        if number in known.numbers:
+            raise DataError(f"{where}: frame {number} is in the archive twice.")
+        known.numbers.add(number)
+        (folder / name.parent.name / f"{number - 1:05d}.png").write_bytes(content)
+    return frames
+
+
+def _picture_size(content: bytes, where: str) -> tuple[int, int]:
+    """(H, W) of a PNG whose check sums are right and whose pixels decode (0.4 ms for 128x96)."""
+    try:
+        with Image.open(BytesIO(content), formats=["PNG"]) as picture:
+            picture.verify()  # every chunk up to the last; it uses the picture up
+        with Image.open(BytesIO(content), formats=["PNG"]) as picture:
+            picture.load()
+            width, height = picture.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{where}: does not decode as PNG ({error}). Delete the archive and download it again."
+        ) from None
+    return height, width
+
+
+def _check_numbers(numbers: set[int], where: str) -> None:
+    missing = sorted(set(range(1, max(numbers) + 1)) - numbers)
+    if missing:
+        raise DataError(
+            f"{where}: frames should be 1 to {max(numbers)}, missing is {missing[0]}"
+            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}."
+        )
+
+
+def _boxes_table(
+    videos: dict[str, _Video], masks: dict[str, _Mask], frames: dict[str, _Frames], archive: Path
+) -> Boxes:
+    """One box per frame; logs how many are repeated and how many masks were left over."""
+    parts, late, empty, surplus = [], 0, 0, 0
+    for name in videos:
+        mask, size = masks[name], frames[name]
+        if (mask.height, mask.width) != (size.height, size.width):
+            raise DataError(
+                f"{archive}: {name}: the mask is {mask.width}x{mask.height}, the pictures are "
+                f"{size.width}x{size.height}."
+            )
+        num_frames = len(size.numbers)
+        own = mask.boxes_xyxy[:num_frames]
+        surplus += len(mask.boxes_xyxy) - len(own)
+        late += num_frames - len(own)
+        empty += int(np.isnan(own[:, 0]).sum())
+        parts.append(_box_of_every_frame(own, num_frames, f"{archive}: {name}"))
+    counts = [len(part) for part in parts]
+    table = pd.DataFrame(np.concatenate(parts), columns=BOX_COLUMNS)
+    table.insert(0, "clip", np.repeat([v.clip for v in videos.values()], counts))
+    table.insert(1, "frame", np.concatenate([np.arange(n) for n in counts]))
+    table["tube"] = 0  # one person is annotated
+    actions = zip(videos.values(), counts, strict=True)
+    table["actions"] = [[video.action] for video, n in actions for _ in range(n)]
+    boxes = Boxes(table)
+    logger.info(
+        "J-HMDB: %d videos, %d frames, %d boxes; %d boxes repeat a neighbour's (%d past the end of "
+        "the mask, %d where it is empty); %d masks past the last frame ignored",
+        *(len(videos), sum(counts), len(boxes), late + empty, late, empty, surplus),
+    )
+    return boxes
+
+
+def _box_of_every_frame(boxes_xyxy: np.ndarray, num_frames: int, where: str) -> np.ndarray:
+    """(T, 4) with NaN rows -> (N, 4): a missing box is the last one before it, else the first."""
+    present = np.flatnonzero(~np.isnan(boxes_xyxy[:, 0]))
+    if not len(present):
+        raise DataError(f"{where}: the mask is empty in all frames, so there is no box to draw.")
+    latest = np.searchsorted(present, np.arange(num_frames), side="right") - 1
+    return boxes_xyxy[present[latest.clip(min=0)]]
+
+
+def _same_videos(
+    videos: dict[str, _Video],
+    found: dict[str, _Mask] | dict[str, _Frames],
+    what: str,
+    archive: Path,
+) -> None:
+    """Every video of the split has frames and a mask, and there are no others."""
+    for names, problem in (
+        (videos.keys() - found.keys(), f"videos of the official split without {what}"),
+        (found.keys() - videos.keys(), f"videos with {what} that the official split does not list"),
+    ):
+        if names:
+            first = sorted(names)[:3]
+            raise DataError(f"{archive}: {len(names)} {problem}, the first: {', '.join(first)}.")
+
+
+def _files(archive: Path, pattern: str) -> Iterator[tuple[PurePosixPath, re.Match[str], bytes]]:
+    """The files whose bare name matches, with the match; counts the others in the log."""
+    ignored = 0
+    for name, content in iterate_members(archive):
+        path = PurePosixPath(name)
+        match = re.fullmatch(pattern, path.name)
+        if match:
+            yield path, match, content
+        ignored += not match
+    if ignored:
+        logger.info("%s: %d files of other kinds ignored", archive, ignored)
+
+
+def _folder(archive: Path, name: PurePosixPath) -> str:
+    """`<class>/<video>` of a file in a video's folder."""
+    if len(name.parts) < 3:
+        raise DataError(f"{archive}: {name}: expected <class>/<video>/{name.name}.")
+    return "/".join(name.parts[-3:-1])

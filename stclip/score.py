@@ -1,0 +1,118 @@
+"""The one scorer, for all methods: weights and boxes in, class probabilities out."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+
+from stclip.boxes import make_samples, select_boxes
+from stclip.config import BoxSource, MethodConfig
+from stclip.errors import ConfigError, DataError
+from stclip.frames import BatchLoader, FrameReader
+from stclip.method import Method, load_method
+from stclip.progress import Progress
+from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
+from stclip.semantics import label_texts, probabilities
+from stclip.train import best_device, run_hash
+
+logger = logging.getLogger(__name__)
+
+
+def score(
+    config: MethodConfig,
+    *,
+    weights: Path,
+    split: LabelSplit,
+    clips: Clips,
+    ground_truth: Boxes,
+    detections: Detections,
+    sources: Mapping[str, BoxSource],
+    key_frame_stride: int,
+    frames: Path,
+    seed: int,
+    out: Path,
+    workers: int = 0,
+) -> None:
+    """Score each box source on the unseen and on the base test clips of a split.
+
+    Writes `scores_{boxes}_{labels}.parquet` into `out`.
+
+    Raises:
+        ConfigError: the weights are of another configuration. DataError: damaged weights, frames.
+    """
+    torch.manual_seed(seed)
+    method = load_method(config).to(best_device())
+    state = read_weights(weights, run=run_hash(config, split, seed))
+    method.load_trained_state(state, where=str(weights))
+    method.eval()
+    reader = FrameReader(frames, method.backbone.image_size)
+    for group in LABEL_GROUPS:
+        text = method.encode_labels(label_texts(split.labels(group), form=config.label_text))
+        for name, source in sources.items():
+            table = select_boxes(
+                source, ground_truth=ground_truth, detections=detections, clips=clips,
+                names=split.test_clips(group), key_frame_stride=key_frame_stride,
+            )  # fmt: skip
+            found = score_boxes(
+                method, table, clips, text, reader=reader, config=config, workers=workers
+            )
+            scores = Scores.from_parts(table, found, split.labels(group))
+            scores.write(out / f"scores_{name}_{group}.parquet")
+            logger.info("score: %d %s boxes, %d %s labels", len(table), name, found.shape[1], group)
+
+
+def score_boxes(
+    method: Method,
+    table: pd.DataFrame,
+    clips: Clips,
+    text: torch.Tensor,
+    *,
+    reader: FrameReader,
+    config: MethodConfig,
+    workers: int = 0,
+) -> np.ndarray:
+    """Class probabilities of every box of `table` (rows, K), in table order."""
+    found = np.zeros((len(table), len(text)), np.float32)
+    samples = make_samples(table, clips, unit=method.inputs.unit)
+    size = config.score.batch_frames
+    batches = [samples[i : i + size] for i in range(0, len(samples), size)]
+    loader = torch.utils.data.DataLoader(
+        BatchLoader(reader, method.inputs, batches), batch_size=None, num_workers=workers
+    )
+    device, bf16 = best_device(), config.score.precision == "bf16"
+    progress = Progress("score", total=len(samples))
+    for chosen, batch in zip(batches, loader, strict=True):
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = method(batch.to(device), text)
+        if method.inputs.unit == "clip":
+            logits = logits[batch.box_sample]  # everyone in a clip gets its row
+        rows = np.concatenate([s.rows for s in chosen])
+        found[rows] = probabilities(logits).cpu().numpy()
+        progress.advance(len(chosen))
+    return found
+
+
+def read_weights(path: Path, *, run: str) -> dict[str, torch.Tensor]:
+    """Trained tensors of a run.
+
+    Raises:
+        DataError: missing or damaged. ConfigError: of another run than the configuration says.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            found = (file.metadata() or {}).get("run")
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise DataError(f"{path}: no weights; run the train stage.") from None
+    except SafetensorError as error:
+        raise DataError(f"{path}: damaged weights ({error}); run the train stage again.") from None
+    if found != run:
+        raise ConfigError(
+            f"{path}: these weights are of run {found}, the configuration is run {run}: settings, "
+            "split or seed changed since. Run the train stage again or restore the settings."
+        )
+    return state

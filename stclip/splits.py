@@ -1,0 +1,99 @@
+"""Zero-shot label splits: which class names are never seen, and which clips that selects.
+
+A split file commits to class names only; its clips follow from the official split of the data set.
+A clip may show several actions (AVA): it may be trained on only if none of them is unseen.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stclip.errors import ConfigError, DataError
+from stclip.records import Clips, LabelSplit
+
+logger = logging.getLogger(__name__)
+
+
+def labels_of(clips: Clips) -> list[str]:
+    """All actions that occur, sorted by name."""
+    return sorted({str(action) for actions in clips.table["actions"] for action in actions})
+
+
+def make_split(
+    labels: Sequence[str], *, name: str, dataset: str, num_unseen: int, seed: int
+) -> LabelSplit:
+    """Draw `num_unseen` of the labels at random; both groups keep the order of `labels`.
+
+    Raises:
+        ConfigError: `num_unseen` leaves no base or no unseen label.
+        DataError: a label is given twice.
+    """
+    if not 0 < num_unseen < len(labels):
+        raise ConfigError(
+            f"split {name} of {dataset}: num_unseen is {num_unseen}, allowed are 1 to "
+            f"{len(labels) - 1} of {len(labels)} labels."
+        )
+    drawn = set(np.random.default_rng(seed).permutation(len(labels))[:num_unseen].tolist())
+    return LabelSplit(
+        dataset=dataset,
+        name=name,
+        base=tuple(label for i, label in enumerate(labels) if i not in drawn),
+        unseen=tuple(label for i, label in enumerate(labels) if i in drawn),
+        rule=f"{num_unseen} of {len(labels)} labels, drawn at random with the seed",
+        seed=seed,
+    )
+
+
+def resolve_split(split: LabelSplit, clips: Clips) -> LabelSplit:
+    """Fill in the clips a label split selects, in the order of `clips`.
+
+    - `train_clips`: official train, at least one base action and no unseen one;
+    - `unseen_clips`: official test, at least one unseen action;
+    - `base_clips`: official test, at least one base action.
+
+    With one action per clip this is the protocol of Huang et al. 2025.
+
+    Raises:
+        DataError: a label of the split occurs in no clip, or a group of clips stays empty.
+    """
+    known = labels_of(clips)
+    unknown = sorted({*split.base, *split.unseen} - set(known))
+    where = f"split {split.name} of {split.dataset}"
+    if unknown:
+        raise DataError(
+            f"{where}: no clip shows {unknown}; known actions are {known}. Correct the names in "
+            "the split file."
+        )
+    train: list[str] = []
+    unseen_test: list[str] = []
+    base_test: list[str] = []
+    rows = zip(*(clips.table[c] for c in ("clip", "official_split", "actions")), strict=True)
+    for clip, official, actions in rows:
+        unseen = not set(split.unseen).isdisjoint(actions)
+        base = not set(split.base).isdisjoint(actions)
+        if official == "train" and base and not unseen:
+            train.append(clip)
+        if official == "test" and unseen:
+            unseen_test.append(clip)
+        if official == "test" and base:
+            base_test.append(clip)
+    if not (train and unseen_test and base_test):
+        found = clips.table["official_split"].value_counts().to_dict()
+        raise DataError(
+            f"{where}: selects {len(train)} training clips, {len(unseen_test)} test clips with "
+            f"unseen and {len(base_test)} with base actions, each must be at least 1. Training "
+            f"takes official train clips without unseen actions, testing official test clips; "
+            f"there are {found}."
+        )
+    logger.info(
+        "%s: of %d clips %d to train on, %d test clips with unseen, %d with base actions",
+        *(where, len(clips), len(train), len(unseen_test), len(base_test)),
+    )
+    return replace(
+        split,
+        train_clips=tuple(train),
+        unseen_clips=tuple(unseen_test),
+        base_clips=tuple(base_test),
+    )

@@ -1,0 +1,107 @@
+"""A tiny world for tests: a few short clips with random pictures and a small random CLIP."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+
+from stclip.config import MethodConfig, load_method
+from stclip.records import Boxes, Clips, Detections, LabelSplit
+
+ROOT = Path(__file__).parents[1]
+LABELS = ("run", "walk", "wave", "clap", "jump")
+BASE, UNSEEN = LABELS[:3], LABELS[3:]
+
+
+@dataclass(frozen=True)
+class World:
+    folder: Path
+    clips: Clips
+    boxes: Boxes
+    detections: Detections
+    split: LabelSplit
+
+    @property
+    def frames(self) -> Path:
+        return self.folder / "frames"
+
+    @property
+    def config(self) -> Path:
+        """A config folder whose scale `small` uses the small random CLIP for every method."""
+        return self.folder / "config"
+
+    def method(self, name: str, **train: object) -> MethodConfig:
+        path = self.config / "scales" / "small.yaml"
+        scale = yaml.safe_load(path.read_text())
+        scale["methods"].setdefault(name, {})["train"] = train
+        path.write_text(yaml.safe_dump(scale))
+        return load_method(self.config, name, dataset="jhmdb", scale="small")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    rng = np.random.default_rng(0)
+    clips, boxes, found = [], [], []
+    for number in range(10):
+        clip, action = f"clip_{number}", LABELS[number % 5]
+        num_frames = 11 + number % 3
+        split = "train" if number < 5 else "test"
+        clips.append((clip, split, num_frames, 48, 64, 30.0, "none", [action]))
+        (tmp_path / "frames" / clip).mkdir(parents=True)
+        for frame in range(num_frames):
+            picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / "frames" / clip / f"{frame:05d}.png")
+            boxes.append((clip, frame, 10, 5, 30, 40, 0, [action]))
+            found.append((clip, frame, 11, 6, 31, 41, 0.9))
+            if frame % 2:
+                found.append((clip, frame, 35, 8, 60, 45, 0.8995))
+    box = ["clip", "frame", "x1", "y1", "x2", "y2"]
+    base = [c[0] for c in clips if c[7][0] in BASE]
+    folder = tmp_path / "config"
+    for part in ("methods", "datasets"):
+        (folder / part).mkdir(parents=True)
+        for source in (ROOT / "config" / part).glob("*.yaml"):
+            (folder / part / source.name).write_text(source.read_text())
+    (folder / "scales").mkdir()
+    (folder / "scales" / "small.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "title": "small",
+                "published": False,
+                "backbones": {"small": {"model": str(write_small_clip(tmp_path)), "weights": None}},
+                "detector": {"architecture": "none:none", "weights": "none"},
+                "methods": {"*": {"backbone": "small"}},
+            }
+        )
+    )
+    return World(
+        folder=tmp_path,
+        clips=Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))),
+        boxes=Boxes(pd.DataFrame(boxes, columns=[*box, "tube", "actions"])),
+        detections=Detections(pd.DataFrame(found, columns=[*box, "score"])),
+        split=LabelSplit(
+            dataset="jhmdb",
+            name="1",
+            base=BASE,
+            unseen=UNSEEN,
+            rule="test",
+            train_clips=[c for c in base if c in {f"clip_{i}" for i in range(5)}],
+            base_clips=[c for c in base if c in {f"clip_{i}" for i in range(5, 10)}],
+            unseen_clips=["clip_8", "clip_9"],
+        ),
+    )
+
+
+def write_small_clip(folder: Path) -> Path:
+    """An open_clip model config of two narrow layers on 32 x 32 pictures."""
+    vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 16, "head_width": 32}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    content = {"embed_dim": 64, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text}
+    path = folder / "small-clip.json"
+    path.write_text(json.dumps(content))
+    return path

@@ -1,0 +1,291 @@
+"""The batched ST-CLIP against the slow reference, from PNG files to logits and gradients.
+
+A small random CLIP, LoRA switched on, key frames at both ends and inside of clips of several
+lengths (also shorter than the window) with 1 to 5 persons, all in one batch.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from st_clip_reference import Settings, encode_picture, encode_text, key_frame_logits
+from torch import Tensor
+
+from stclip.frames import FrameReader, Sample, assemble
+from stclip.method import Batch
+from stclip.model.backbone import Backbone
+from stclip.model.st_clip import STCLIP
+
+PATCH, LAYERS, WIDTH, HEAD_WIDTH, EMBED = 16, 3, 64, 32, 32
+LABELS = ["brush_hair", "run", "shoot_ball", "Ice Dancing"]
+SIZES = [(64, 64), (48, 64)]  # height, width
+
+# (clip, its length, 0-based key frame, persons): frame counts mixed on purpose, so that persons of
+# one group are not neighbours in the batch; windows are clamped at the start, at the end, at both
+# ends (9 frames) and shorter than nine slots (5 frames).
+PLAN = [
+    ("long", 12, 0, 2),
+    ("short", 5, 1, 1),
+    ("long", 12, 11, 5),
+    ("long", 12, 5, 1),
+    ("short", 5, 4, 3),
+    ("nine", 9, 8, 4),
+    ("long", 12, 2, 2),
+]
+
+# Our names -> names in the official checkpoint.
+NAMES = [
+    (r"^backbone\.clip\.", ""),
+    (r"\.base_layer\.", "."),
+    (r"\.lora_([AB])\.default\.weight$", r".lora_\1"),
+    (r"^adapter\.norm\.", "ln_person."),
+    (r"^adapter\.mlp\.", "adapter."),
+    (r"^temporal\.slots\.", "visual.temporalEmbedding."),
+    (r"^temporal\.norm\.", "visual.temporalModelling.resblocks.0.ln_1."),
+    (r"^temporal\.attention\.", "visual.temporalModelling.resblocks.0.attn."),
+    (r"^prompting\.(\d+)\.projector\.", r"visual.transformer.projector.\1."),
+    (r"^prompting\.(\d+)\.", r"visual.transformer.prompts_generator.\1."),
+    (r"(prompts_generator\.\d+)\.rho$", r"\1.alpha"),
+    (r"(prompts_generator\.\d+)\.norm_visual\.", r"\1.norm."),
+    (r"(prompts_generator\.\d+)\.norm_text\.", r"\1.decoder.0.norm1."),
+    (r"(prompts_generator\.\d+)\.norm_mlp\.", r"\1.decoder.0.norm3."),
+    (r"(prompts_generator\.\d+)\.attention\.", r"\1.decoder.0.cross_attn."),
+    (r"(prompts_generator\.\d+)\.mlp\.0\.", r"\1.decoder.0.mlp.0."),
+    (r"(prompts_generator\.\d+)\.mlp\.2\.", r"\1.decoder.0.mlp.3."),
+]
+
+
+def official_name(name: str) -> str:
+    for pattern, replacement in NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def official_weights(method: STCLIP) -> dict[str, Tensor]:
+    """The weights under their official names, each a leaf of its own in float64."""
+    return {
+        official_name(name): p.detach().double().clone().requires_grad_(p.requires_grad)
+        for name, p in method.named_parameters()
+    }
+
+
+def small_method(size: tuple[int, int], **params: Any) -> STCLIP:
+    """ST-CLIP on a small random CLIP, float64; no parameter is left at a value that hides it."""
+    torch.manual_seed(7)
+    clip = open_clip.CLIP(
+        EMBED,
+        {"image_size": size, "patch_size": PATCH, "width": WIDTH, "layers": LAYERS,
+         "head_width": HEAD_WIDTH},
+        {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+        quick_gelu=True,
+    )  # fmt: skip
+    backbone = Backbone(clip, open_clip.get_tokenizer("ViT-B-16"))
+    method = STCLIP(backbone, STCLIP.Config(prompt_head_width=16, **params)).double()
+    with torch.no_grad():
+        for p in method.parameters():  # zero biases, unit norms, LoRA B, rho: all become random
+            p += 0.1 * torch.randn_like(p)
+    return method
+
+
+def settings_of(method: STCLIP) -> Settings:
+    config = method.config
+    return Settings(
+        patch=PATCH,
+        layers=LAYERS,
+        heads=WIDTH // HEAD_WIDTH,
+        text_layers=2,
+        text_heads=2,
+        prompt_heads=EMBED // config.prompt_head_width,
+        lora_scale=config.lora_alpha / config.lora_rank if config.lora_rank else 0.0,
+        image_residual=config.image_residual,
+        prompt_persons_and_cls=config.prompt_tokens == "all",
+    )
+
+
+@pytest.fixture(params=SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
+def size(request: pytest.FixtureRequest) -> tuple[int, int]:
+    return request.param
+
+
+class Scene:
+    """PNG files of the plan's clips and the batch that the loader makes of them."""
+
+    def __init__(self, folder: Path, size: tuple[int, int]) -> None:
+        height, width = size
+        rng = np.random.default_rng(3)
+        self.folder, self.size = folder, size
+        self.clips: dict[str, list[Tensor]] = {}  # pictures (3, H, W) as they were drawn
+        for clip, num_frames, _, _ in PLAN:
+            if clip in self.clips:
+                continue
+            (folder / clip).mkdir()
+            self.clips[clip] = []
+            for frame in range(num_frames):
+                picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+                Image.fromarray(picture).save(folder / clip / f"{frame:05d}.png")
+                self.clips[clip].append(torch.from_numpy(picture).permute(2, 0, 1).double())
+        self.samples = []
+        for clip, num_frames, key_frame, num_people in PLAN:
+            corner = rng.integers(0, min(size) // 2, (num_people, 2))
+            sides = rng.integers(9, min(size) // 2, (num_people, 2))
+            boxes = np.concatenate([corner, corner + sides], 1).astype(np.float32)
+            rows = np.arange(num_people)
+            self.samples.append(Sample(clip, num_frames, key_frame, boxes, rows))
+
+    def batch(self, method: STCLIP, samples: list[Sample] | None = None) -> Batch:
+        reader = FrameReader(self.folder, self.size)
+        return assemble(reader, method.inputs, self.samples if samples is None else samples)
+
+    def reference(self, method: STCLIP, weights: dict[str, Tensor], text: Tensor) -> Tensor:
+        """Reference logits of all boxes, key frame by key frame."""
+        rows = []
+        for sample in self.samples:
+            crops = self.batch(method, [sample]).crops
+            assert crops is not None
+            rows.append(
+                key_frame_logits(
+                    weights, settings_of(method), self.clips[sample.clip], sample.key_frame + 1,
+                    list(crops.double()), text,
+                )
+            )  # fmt: skip
+        return torch.cat(rows)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, size: tuple[int, int]) -> Scene:
+    return Scene(tmp_path, size)
+
+
+def gap(found: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected value."""
+    difference = (found.detach().double() - expected.detach()).abs().max()
+    return float(difference / expected.detach().abs().max())
+
+
+SWITCHES: list[dict[str, Any]] = [
+    {},
+    {"image_residual": False},
+    {"prompt_tokens": "context"},
+    {"lora_rank": 0},
+    {"lora_rank": 4, "lora_alpha": 6},
+]
+
+
+@pytest.mark.parametrize("params", SWITCHES, ids=str)
+def test_logits_and_gradients_equal_the_reference(scene: Scene, params: dict[str, Any]) -> None:
+    method = small_method(scene.size, **params)
+    weights = official_weights(method)
+    text = method.encode_labels(LABELS)
+    found = method(scene.batch(method), text)
+    expected = scene.reference(method, weights, text)
+    assert found.shape == (2 + 1 + 5 + 1 + 3 + 4 + 2, len(LABELS))
+    assert expected.abs().max() <= 1 / 0.07  # a cosine over the temperature
+    assert expected.std() > 0.1  # the comparison below is not one of constants
+    assert gap(found, expected) < 1e-9
+
+    # A random direction: every logit of every person moves the gradient in its own way.
+    direction = torch.randn(found.shape, generator=torch.Generator().manual_seed(1)).double()
+    (found * direction).sum().backward()
+    (expected * direction).sum().backward()
+    trained = {official_name(n): p for n, p in method.named_parameters() if p.requires_grad}
+    assert {n for n, p in weights.items() if p.requires_grad} == trained.keys()
+    for name, parameter in trained.items():
+        assert parameter.grad is not None, name
+        reference = weights[name].grad
+        assert reference is not None, name
+        assert reference.abs().max() > 1e-7, f"{name}: nothing to compare"
+        assert gap(parameter.grad, reference) < 1e-7, name
+
+
+def test_single_precision_is_close_to_the_reference(scene: Scene) -> None:
+    method = small_method(scene.size)
+    text = method.encode_labels(LABELS)
+    expected = scene.reference(method, official_weights(method), text)
+    method = method.float()
+    found = method(scene.batch(method), method.encode_labels(LABELS))
+    assert found.dtype == torch.float32
+    assert gap(found, expected) < 1e-4
+
+
+def test_bfloat16_autocast_gives_full_precision_logits_near_the_reference(scene: Scene) -> None:
+    method = small_method(scene.size)
+    text = method.encode_labels(LABELS)
+    expected = scene.reference(method, official_weights(method), text)
+    method = method.float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = method(scene.batch(method), text.float())
+    assert found.dtype == torch.float32
+    assert gap(found, expected) < 0.05  # bfloat16 keeps 8 bits
+    found.square().sum().backward()
+    assert all(p.grad is not None for p in method.parameters() if p.requires_grad)
+
+
+def test_backbone_features_equal_the_reference(scene: Scene) -> None:
+    method = small_method(scene.size)
+    weights, settings = official_weights(method), settings_of(method)
+    ids = method.backbone.tokenize(LABELS)
+    texts = torch.stack([encode_text(weights, settings, row) for row in ids])
+    assert gap(method.encode_labels(LABELS), texts) < 1e-9
+    batch = scene.batch(method)
+    pictures = torch.stack([encode_picture(weights, settings, p.double()) for p in batch.images])
+    assert gap(method.backbone.encode(method.backbone.patches(batch.images)), pictures) < 1e-9
+
+
+def test_one_frame_at_a_time_gives_the_same_logits(scene: Scene) -> None:
+    method = small_method(scene.size)
+    text = method.encode_labels(LABELS)
+    together = method(scene.batch(method), text)
+    alone = torch.cat([method(scene.batch(method, [s]), text) for s in scene.samples])
+    assert gap(together, alone) < 1e-9
+
+
+def _shuffled(scene: Scene) -> tuple[list[Sample], Tensor]:
+    """The persons of every frame in another order, and where each row went."""
+    rng = np.random.default_rng(5)
+    samples, order, start = [], [], 0
+    for sample in scene.samples:
+        within = rng.permutation(len(sample.rows))
+        boxes = sample.boxes_xyxy[within]
+        samples.append(replace(sample, boxes_xyxy=boxes))
+        order.append(torch.from_numpy(start + within))
+        start += len(within)
+    return samples, torch.cat(order)
+
+
+def _reversed(scene: Scene) -> tuple[list[Sample], Tensor]:
+    """The frames in the opposite order, and where each row went."""
+    starts = np.cumsum([0] + [len(s.rows) for s in scene.samples])
+    rows = [torch.arange(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return scene.samples[::-1], torch.cat(rows[::-1])
+
+
+@pytest.mark.parametrize("rearrange", [_shuffled, _reversed])
+def test_rearranged_persons_and_frames_give_rearranged_logits(
+    scene: Scene, rearrange: Callable[[Scene], tuple[list[Sample], Tensor]]
+) -> None:
+    method = small_method(scene.size)
+    text = method.encode_labels(LABELS)
+    before = method(scene.batch(method), text)
+    samples, order = rearrange(scene)
+    assert order.tolist() != sorted(order.tolist())
+    assert gap(method(scene.batch(method, samples), text), before[order]) < 1e-9
+
+
+def test_every_frame_sees_its_persons_only(scene: Scene) -> None:
+    """Another person in a frame moves that frame's logits and no other's."""
+    method = small_method(scene.size)
+    text = method.encode_labels(LABELS)
+    before = method(scene.batch(method), text)
+    first = scene.samples[0]
+    grown = np.concatenate([first.boxes_xyxy, first.boxes_xyxy[:1] + 3])
+    more = replace(first, boxes_xyxy=grown, rows=np.arange(3))
+    after = method(scene.batch(method, [more, *scene.samples[1:]]), text)
+    assert gap(after[3:], before[2:]) < 1e-9  # 2 persons before, 3 now
+    assert gap(after[:2], before[:2]) > 1e-3

@@ -1,0 +1,499 @@
+"""Downloads against a local server that misbehaves on purpose; archives that lie."""
+
+import errno
+import gzip
+import hashlib
+import io
+import logging
+import socket
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stclip import download as download_module
+from stclip.archives import extract, iterate_members
+from stclip.config import Source
+from stclip.download import download
+from stclip.errors import ConfigError, DataError
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves CONTENT at every path; `script` says how the n-th request goes wrong."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.script: list[dict[str, Any]] = []  # status, drop_after, headers of a request
+        self.ranges = True
+        self.validators = {"ETag": '"v1"'}
+        self.content = CONTENT
+        self.requests: list[dict[str, str]] = []  # headers of every request
+        self.num_sent = 0  # bytes of content
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        server = self.server
+        step = (
+            server.script[len(server.requests)] if len(server.requests) < len(server.script) else {}
+        )
+        server.requests.append(dict(self.headers))
+        status, headers, body = 200, dict(server.validators), server.content
+        wanted, condition = self.headers.get("Range"), self.headers.get("If-Range")
+        if wanted and server.ranges and condition in (None, *server.validators.values()):
+            start, total = int(wanted.removeprefix("bytes=").removesuffix("-")), len(body)
+            status, body = 206, body[start:]
+            headers["Content-Range"] = f"bytes {start}-{total - 1}/{total}"
+            if start >= total:
+                status, headers["Content-Range"] = 416, f"bytes */{total}"
+        if "status" in step:
+            status, body = step["status"], b""
+        self.send_response(status)
+        for key, value in (headers | step.get("headers", {})).items():
+            self.send_header(key, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        sent = body[: step.get("drop_after", len(body))]
+        self.wfile.write(sent)
+        server.num_sent += len(sent)
+        if len(sent) < len(body):
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def fetch(server: Server, out: Path, *, sha256: str = SHA256, retries: int = 3) -> None:
+    source = Source(url=f"{server.url}/archive.bin", sha256=sha256)
+    download(source, out, retries=retries, backoff_s=0.01, timeout_s=5)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_plain_download_leaves_only_the_file(server: Server, tmp_path: Path) -> None:
+    fetch(server, tmp_path / "raw" / "out.bin")
+    assert (tmp_path / "raw" / "out.bin").read_bytes() == CONTENT
+    assert names(tmp_path / "raw") == ["out.bin"]
+
+
+def test_a_dropped_connection_is_resumed(server: Server, tmp_path: Path) -> None:
+    server.script = [{"drop_after": 200_000}]
+    fetch(server, tmp_path / "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+    assert len(server.requests) == 2
+    # The first request may lose what was still in the socket, never more than it was sent.
+    start = int(server.requests[1]["Range"].removeprefix("bytes=").removesuffix("-"))
+    assert 0 < start <= 200_000
+    assert server.requests[1]["If-Range"] == '"v1"'
+    assert server.num_sent == 200_000 + len(CONTENT) - start < 2 * len(CONTENT)
+
+
+def test_the_next_call_resumes_what_the_last_one_left(server: Server, tmp_path: Path) -> None:
+    server.script = [{"drop_after": 100_000}, {"drop_after": 100_000}]
+    with pytest.raises(DataError, match=r"gave up after 1 tries.*kept in .*out\.bin\.part"):
+        fetch(server, tmp_path / "out.bin", retries=0)
+    assert (tmp_path / "out.bin.part").stat().st_size > 0
+    assert not (tmp_path / "out.bin").exists()
+    fetch(server, tmp_path / "out.bin")  # dropped once more, but it moved: goes on
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["out.bin"]
+    assert "Range" in server.requests[1]
+
+
+def test_a_part_of_an_older_version_is_not_continued(server: Server, tmp_path: Path) -> None:
+    server.content, server.validators = bytes(300_000), {"ETag": '"v0"'}
+    server.script = [{"drop_after": 100_000}]
+    with pytest.raises(DataError):
+        fetch(server, tmp_path / "out.bin", retries=0)
+    server.content, server.validators = CONTENT, {"ETag": '"v1"'}
+    fetch(server, tmp_path / "out.bin")
+    # asked with the old version's tag, so the server answered 200 and it started anew
+    assert server.requests[1]["If-Range"] == '"v0"'
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+
+
+def test_a_weak_etag_is_not_used(server: Server, tmp_path: Path) -> None:
+    server.validators = {"ETag": 'W/"v1"', "Last-Modified": "Thu, 01 Jan 2015 00:00:00 GMT"}
+    server.script = [{"drop_after": 100_000}]
+    fetch(server, tmp_path / "out.bin")
+    assert server.requests[1]["If-Range"] == "Thu, 01 Jan 2015 00:00:00 GMT"
+
+
+def test_a_part_of_another_address_is_not_continued(server: Server, tmp_path: Path) -> None:
+    server.script = [{"drop_after": 100_000}]
+    with pytest.raises(DataError):
+        fetch(server, tmp_path / "out.bin", retries=0)
+    source = Source(url=f"{server.url}/moved.bin", sha256=SHA256)
+    download(source, tmp_path / "out.bin", backoff_s=0.01)
+    assert "Range" not in server.requests[1]
+
+
+def test_a_server_without_ranges_starts_anew(server: Server, tmp_path: Path) -> None:
+    server.ranges = False
+    server.script = [{"drop_after": 200_000}]
+    fetch(server, tmp_path / "out.bin")
+    assert "Range" in server.requests[1]
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+
+
+def test_a_whole_part_only_needs_its_name(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "out.bin.part").write_bytes(CONTENT)
+    fetch(server, tmp_path / "out.bin")  # the server answers 416 with the right size
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+    assert server.num_sent == 0
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "out.bin.part").write_bytes(CONTENT + b"more")
+    fetch(server, tmp_path / "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_asked_again_after_the_time_it_names(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(download_module.time, "sleep", waits.append)
+    server.script = [
+        {"status": 503},
+        {"status": 429, "headers": {"Retry-After": "7"}},
+        {"status": 503, "headers": {"Retry-After": "Thu, 01 Jan 2015 00:00:00 GMT"}},
+    ]
+    fetch(server, tmp_path / "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+    # 0.01 s doubled each time; 7 s where the server says so; a date gone by adds nothing
+    assert waits == [0.01, 7.0, 0.04]
+
+
+def test_a_server_that_stays_busy_is_given_up(server: Server, tmp_path: Path) -> None:
+    server.script = [{"status": 503}] * 9
+    with pytest.raises(DataError, match=r"gave up after 3 tries.*503 Service Unavailable"):
+        fetch(server, tmp_path / "out.bin", retries=2)
+    assert len(server.requests) == 3
+
+
+def test_no_server_is_given_up(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/archive.bin"
+        with pytest.raises(DataError, match=r"gave up after 2 tries.*ConnectionError"):
+            download(Source(url=url, md5=MD5), tmp_path / "out.bin", retries=1, backoff_s=0.01)
+
+
+def test_a_silent_server_times_out(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/archive.bin"
+        with pytest.raises(DataError, match=r"gave up after 1 tries.*Timeout"):
+            download(Source(url=url, md5=MD5), tmp_path / "out.bin", retries=0, timeout_s=0.2)
+
+
+def test_a_missing_file_is_not_retried(server: Server, tmp_path: Path) -> None:
+    server.script = [{"status": 404}]
+    with pytest.raises(
+        DataError, match=r"archive\.bin: the server answered 404 Not Found.*by hand"
+    ):
+        fetch(server, tmp_path / "out.bin")
+    assert len(server.requests) == 1
+    assert names(tmp_path) == []
+
+
+def test_a_wrong_checksum_keeps_nothing(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        fetch(server, tmp_path / "out.bin", sha256="0" * 64)
+    message = str(caught.value)
+    assert all(part in message for part in ("out.bin", SHA256, "0" * 64, "300000 bytes", "removed"))
+    assert names(tmp_path) == []
+
+
+def test_a_right_file_is_kept_without_network(tmp_path: Path) -> None:
+    (tmp_path / "out.bin").write_bytes(CONTENT)
+    download(Source(url="http://127.0.0.1:1/archive.bin", md5=MD5.upper()), tmp_path / "out.bin")
+    assert names(tmp_path) == ["out.bin"]
+
+
+def test_the_beginning_of_a_checksum_may_be_all_there_is(server: Server, tmp_path: Path) -> None:
+    url = f"{server.url}/archive.bin"
+    with pytest.raises(DataError, match="expected 00000000; 300000 bytes"):
+        download(Source(url=url, sha256_prefix="0" * 8), tmp_path / "out.bin")
+    for _ in range(2):  # fetched, then kept
+        download(Source(url=url, sha256_prefix=SHA256[:8]), tmp_path / "out.bin")
+    assert len(server.requests) == 2
+
+
+def test_a_damaged_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "out.bin").write_bytes(CONTENT[:-1])
+    fetch(server, tmp_path / "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+
+
+def test_a_full_disk_keeps_the_part(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = Path.open
+
+    class FullDisk(io.BytesIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def open_full(self: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        full = self.name.endswith(".part") and mode == "ab"
+        return FullDisk() if full else real_open(self, mode, *args, **kwargs)
+
+    (tmp_path / "out.bin.part").write_bytes(CONTENT[:1000])
+    monkeypatch.setattr(Path, "open", open_full)
+    with pytest.raises(DataError, match=r"no space left.*MB free.*kept"):
+        fetch(server, tmp_path / "out.bin")
+    monkeypatch.undo()
+    assert (tmp_path / "out.bin.part").stat().st_size == 1000
+    fetch(server, tmp_path / "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+
+
+def test_progress_is_logged(
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(download_module, "_PROGRESS_S", 0.0)
+    with caplog.at_level(logging.INFO):
+        fetch(server, tmp_path / "out.bin")
+    assert "(100%), 0 s left" in caplog.text
+    assert "sha256 is right" in caplog.text
+
+
+def test_a_local_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "archive.bin").write_bytes(CONTENT)
+    for i, url in enumerate(
+        [
+            "file:made/archive.bin",
+            f"file:{tmp_path}/made/archive.bin",
+            f"file://{tmp_path}/made/archive.bin",
+        ]
+    ):
+        download(Source(url=url, sha256=SHA256), tmp_path / "raw" / f"{i}.bin")
+        assert (tmp_path / "raw" / f"{i}.bin").read_bytes() == CONTENT
+    assert names(tmp_path / "raw") == ["0.bin", "1.bin", "2.bin"]
+
+
+def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.zip: no such file; run the stage that makes it"):
+        download(Source(url=f"file:{tmp_path}/absent.zip", md5=MD5), tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize("line", [f"{SHA256}  archive.bin", f"{MD5} *./archive.bin"])
+def test_the_checksum_may_stand_in_a_listing(line: str, tmp_path: Path) -> None:
+    (tmp_path / "archive.bin").write_bytes(CONTENT)
+    (tmp_path / "SUMS").write_text(f"# made today\n{'0' * 64}  other.bin\n{line}\n")
+    source = Source(url=f"file:{tmp_path}/archive.bin", checksums=f"file:{tmp_path}/SUMS")
+    download(source, tmp_path / "out.bin")
+    assert (tmp_path / "out.bin").read_bytes() == CONTENT
+
+
+def test_a_listing_may_come_over_http(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "archive.bin").write_bytes(CONTENT)
+    server.content = f"{SHA256}  archive.bin\n".encode()
+    server.script = [{"status": 503}, {"drop_after": 10}]
+    source = Source(url=f"file:{tmp_path}/archive.bin", checksums=f"{server.url}/SUMS")
+    download(source, tmp_path / "out.bin", backoff_s=0.01)
+    assert len(server.requests) == 3
+
+
+def test_a_listing_without_the_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "SUMS").write_text(f"{SHA256}  other.bin\n")
+    source = Source(url=f"file:{tmp_path}/archive.bin", checksums=f"file:{tmp_path}/SUMS")
+    with pytest.raises(DataError, match=r"no checksum of archive\.bin; it lists \['other\.bin'\]"):
+        download(source, tmp_path / "out.bin")
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (Source(url="ftp://example.org/a.zip", md5=MD5), "'ftp'; use http:, https: or file:"),
+        (Source(url="file:a.zip", sha256=MD5), "is not a sha256"),
+        (Source(url="file:a.zip", sha256_prefix=SHA256[:7]), "is not a sha256"),
+        (Source(url="file:a.zip", md5="z" * 32), "is not a md5"),
+    ],
+)
+def test_a_wrong_setting_is_a_config_error(source: Source, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        download(source, tmp_path / "out.zip")
+
+
+# --- archives -------------------------------------------------------------------------------------
+
+
+def make_tar(path: Path, files: dict[str, bytes], *extra: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+        for info in extra:
+            tar.addfile(info)
+    return path
+
+
+def make_zip(path: Path, files: dict[str, bytes], *extra: zipfile.ZipInfo) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        for info in extra:
+            archive.writestr(info, "/etc/passwd")
+    return path
+
+
+MAKERS = [(make_tar, "a.tar.gz"), (make_zip, "a.zip")]
+Maker = Callable[..., Path]
+
+
+def entry(name: str, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, "/etc/passwd"
+    return info
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS)
+def test_members_come_in_order(make: Maker, name: str, tmp_path: Path) -> None:
+    files = {"b/2.txt": b"two", "a/1 (!) @+.txt": b"", "c.bin": CONTENT}
+    assert list(iterate_members(make(tmp_path / name, files))) == list(files.items())
+
+
+def test_folders_are_skipped(tmp_path: Path) -> None:
+    tar = make_tar(tmp_path / "a.tar.gz", {"a/1": b"1"}, entry("b", tarfile.DIRTYPE))
+    archive = make_zip(tmp_path / "a.zip", {"b/": b"", "a/1": b"1"})
+    assert list(iterate_members(tar)) == list(iterate_members(archive)) == [("a/1", b"1")]
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS)
+@pytest.mark.parametrize(
+    "member", ["../out.txt", "/etc/x", "a/../../x", "..\\x", "C:\\x", "a\\..\\x"]
+)
+def test_a_member_outside_the_folder_is_refused(
+    make: Maker, name: str, member: str, tmp_path: Path
+) -> None:
+    archive = make(tmp_path / name, {"good.txt": b"x", member: b"evil"})
+    with pytest.raises(DataError, match=r"a\.(zip|tar\.gz): member .* outside the folder"):
+        extract(archive, tmp_path / "in" / "out")
+    assert names(tmp_path / "in") == []
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+)
+def test_links_and_devices_in_a_tar_are_refused(kind: bytes, tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", {}, entry("evil", kind))
+    with pytest.raises(DataError, match="member 'evil' is a link or device"):
+        list(iterate_members(archive))
+
+
+def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
+    link = zipfile.ZipInfo("evil")
+    link.external_attr = 0o120777 << 16  # a symbolic link
+    with pytest.raises(DataError, match="member 'evil' is a link or device"):
+        list(iterate_members(make_zip(tmp_path / "a.zip", {}, link)))
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS)
+def test_a_cut_off_archive_is_an_error_at_every_length(
+    make: Maker, name: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    whole = make(tmp_path / name, {f"{i}.bin": rng.bytes(3000) for i in range(5)}).read_bytes()
+    cut = tmp_path / f"cut_{name}"
+    for size in [*range(0, len(whole), 997), len(whole) - 1]:
+        cut.write_bytes(whole[:size])
+        with pytest.raises(DataError, match=rf"of {size} .*Delete it and download it again"):
+            list(iterate_members(cut))
+
+
+def test_a_cut_off_tar_says_how_far_it_goes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    files = {f"{i}.bin": rng.bytes(600_000) for i in range(5)}
+    archive = make_tar(tmp_path / "a.tar.gz", files)
+    archive.write_bytes(archive.read_bytes()[:1_500_000])
+    # 600 kB of noise do not compress: two members end before byte 1,500,000, the third does not.
+    with pytest.raises(DataError, match=r"after 2 files \(the last is '1\.bin'\), at byte 1500000"):
+        list(iterate_members(archive))
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS)
+def test_a_changed_byte_is_an_error(make: Maker, name: str, tmp_path: Path) -> None:
+    archive = make(tmp_path / name, {"a.bin": CONTENT, "b.bin": CONTENT})
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="damaged or cut off"):
+        list(iterate_members(archive))
+
+
+def test_a_wrong_sum_at_the_end_of_a_gzip_is_an_error(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", {"a.txt": b"text"})
+    content = archive.read_bytes()
+    archive.write_bytes(content[:-8] + bytes(4) + content[-4:])  # CRC-32, then the size
+    with pytest.raises(DataError, match="CRC check failed"):
+        list(iterate_members(archive))
+
+
+def test_a_gzip_that_holds_no_tar_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(CONTENT))
+    with pytest.raises(DataError, match="at its start"):
+        list(iterate_members(tmp_path / "a.tar.gz"))
+
+
+def test_a_missing_or_unknown_archive_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file; run the download stage"):
+        list(iterate_members(tmp_path / "a.zip"))
+    with pytest.raises(DataError, match=r"cannot read this kind.*\.tar\.gz.*\.zip"):
+        list(iterate_members(tmp_path / "a.7z"))
+
+
+def test_extract_unpacks_what_is_asked_for(tmp_path: Path) -> None:
+    archive = make_zip(tmp_path / "a.zip", {"a/1": b"1", "a/2": b"2", "b/3": b"3"})
+    extract(archive, tmp_path / "all")
+    assert (tmp_path / "all" / "b" / "3").read_bytes() == b"3"
+    extract(archive, tmp_path / "some", members=["a/2"])
+    assert [p.name for p in (tmp_path / "some").rglob("*") if p.is_file()] == ["2"]
+    with pytest.raises(DataError, match=r"does not contain \['a/9'\]"):
+        extract(archive, tmp_path / "none", members=["a/1", "a/9"])
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_extract_refuses_a_name_that_comes_twice(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a", "1")
+        archive.writestr("a", "2")
+    with pytest.raises(DataError, match="'a' is in it twice"):
+        extract(tmp_path / "a.zip", tmp_path / "out")

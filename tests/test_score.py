@@ -1,0 +1,122 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import World
+from PIL import Image
+
+from stclip.config import BoxSource, MethodConfig
+from stclip.errors import ConfigError, DataError
+from stclip.records import Scores
+from stclip.score import score
+from stclip.train import train
+
+SOURCES = {
+    "detected": BoxSource(source="detections", within=0.001),
+    "top1": BoxSource(source="detections", top=1),
+    "gt": BoxSource(source="ground_truth"),
+}
+
+
+def make_weights(world: World, config: MethodConfig, *, seed: int = 0) -> Path:
+    out = world.folder / "run"
+    train(
+        config,
+        split=world.split,
+        clips=world.clips,
+        ground_truth=world.boxes,
+        frames=world.frames,
+        seed=seed,
+        out=out,
+    )
+    return out / "weights.safetensors"
+
+
+def run_score(world: World, config: MethodConfig, weights: Path, *, stride: int = 3) -> Path:
+    out = world.folder / "scores"
+    score(
+        config,
+        weights=weights,
+        split=world.split,
+        clips=world.clips,
+        ground_truth=world.boxes,
+        detections=world.detections,
+        sources=SOURCES,
+        key_frame_stride=stride,
+        frames=world.frames,
+        seed=0,
+        out=out,
+    )
+    return out
+
+
+@pytest.mark.parametrize("method", ["clip_frame", "st_clip"])
+def test_scores_are_distributions_over_the_labels_of_each_group(world: World, method: str) -> None:
+    config = world.method(method, iterations=0)
+    out = run_score(world, config, make_weights(world, config))
+    assert len(list(out.iterdir())) == len(SOURCES) * 2
+    unseen = Scores.read(out / "scores_detected_unseen.parquet")
+    assert unseen.labels == list(world.split.unseen)
+    assert np.allclose(unseen.probabilities.sum(1), 1, atol=1e-6)
+    # clip_8 has 13 frames, clip_9 11: key frames 0 3 6 9 12 and 0 3 6 9. Odd frames have two
+    # persons whose scores differ by 0.0005 < 0.001, so both stay: 5 + 4 boxes + 3, 9 and 3, 9.
+    assert len(unseen) == 9 + 4
+    assert len(Scores.read(out / "scores_top1_unseen.parquet")) == 9
+    gt = Scores.read(out / "scores_gt_base.parquet")
+    assert gt.labels == list(world.split.base)
+    assert set(gt.table["clip"]) == set(world.split.base_clips)
+    assert (gt.table["detector_score"] == 1).all()
+    assert (gt.table["frame"] % 3 == 0).all()
+
+
+def test_batching_does_not_change_scores(world: World) -> None:
+    config = world.method("st_clip", iterations=0)
+    weights = make_weights(world, config)
+    whole = Scores.read(run_score(world, config, weights) / "scores_detected_unseen.parquet")
+    single = config.model_copy(
+        update={"score": config.score.model_copy(update={"batch_frames": 1})}
+    )
+    one = Scores.read(run_score(world, single, weights) / "scores_detected_unseen.parquet")
+    assert np.allclose(whole.probabilities, one.probabilities, atol=1e-5)
+
+
+def test_weights_of_other_settings_are_refused(world: World) -> None:
+    config = world.method("st_clip", iterations=1, batch_frames=2)
+    weights = make_weights(world, config)
+    other = world.method("st_clip", iterations=1, batch_frames=2, lr=0.5)
+    with pytest.raises(ConfigError, match=r"weights are of run .* Run the train stage again"):
+        run_score(world, other, weights)
+
+
+def test_damaged_and_missing_weights_are_named(world: World) -> None:
+    config = world.method("st_clip", iterations=0)
+    weights = make_weights(world, config)
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"weights\.safetensors: damaged.*train stage again"):
+        run_score(world, config, weights)
+    weights.unlink()
+    with pytest.raises(DataError, match=r"no weights; run the train stage"):
+        run_score(world, config, weights)
+
+
+def test_undecodable_frame_is_named(world: World) -> None:
+    config = world.method("clip_frame", iterations=0)
+    weights = make_weights(world, config)
+    path = world.frames / "clip_8" / "00003.png"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"00003\.png: frame 3 of clip 'clip_8' does not decode"):
+        run_score(world, config, weights)
+    Image.new("RGB", (64, 48)).save(path)
+    run_score(world, config, weights)
+
+
+def test_frames_without_detections_are_left_to_the_evaluation(world: World) -> None:
+    config = world.method("clip_frame", iterations=0)
+    weights = make_weights(world, config)
+    table = world.detections.table
+    kept = table[~((table["clip"] == "clip_8") & (table["frame"] == 0))]
+    object.__setattr__(world.detections, "table", kept)
+    found = Scores.read(run_score(world, config, weights) / "scores_detected_unseen.parquet")
+    rows = found.table[found.table["clip"] == "clip_8"]
+    assert 0 not in set(rows["frame"])
+    assert len(found) == 13 - 1

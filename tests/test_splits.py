@@ -1,0 +1,152 @@
+"""Label splits: the four committed ones against the real annotations, and the rules by hand."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from stclip.errors import ConfigError, DataError
+from stclip.records import Clips, LabelSplit
+from stclip.splits import labels_of, make_split, resolve_split
+
+ROOT = Path(__file__).parents[1]
+REAL = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb"
+needs_real_data = pytest.mark.skipif(
+    not REAL.is_dir(), reason=f"the real annotations are not at {REAL}"
+)
+
+# (clips, frames) that split 1..4 select: trained on, tested on unseen, tested on base. Counted
+# beforehand from the released annotations.
+COUNTS = {
+    "1": [(464, 15590), (78, 2651), (190, 6488)],
+    "2": [(486, 17190), (73, 2444), (195, 6695)],
+    "3": [(468, 16224), (78, 2590), (190, 6549)],
+    "4": [(474, 16045), (76, 2731), (192, 6408)],
+}
+
+
+def clips_of(rows: Sequence[tuple[str, str, list[str], int]]) -> Clips:
+    """Clips from (clip, official split, actions, number of frames)."""
+    table = pd.DataFrame(rows, columns=["clip", "official_split", "actions", "num_frames"])
+    return Clips(table.assign(height=240, width=320, fps=30.0, licence="test"))
+
+
+def a_split(base: Sequence[str] = ("run", "walk"), unseen: Sequence[str] = ("sit",)) -> LabelSplit:
+    return LabelSplit(
+        dataset="toy", name="1", base=tuple(base), unseen=tuple(unseen), rule="by hand"
+    )
+
+
+@pytest.fixture(scope="module")
+def real_clips() -> Clips:
+    with gzip.open(REAL / "JHMDB-GT.json.gz", "rt") as file:
+        truth = json.load(file)
+    test = set(truth["test_videos"][0])
+    return clips_of(
+        [
+            (
+                video.split("/")[1],
+                "test" if video in test else "train",
+                [video.split("/")[0]],
+                num_frames,
+            )
+            for video, num_frames in truth["nframes"].items()
+        ]
+    )
+
+
+@needs_real_data
+@pytest.mark.parametrize("name", COUNTS)
+def test_jhmdb_split_selects_the_published_clips(name: str, real_clips: Clips) -> None:
+    split = resolve_split(LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json"), real_clips)
+    num_frames = real_clips.table.set_index("clip")["num_frames"]
+    groups = (split.train_clips, split.unseen_clips, split.base_clips)
+    assert [(len(g), num_frames[list(g)].sum()) for g in groups] == COUNTS[name]
+
+
+@needs_real_data
+@pytest.mark.parametrize("name", COUNTS)
+def test_jhmdb_split_has_the_names_and_order_of_the_released_files(name: str) -> None:
+    split = LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json")
+    folder = REAL / f"label_split_{name}"
+    assert split.unseen == tuple((folder / "test_label.txt").read_text().split())
+    assert split.base == tuple((folder / "train_label.txt").read_text().split())
+
+
+@needs_real_data
+@pytest.mark.parametrize("name", COUNTS)
+def test_jhmdb_test_clips_are_those_of_the_released_video_lists(
+    name: str, real_clips: Clips
+) -> None:
+    # The released lists hold all videos of the unseen classes, train and test alike.
+    split = resolve_split(LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json"), real_clips)
+    listed = set((REAL / f"label_split_{name}" / "test_video.txt").read_text().split())
+    assert set(split.unseen_clips) <= listed
+    assert listed.isdisjoint(split.train_clips)
+    assert listed.isdisjoint(split.base_clips)
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_committed_split_is_whole_and_names_itself(name: str) -> None:
+    split = LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json")
+    assert (split.dataset, split.name, len(split.base), len(split.unseen)) == ("jhmdb", name, 15, 6)
+    assert split.train_clips == split.unseen_clips == split.base_clips == ()
+
+
+def test_clips_with_several_actions() -> None:
+    clips = clips_of(
+        [
+            ("d", "train", ["run", "sit"], 1),  # shows an unseen action: never trained on
+            ("c", "train", ["run", "walk"], 1),
+            ("b", "test", ["walk", "sit"], 1),  # counts for both groups
+            ("a", "test", ["run"], 1),
+            ("e", "test", ["sit"], 1),
+            ("f", "train", ["other"], 1),  # no label of the split at all
+            ("g", "val", ["run", "sit"], 1),  # neither official train nor test
+        ]
+    )
+    split = resolve_split(a_split(), clips)
+    assert split.train_clips == ("c",)
+    assert split.unseen_clips == ("b", "e")
+    assert split.base_clips == ("b", "a")  # in the order of the table, not of the alphabet
+
+
+def test_a_label_no_clip_has_is_an_error() -> None:
+    clips = clips_of([("a", "train", ["run"], 1), ("b", "test", ["sit"], 1)])
+    with pytest.raises(DataError, match=r"split 1 of toy.*\['walk'\].*\['run', 'sit'\]"):
+        resolve_split(a_split(), clips)
+
+
+def test_an_empty_group_is_an_error() -> None:
+    clips = clips_of([("a", "train", ["run"], 1), ("b", "test", ["sit"], 1)])
+    with pytest.raises(DataError, match="1 training clips, 1 test clips with unseen and 0 with"):
+        resolve_split(a_split(base=["run"]), clips)
+
+
+def test_drawn_split_depends_on_the_seed_alone() -> None:
+    labels = [f"action {i}" for i in range(21)]
+    splits = [
+        make_split(labels, name="9", dataset="toy", num_unseen=6, seed=seed) for seed in (1, 1, 2)
+    ]
+    assert splits[0] == splits[1]
+    assert splits[0].unseen != splits[2].unseen
+    for split in splits:
+        assert len(split.unseen) == 6
+        assert sorted(split.base + split.unseen) == sorted(labels)
+        assert list(split.unseen) == [label for label in labels if label in split.unseen]
+        assert list(split.base) == [label for label in labels if label in split.base]
+
+
+@pytest.mark.parametrize("num_unseen", [0, 3, -1])
+def test_a_drawn_split_needs_both_groups(num_unseen: int) -> None:
+    with pytest.raises(ConfigError, match="allowed are 1 to 2 of 3 labels"):
+        make_split(["a", "b", "c"], name="1", dataset="toy", num_unseen=num_unseen, seed=0)
+
+
+def test_labels_survive_parquet(tmp_path: Path) -> None:
+    clips = clips_of([("a", "train", ["walk", "run"], 1), ("b", "test", ["sit"], 1)])
+    clips.write(tmp_path / "clips.parquet")
+    assert labels_of(Clips.read(tmp_path / "clips.parquet")) == ["run", "sit", "walk"]

@@ -1,0 +1,105 @@
+# What all rules share: the checked configuration, wildcard constraints, where things lie.
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from stclip import config as settings
+from stclip.errors import ConfigError
+
+validate(config, "../schemas/config.schema.yaml")
+
+CONFIG = Path("config")
+SCALE = config["scale"]
+VERSION = config["stage_version"]
+LABEL_GROUPS = ["unseen", "base"]
+RUN = "runs/{scale}/{dataset}/{split}/{method}/{seed}"
+
+
+def checked(load, *arguments, **keywords):
+    """Configuration mistakes end the run with one message instead of a traceback."""
+    try:
+        return load(*arguments, **keywords)
+    except ConfigError as error:
+        raise WorkflowError(f"Configuration: {error}")
+
+
+SCALE_SETTINGS = checked(settings.load_scale, CONFIG, SCALE)
+DATASETS = {d: checked(settings.load_dataset, CONFIG, d, scale=SCALE) for d in config["datasets"]}
+ALL_METHODS = sorted(path.stem for path in (CONFIG / "methods").glob("*.yaml"))
+METHODS = ALL_METHODS if config["methods"] == "all" else config["methods"]
+METHOD_SETTINGS = {
+    (dataset, method): checked(settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE)
+    for dataset in DATASETS
+    for method in METHODS
+}
+for dataset in DATASETS.values():
+    for boxes in config["boxes"]:
+        checked(settings.pick, dataset.boxes, boxes, what="box source")
+
+
+def one_of(names):
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    scale=re.escape(SCALE),
+    dataset=one_of(DATASETS),
+    method=one_of(METHODS),
+    split=one_of({split for dataset in DATASETS.values() for split in dataset.splits}),
+    seed=r"\d+",
+    boxes=one_of(config["boxes"]),
+    model=one_of(SCALE_SETTINGS.models),
+
+
+def local_files(*urls):
+    """The paths of file: URLs, so that the rule that makes such a source runs first."""
+    return [url.removeprefix("file:") for url in urls if url and url.startswith("file:")]
+
+
+def settings_of(stage, *parts):
+    """What a job's result depends on beside its inputs; a change runs it again."""
+    return f"{VERSION[stage]}-{settings.config_hash(*parts)}"
+
+
+def need(rule, resource, default):
+    return SCALE_SETTINGS.resources.get(rule, {}).get(resource, default)
+
+
+def run_settings(wildcards):
+    return METHOD_SETTINGS[wildcards.dataset, wildcards.method]
+
+
+def detections(wildcards):
+    """One file for all splits unless the detector is fine-tuned on each split's classes."""
+    per_split = DATASETS[wildcards.dataset].detector_per_split
+    split = wildcards.split if per_split else "all"
+    return f"data/{SCALE}/{wildcards.dataset}/detections/{split}.parquet"
+
+
+def backbone_files(wildcards):
+    """Weights to download first; those inside the package are always there."""
+    weights = run_settings(wildcards).backbone.weights
+    return [] if weights is None or weights.startswith("package:") else [weights]
+
+
+def what_is_scored(wildcards):
+    """Settings of the data set that choose boxes and frames."""
+    dataset = DATASETS[wildcards.dataset]
+    return {
+        "boxes": {name: dataset.boxes[name].model_dump() for name in config["boxes"]},
+        "key_frame_stride": dataset.key_frame_stride,
+    }
+
+
+def runs_of(dataset, name):
+    return expand(
+        f"{RUN}/{name}",
+        scale=SCALE,
+        dataset=dataset,
+        split=DATASETS[dataset].splits,
+        method=METHODS,
+        seed=config["seeds"],
+    )

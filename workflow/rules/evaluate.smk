@@ -1,0 +1,20 @@
+# Scores and ground truth -> metrics.json with intervals.
+rule evaluate:
+    input:
+        scores=rules.score.output,
+        weights=f"{RUN}/weights.safetensors",
+        split="data/{scale}/{dataset}/splits/{split}.json",
+        boxes="data/{scale}/{dataset}/boxes.parquet",
+    output:
+        metrics=f"{RUN}/metrics.json",
+        replicates=f"{RUN}/replicates.parquet",
+    log:
+        "logs/evaluate/{scale}/{dataset}/{split}/{method}/{seed}.log",
+    params:
+        settings=lambda w: settings_of("evaluate", run_settings(w), what_is_scored(w)),
+        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        out=RUN,
+    shell:
+        "stclip --log {log} --threads 1 evaluate --method {wildcards.method}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.out}"
+        " --split {input.split} --boxes {input.boxes} {params.sources} --seed {wildcards.seed}"

@@ -1,0 +1,55 @@
+# The miniature: draw the archives, train the tiny detector; `snakemake tiny_clip` trains CLIP anew.
+MINI_SOURCE = "data/mini/source/jhmdb"
+
+
+rule render_jhmdb:
+    output:
+        expand(
+            "{folder}/{archive}",
+            folder=MINI_SOURCE,
+            archive=["Rename_Images.tar.gz", "splits.zip", "puppet_mask.zip", "SHA256SUMS"],
+        ),
+    log:
+        "logs/mini/render.log",
+    params:
+        version=VERSION["render"],
+        folder=MINI_SOURCE,
+    threads: 2
+    shell:
+        "stclip --log {log} mini render --seed 0 --workers {threads} --out {params.folder}"
+
+
+rule tiny_detector:
+    output:
+        "data/mini/models/tiny_detector.safetensors",
+    log:
+        "logs/mini/detector.log",
+    params:
+        version=VERSION["detector"],
+    shell:
+        "stclip --log {log} --threads 1 mini detector --seed 0 --out {output}"
+
+
+rule tiny_clip:
+    output:
+        "data/mini/models/tiny_clip/weights.safetensors",
+    log:
+        "logs/mini/clip.log",
+    shell:
+        "stclip --log {log} --threads 1 mini clip --seed 0 --out {output}"
+
+
+rule samples:
+    input:
+        clips="data/{scale}/jhmdb/clips.parquet",
+        boxes="data/{scale}/jhmdb/boxes.parquet",
+        frames="data/{scale}/jhmdb/frames",
+    output:
+        "results/{scale}/samples.png",
+    log:
+        "logs/samples/{scale}.log",
+    params:
+        version=VERSION["render"],
+    shell:
+        "stclip --log {log} mini samples --clips {input.clips} --boxes {input.boxes}"
+        " --frames {input.frames} --out {output}"

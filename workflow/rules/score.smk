@@ -1,0 +1,35 @@
+# Weights and boxes -> class probabilities of every box, per box source and label group.
+rule score:
+    input:
+        weights=f"{RUN}/weights.safetensors",
+        split="data/{scale}/{dataset}/splits/{split}.json",
+        clips="data/{scale}/{dataset}/clips.parquet",
+        boxes="data/{scale}/{dataset}/boxes.parquet",
+        detections=detections,
+        frames="data/{scale}/{dataset}/frames",
+        backbone=backbone_files,
+    output:
+        expand(
+            f"{RUN}/scores_{{boxes}}_{{labels}}.parquet",
+            boxes=config["boxes"],
+            labels=LABEL_GROUPS,
+            allow_missing=True,
+        ),
+    log:
+        "logs/score/{scale}/{dataset}/{split}/{method}/{seed}.log",
+    params:
+        settings=lambda w: settings_of("score", run_settings(w).score, what_is_scored(w)),
+        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        out=RUN,
+        workers=lambda w, threads: threads - 1,
+    threads: need("score", "threads", 1)
+    resources:
+        gpu=need("score", "gpu", 0),
+        mem_mb=need("score", "mem_mb", 2000),
+        runtime=need("score", "runtime", 30),
+    shell:
+        "stclip --log {log} --threads {threads} score --method {wildcards.method}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} --weights {input.weights}"
+        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
+        " --detections {input.detections} --frames {input.frames} {params.sources}"
+        " --seed {wildcards.seed} --workers {params.workers} --out {params.out}"

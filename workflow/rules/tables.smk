@@ -1,0 +1,26 @@
+# metrics.json files -> tables; results/table2.csv is a copy of the active scale's.
+rule table2:
+    input:
+        metrics=runs_of("jhmdb", "metrics.json"),
+        replicates=runs_of("jhmdb", "replicates.parquet"),
+        published="config/published/table2.yaml",
+    output:
+        multiext("results/{scale}/table2", ".csv", ".md", ".tex"),
+    log:
+        "logs/tables/{scale}/table2.log",
+    params:
+        settings=settings_of("tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)),
+    shell:
+        "stclip --log {log} tables --scale {wildcards.scale} --published {input.published}"
+        " --out {output[0]} {input.metrics}"
+
+
+rule active_scale:
+    input:
+        f"results/{SCALE}/{{table}}.csv",
+    output:
+        "results/{table}.csv",
+    log:
+        f"logs/tables/{SCALE}/{{table}}.copy.log",
+    shell:
+        "cp {input} {output} 2> {log}"
