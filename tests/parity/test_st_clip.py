@@ -79,15 +79,19 @@ def official_weights(method: STCLIP) -> dict[str, Tensor]:
 def small_method(size: tuple[int, int], **params: Any) -> STCLIP:
     """ST-CLIP on a small random CLIP, float64; no parameter is left at a value that hides it."""
     torch.manual_seed(7)
-    clip = open_clip.CLIP(
-        EMBED,
-        {"image_size": size, "patch_size": PATCH, "width": WIDTH, "layers": LAYERS,
-         "head_width": HEAD_WIDTH},
-        {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
-        quick_gelu=True,
-    )  # fmt: skip
-    backbone = Backbone(clip, open_clip.get_tokenizer("ViT-B-16"))
-    method = STCLIP(backbone, STCLIP.Config(prompt_head_width=16, **params)).double()
+    torch.set_default_dtype(torch.float64)  # also for the constants of the normalisation
+    try:
+        clip = open_clip.CLIP(
+            EMBED,
+            {"image_size": size, "patch_size": PATCH, "width": WIDTH, "layers": LAYERS,
+             "head_width": HEAD_WIDTH},
+            {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+            quick_gelu=True,
+        )  # fmt: skip
+        backbone = Backbone(clip, open_clip.get_tokenizer("ViT-B-16"))
+        method = STCLIP(backbone, STCLIP.Config(prompt_head_width=16, **params)).double()
+    finally:
+        torch.set_default_dtype(torch.float32)
     with torch.no_grad():
         for p in method.parameters():  # zero biases, unit norms, LoRA B, rho: all become random
             p += 0.1 * torch.randn_like(p)
