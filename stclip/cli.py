@@ -281,6 +281,7 @@ def evaluate_file(
 @app.command()
 def tables(
     metrics: Annotated[list[Path], typer.Argument(help="metrics.json files of the runs.")],
+    dataset: Dataset,
     scale: ScaleName,
     published: In,
     out: Out,
@@ -292,13 +293,12 @@ def tables(
     from stclip.evaluate.run import read_run
 
     runs = [read_run(path.parent) for path in metrics]
-    splits = list(dict.fromkeys(run["split"] for run, _ in runs))
+    splits = c.load_dataset(config, dataset, scale=scale).splits
     paper = c.read_yaml(published) if c.load_scale(config, scale).published else None
     frame = t.build_table2(
         [run for run, _ in runs], [r for _, r in runs], splits=splits, published=paper
     )
     t.write_table(frame, out)
-    logger.info("tables: %d runs, %d rows", len(runs), len(frame))
 
 
 @app.command()
@@ -311,30 +311,34 @@ def show(table: Annotated[Path, typer.Argument(help="A csv that `stclip tables` 
 
 @mini_app.command("render")
 def mini_render(
-    seed: Seed, out: Out, train_videos: Count = 20, test_videos: Count = 30, workers: Workers = 1
+    scale: ScaleName, out: Out, workers: Workers = 1, config: ConfigFolder = CONFIG
 ) -> None:
     """Draw mini J-HMDB and write its archives in the official layout."""
+    from stclip import config as c
     from stclip.mini.jhmdb import render_jhmdb
 
-    render_jhmdb(
-        out, seed=seed, train_videos=train_videos, test_videos=test_videos, workers=workers
-    )
+    recipe = c.pick(c.load_scale(config, scale).miniature, "render", what="miniature recipe")
+    render_jhmdb(out, workers=workers, **recipe)
 
 
 @mini_app.command("clip")
-def mini_clip(seed: Seed, out: Out) -> None:
+def mini_clip(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None:
     """Pre-train the tiny CLIP on drawn stills with captions."""
+    from stclip import config as c
     from stclip.mini.tiny_clip import pretrain
 
-    pretrain(out, seed=seed)
+    recipe = c.pick(c.load_scale(config, scale).miniature, "clip", what="miniature recipe")
+    pretrain(out, **recipe)
 
 
 @mini_app.command("detector")
-def mini_detector(seed: Seed, out: Out) -> None:
+def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None:
     """Train the tiny person detector on drawn stills."""
+    from stclip import config as c
     from stclip.mini.detector import train_detector
 
-    train_detector(out, seed=seed)
+    recipe = c.pick(c.load_scale(config, scale).miniature, "detector", what="miniature recipe")
+    train_detector(out, **recipe)
 
 
 @mini_app.command("samples")

@@ -131,6 +131,7 @@ class Scale(Strict):
     published: bool  # whether the paper's values stand beside ours in the tables
     backbones: dict[str, BackboneConfig]
     detector: DetectorConfig
+    miniature: dict[str, dict[str, Any]] = {}  # arguments of `stclip mini ...`, by subcommand
     models: dict[str, Source] = {}  # file name under data/{scale}/models/ -> source
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}  # "*" holds for all

@@ -49,10 +49,9 @@ def detect(
         for (clip, frame), result in zip(keys, found, strict=True):
             persons = (result["labels"] == PERSON) & (result["scores"] >= config.score_threshold)
             empty += not bool(persons.any())
-            table = pd.DataFrame(result["boxes"][persons].float().cpu(), columns=BOX_COLUMNS)
-            tables.append(
-                table.assign(clip=clip, frame=frame, score=result["scores"][persons].float().cpu())
-            )
+            boxes, score = (result[key][persons].cpu().numpy() for key in ("boxes", "scores"))
+            table = pd.DataFrame(boxes, columns=BOX_COLUMNS)
+            tables.append(table.assign(clip=clip, frame=frame, score=score))
         progress.advance(len(keys))
     detections = Detections(pd.concat(tables)[list(Detections.COLUMNS)])
     logger.info(

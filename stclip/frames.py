@@ -1,7 +1,7 @@
 """Decodes frames and assembles batches; the only module that reads pictures for the methods.
 
-A frame is decoded once per process as long as it fits the cache; the windows of neighbouring key
-frames share it.
+A batch decodes each of its frames once. Model-sized pictures stay in a bounded cache that the
+windows of neighbouring key frames share; only person crops need the decoded frame again.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from stclip.errors import DataError
 from stclip.method import Batch, Inputs
@@ -81,6 +81,7 @@ class FrameReader:
     def crops(self, clip: str, frame: int, boxes_xyxy: np.ndarray, inputs: Inputs) -> np.ndarray:
         """The persons of a frame for the model, uint8 (n, 3, H, W)."""
         image = self._decode(clip, frame)
+        self.picture(clip, frame)  # its window wants it too: now it is decoded already
         mode, scale = inputs.crop_mode, inputs.crop_scale
         return np.stack(
             [crop_person(image, box, self.size, mode=mode, scale=scale) for box in boxes_xyxy]
@@ -97,7 +98,7 @@ class FrameReader:
                 raise DataError(
                     f"{path}: frame {frame} of clip {clip!r} is missing; run prepare again."
                 ) from None
-            except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            except (OSError, SyntaxError, ValueError) as error:  # Pillow's, by what is damaged
                 raise DataError(
                     f"{path}: frame {frame} of clip {clip!r} does not decode ({error}); "
                     "run prepare again."

@@ -40,7 +40,8 @@ def crop_person(
 
     Modes: `center` as CLIP does (cuts tall persons; the released ST-CLIP), `squash` (aspect ratio
     lost), `pad` (whole box on black), `context` (the box is widened to the aspect ratio of `size`
-    and moved inside the picture, so nothing is cut and nothing distorted).
+    and moved inside the picture, so nothing is distorted, and cut only where the picture is too
+    small for it).
 
     Returns:
         uint8 (3, height, width).

@@ -88,7 +88,9 @@ def test_every_caption_has_only_known_tokens() -> None:
 
 def test_shipped_clip_scores_zero_shot_in_the_documented_range() -> None:
     """Raw names, full frames, softmax over a split's six unseen classes, ground-truth boxes."""
-    clip = load_backbone(BackboneConfig(model=f"{CONFIG}", weights=f"{WEIGHTS}"))
+    clip = load_backbone(
+        BackboneConfig(model="package:mini/tiny_clip/config.json", weights=str(WEIGHTS))
+    )
     repertoire = load_repertoire()
     height, width = clip.image_size
     frames: list[np.ndarray] = []

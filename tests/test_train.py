@@ -12,7 +12,9 @@ from stclip.frames import Sample
 from stclip.train import learning_rate, plan_batches, train
 
 
-def run_training(world: World, name: str, folder: str, *, seed: int = 0, **settings: object) -> dict:
+def run_training(
+    world: World, name: str, folder: str, *, seed: int = 0, **settings: object
+) -> dict:
     config = world.method(name, **settings)
     out = world.folder / folder
     train(
@@ -71,7 +73,9 @@ def test_interrupted_training_resumes_to_the_same_weights(
     resumed = run_training(world, "st_clip", "cut", **settings)
     assert calls == 4 + 4  # only steps 2..5 ran again
     assert all(torch.equal(whole[k], resumed[k]) for k in whole)
-    log = [json.loads(line) for line in (world.folder / "cut" / "log.jsonl").read_text().splitlines()]
+    log = [
+        json.loads(line) for line in (world.folder / "cut" / "log.jsonl").read_text().splitlines()
+    ]
     assert [line["step"] for line in log] == list(range(6))
     assert not (world.folder / "cut" / "checkpoint.pt").exists()
 

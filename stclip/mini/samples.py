@@ -73,7 +73,7 @@ def _cell(path: Path, boxes_xyxy: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
     cell = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
     for x1, y1, x2, y2 in boxes_xyxy:
         left, top, right, bottom = (round(v * scale) for v in (x1, y1, x2 + 1, y2 + 1))
-        cv2.rectangle(cell, (left, top), (right, bottom), BOX, 1, cv2.LINE_AA)
+        cv2.rectangle(cell, (left, top), (right, bottom), BOX, 1)
     return cv2.copyMakeBorder(cell, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=PAPER)
 
 

@@ -13,6 +13,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stclip.errors import ConfigError
 from stclip.method import Batch, Inputs, Method
 from stclip.model.backbone import Backbone
 from stclip.model.context_prompt import ContextPrompting
@@ -43,6 +44,11 @@ class STCLIP(Method):
         super().__init__(backbone, config)
         self.config: STCLIP.Config
         width, text_width = backbone.width, backbone.embed_dim
+        if text_width % config.prompt_head_width:
+            raise ConfigError(
+                f"ST-CLIP: prompt_head_width is {config.prompt_head_width}; it must divide the "
+                f"backbone's joint width {text_width}."
+            )
         self.inputs = Inputs(
             unit="person",
             before=config.before,
@@ -111,7 +117,10 @@ class STCLIP(Method):
         for block, prompting in zip(self.backbone.blocks, self.prompting, strict=True):
             tokens = block(tokens)
             prompted = prompting(prompted, tokens[:, first:])
-        out = self.backbone.clip.visual.ln_post(tokens[:, 1 : 1 + num_people])
-        visual = F.normalize(self.backbone.project(out) + whole[:, None], dim=-1, eps=0)
-        prompted = F.normalize(prompted, dim=-1, eps=0)
-        return visual @ prompted.transpose(1, 2) / self.config.temperature
+        # The head keeps the text's precision: bfloat16 knows logits near 14 only to 1/16.
+        with torch.autocast(text.device.type, enabled=False):
+            people = tokens[:, 1 : 1 + num_people].to(text.dtype)
+            out = self.backbone.project(self.backbone.clip.visual.ln_post(people))
+            visual = F.normalize(out + whole[:, None].to(text.dtype), dim=-1, eps=0)
+            prompted = F.normalize(prompted.to(text.dtype), dim=-1, eps=0)
+            return visual @ prompted.transpose(1, 2) / self.config.temperature

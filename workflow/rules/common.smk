@@ -27,11 +27,16 @@ def checked(load, *arguments, **keywords):
 
 
 SCALE_SETTINGS = checked(settings.load_scale, CONFIG, SCALE)
-DATASETS = {d: checked(settings.load_dataset, CONFIG, d, scale=SCALE) for d in config["datasets"]}
+DATASETS = {
+    d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
+    for d in config["datasets"]
+}
 ALL_METHODS = sorted(path.stem for path in (CONFIG / "methods").glob("*.yaml"))
 METHODS = ALL_METHODS if config["methods"] == "all" else config["methods"]
 METHOD_SETTINGS = {
-    (dataset, method): checked(settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE)
+    (dataset, method): checked(
+        settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE
+    )
     for dataset in DATASETS
     for method in METHODS
 }
@@ -56,7 +61,9 @@ wildcard_constraints:
 
 def local_files(*urls):
     """The paths of file: URLs, so that the rule that makes such a source runs first."""
-    return [url.removeprefix("file:") for url in urls if url and url.startswith("file:")]
+    return [
+        url.removeprefix("file:") for url in urls if url and url.startswith("file:")
+    ]
 
 
 def settings_of(stage, *parts):

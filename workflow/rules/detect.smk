@@ -8,15 +8,17 @@ rule detect:
         "data/{scale}/{dataset}/detections/all.parquet",
     log:
         "logs/detect/{scale}/{dataset}/all.log",
-    params:
-        settings=lambda w: settings_of(
-            "detect", SCALE_SETTINGS.detector, str(DATASETS[w.dataset].key_frame_stride)
-        ),
     threads: need("detect", "threads", 1)
     resources:
         gpu=need("detect", "gpu", 0),
         mem_mb=need("detect", "mem_mb", 2000),
         runtime=need("detect", "runtime", 30),
+    params:
+        settings=lambda w: settings_of(
+            "detect",
+            SCALE_SETTINGS.detector,
+            str(DATASETS[w.dataset].key_frame_stride),
+        ),
     shell:
         "stclip --log {log} --threads {threads} detect --dataset {wildcards.dataset}"
         " --scale {wildcards.scale} --weights {input.weights} --clips {input.clips}"

@@ -9,9 +9,11 @@ rule download_archive:
         "data/{scale}/{dataset}/raw/{archive}",
     log:
         "logs/download/{scale}/{dataset}/{archive}.log",
-    params:
-        settings=lambda w: settings_of("download", DATASETS[w.dataset].archives[w.archive]),
     retries: 2
+    params:
+        settings=lambda w: settings_of(
+            "download", DATASETS[w.dataset].archives[w.archive]
+        ),
     shell:
         "stclip --log {log} download --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --name {wildcards.archive} --out {output}"
@@ -22,8 +24,8 @@ rule download_model:
         "data/{scale}/models/{model}",
     log:
         "logs/download/{scale}/models/{model}.log",
+    retries: 2
     params:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
-    retries: 2
     shell:
         "stclip --log {log} download --scale {wildcards.scale} --name {wildcards.model} --out {output}"

@@ -7,16 +7,21 @@ rule render_jhmdb:
         expand(
             "{folder}/{archive}",
             folder=MINI_SOURCE,
-            archive=["Rename_Images.tar.gz", "splits.zip", "puppet_mask.zip", "SHA256SUMS"],
+            archive=[
+                "Rename_Images.tar.gz",
+                "splits.zip",
+                "puppet_mask.zip",
+                "SHA256SUMS",
+            ],
         ),
     log:
         "logs/mini/render.log",
-    params:
-        version=VERSION["render"],
-        folder=MINI_SOURCE,
     threads: 2
+    params:
+        settings=settings_of("render", SCALE_SETTINGS.miniature.get("render", {})),
+        folder=MINI_SOURCE,
     shell:
-        "stclip --log {log} mini render --seed 0 --workers {threads} --out {params.folder}"
+        "stclip --log {log} mini render --scale mini --workers {threads} --out {params.folder}"
 
 
 rule tiny_detector:
@@ -25,9 +30,9 @@ rule tiny_detector:
     log:
         "logs/mini/detector.log",
     params:
-        version=VERSION["detector"],
+        settings=settings_of("detector", SCALE_SETTINGS.miniature.get("detector", {})),
     shell:
-        "stclip --log {log} --threads 1 mini detector --seed 0 --out {output}"
+        "stclip --log {log} --threads 1 mini detector --scale mini --out {output}"
 
 
 rule tiny_clip:
@@ -36,7 +41,7 @@ rule tiny_clip:
     log:
         "logs/mini/clip.log",
     shell:
-        "stclip --log {log} --threads 1 mini clip --seed 0 --out {output}"
+        "stclip --log {log} --threads 1 mini clip --scale mini --out {output}"
 
 
 rule samples:

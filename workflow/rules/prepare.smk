@@ -13,13 +13,13 @@ rule prepare:
         frames=directory("data/{scale}/{dataset}/frames"),
     log:
         "logs/prepare/{scale}/{dataset}.log",
+    resources:
+        mem_mb=need("prepare", "mem_mb", 2000),
+        runtime=need("prepare", "runtime", 30),
     params:
         settings=lambda w: settings_of(
             "prepare", DATASETS[w.dataset].params, DATASETS[w.dataset].target
         ),
-    resources:
-        mem_mb=need("prepare", "mem_mb", 2000),
-        runtime=need("prepare", "runtime", 30),
     shell:
         "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --raw data/{wildcards.scale}/{wildcards.dataset}/raw"

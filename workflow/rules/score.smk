@@ -17,16 +17,18 @@ rule score:
         ),
     log:
         "logs/score/{scale}/{dataset}/{split}/{method}/{seed}.log",
-    params:
-        settings=lambda w: settings_of("score", run_settings(w).score, what_is_scored(w)),
-        sources=" ".join(f"--source {name}" for name in config["boxes"]),
-        out=RUN,
-        workers=lambda w, threads: threads - 1,
     threads: need("score", "threads", 1)
     resources:
         gpu=need("score", "gpu", 0),
         mem_mb=need("score", "mem_mb", 2000),
         runtime=need("score", "runtime", 30),
+    params:
+        settings=lambda w: settings_of(
+            "score", run_settings(w).score, what_is_scored(w)
+        ),
+        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        out=RUN,
+        workers=lambda w, threads: threads - 1,
     shell:
         "stclip --log {log} --threads {threads} score --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --weights {input.weights}"

@@ -9,9 +9,11 @@ rule table2:
     log:
         "logs/tables/{scale}/table2.log",
     params:
-        settings=settings_of("tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)),
+        settings=settings_of(
+            "tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)
+        ),
     shell:
-        "stclip --log {log} tables --scale {wildcards.scale} --published {input.published}"
+        "stclip --log {log} tables --dataset jhmdb --scale {wildcards.scale} --published {input.published}"
         " --out {output[0]} {input.metrics}"
 
 

@@ -12,15 +12,15 @@ rule train:
         log=f"{RUN}/log.jsonl",
     log:
         "logs/train/{scale}/{dataset}/{split}/{method}/{seed}.log",
-    params:
-        settings=lambda w: settings_of("train", settings.what_trains(run_settings(w))),
-        out=RUN,
-        workers=lambda w, threads: threads - 1,
     threads: need("train", "threads", 1)
     resources:
         gpu=need("train", "gpu", 0),
         mem_mb=need("train", "mem_mb", 2000),
         runtime=need("train", "runtime", 30),
+    params:
+        settings=lambda w: settings_of("train", settings.what_trains(run_settings(w))),
+        out=RUN,
+        workers=lambda w, threads: threads - 1,
     shell:
         "stclip --log {log} --threads {threads} train --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --split {input.split}"

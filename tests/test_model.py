@@ -1,0 +1,356 @@
+"""ST-CLIP at its real size: parameters, starting values, loss, schedule, and the frozen backbone."""
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from stclip.config import BackboneConfig, TrainConfig, load_method
+from stclip.errors import ConfigError, DataError
+from stclip.method import make_config
+from stclip.model.backbone import Backbone, load_backbone
+from stclip.model.st_clip import STCLIP
+from stclip.semantics import classification_loss, label_texts, probabilities, targets_of
+from stclip.train import learning_rate
+
+CONFIG = Path(__file__).parents[1] / "config"
+TINY = "package:mini/tiny_clip/config.json"
+
+
+def uniform_bound(fan_in: int) -> float:
+    """PyTorch's Linear: kaiming-uniform, a = sqrt 5, that is U(-1/sqrt(in), 1/sqrt(in))."""
+    return fan_in**-0.5
+
+
+def is_uniform(values: Tensor, bound: float) -> bool:
+    """Fills (-bound, bound) to 2% of its edges, with the standard deviation bound / sqrt 3."""
+    edge, spread = float(values.abs().max()), float(values.std())
+    return 0.98 * bound < edge <= bound and abs(spread / (bound / math.sqrt(3)) - 1) < 0.05
+
+
+@pytest.fixture(scope="module")
+def vit() -> STCLIP:
+    """ST-CLIP on a random ViT-B/16."""
+    torch.manual_seed(0)
+    backbone = load_backbone(BackboneConfig(model="ViT-B-16-quickgelu", weights=None))
+    return STCLIP(backbone, STCLIP.Config())
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Backbone:
+    """The tiny CLIP's architecture with random weights."""
+    torch.manual_seed(0)
+    return load_backbone(BackboneConfig(model=TINY, weights=None))
+
+
+def trained(method: STCLIP) -> dict[str, Tensor]:
+    return {name: p for name, p in method.named_parameters() if p.requires_grad}
+
+
+# --- parameters and starting values -------------------------------------------------------------
+
+# The paper counts 55.11 M = 55,109,376; of these 4,723,968 (an MLP and a norm behind the temporal
+# attention that no output depends on) are not built here.
+GROUPS = {
+    "prompting": 12 * 3_152_384,
+    "projectors": 4_724_736,
+    "temporal": 7_087_872 - 4_723_968,
+    "adapter": 4_723_968,
+    "lora": 737_280,
+    "slots": 6_912,
+}
+
+
+def group_of(name: str) -> str:
+    if "lora_" in name:
+        return "lora"
+    if "projector" in name:
+        return "projectors"
+    if name.startswith("temporal.slots"):
+        return "slots"
+    return name.split(".")[0]
+
+
+def test_trained_parameters_are_the_papers_group_by_group(vit: STCLIP) -> None:
+    counts = dict.fromkeys(GROUPS, 0)
+    for name, p in trained(vit).items():
+        counts[group_of(name)] += p.numel()
+    assert counts == GROUPS
+    assert sum(counts.values()) == 55_109_376 - 4_723_968 == 50_385_408
+    assert len(trained(vit)) == 283 - 6  # tensors; the six of the unused MLP and norm are missing
+
+
+def test_of_clip_only_lora_on_the_image_mlps_is_trained(vit: STCLIP) -> None:
+    inside = [name for name in trained(vit) if name.startswith("backbone.")]
+    expected = {
+        f"backbone.clip.visual.transformer.resblocks.{i}.mlp.{layer}.lora_{side}.default.weight"
+        for i in range(12)
+        for layer in ("c_fc", "c_proj")
+        for side in "AB"
+    }
+    assert set(inside) == expected
+    assert vit.trained_state().keys() == trained(vit).keys()
+
+
+def test_lora_starts_without_effect_at_scale_an_eighth(vit: STCLIP) -> None:
+    for block in vit.backbone.blocks:
+        for layer in (block.mlp.c_fc, block.mlp.c_proj):
+            assert layer.scaling["default"] == 1 / 8
+            assert not layer.lora_B["default"].weight.any()
+            a = layer.lora_A["default"].weight
+            assert is_uniform(a, uniform_bound(a.shape[1]))
+
+
+def test_prompting_starts_as_released(vit: STCLIP) -> None:
+    for layer in vit.prompting:
+        assert torch.equal(layer.rho, torch.full((512,), 0.2))
+        assert layer.attention.heads == 8
+        linears = [
+            m
+            for part in (layer.attention, layer.mlp)
+            for m in part.modules()
+            if isinstance(m, nn.Linear)
+        ]
+        assert len(linears) == 6
+        for linear in linears:
+            # N(0, 0.02), cut at +-2, which is 100 standard deviations away.
+            assert float(linear.weight.std()) == pytest.approx(0.02, rel=0.01)
+            assert abs(float(linear.weight.mean())) < 2e-4
+            assert float(linear.weight.abs().max()) > 0.07  # not uniform
+            assert linear.bias is None or not linear.bias.any()
+        biased = [linear.bias is not None for linear in linears]
+        assert biased == [False, False, False, True, True, True]  # q k v; out, MLP
+        assert is_uniform(layer.projector.weight, uniform_bound(768))
+        assert is_uniform(layer.projector.bias, uniform_bound(768))
+        for norm in (layer.norm_visual, layer.norm_text, layer.norm_mlp):
+            assert bool((norm.weight == 1).all())
+            assert not norm.bias.any()
+            assert norm.eps == 1e-5
+
+
+def test_person_context_modules_start_as_pytorch_does(vit: STCLIP) -> None:
+    assert is_uniform(vit.adapter.mlp[0].weight, uniform_bound(768))
+    assert is_uniform(vit.adapter.mlp[2].weight, uniform_bound(3072))
+    slots = vit.temporal.slots.weight  # N(0, 1)
+    assert slots.shape == (9, 768)
+    assert float(slots.std()) == pytest.approx(1, rel=0.05)
+    attention = vit.temporal.attention
+    assert attention.num_heads == 12
+    assert is_uniform(attention.in_proj_weight, math.sqrt(6 / (768 + 3 * 768)))  # Xavier
+    assert is_uniform(attention.out_proj.weight, uniform_bound(768))
+    assert not attention.in_proj_bias.any()
+    assert not attention.out_proj.bias.any()
+
+
+def test_trained_state_round_trip_and_refusal(tiny: Backbone) -> None:
+    def small(**params: int) -> STCLIP:
+        backbone = load_backbone(BackboneConfig(model=TINY, weights=None))
+        return STCLIP(backbone, STCLIP.Config(prompt_head_width=32, **params))
+
+    first, second = small(), small()
+    state = first.trained_state()
+    second.load_trained_state(state, where="here")
+    assert all(torch.equal(second.trained_state()[k], v) for k, v in state.items())
+    with pytest.raises(ConfigError, match=r"run/w: weights do not fit STCLIP: .*lora_A"):
+        small(lora_rank=4).load_trained_state(state, where="run/w")
+    del state["temporal.slots.weight"]
+    with pytest.raises(ConfigError, match=r"missing \['temporal.slots.weight'\]"):
+        second.load_trained_state(state, where="run/w")
+
+
+def test_head_width_that_does_not_divide_is_refused(tiny: Backbone) -> None:
+    with pytest.raises(ConfigError, match="prompt_head_width is 7; it must divide"):
+        STCLIP(tiny, STCLIP.Config(prompt_head_width=7))
+
+
+def test_unknown_params_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unknown params \['lora_rnak'\] for STCLIP.*lora_rank"):
+        make_config(STCLIP, {"lora_rnak": 8}, where="method st_clip")
+
+
+# --- loss and schedule --------------------------------------------------------------------------
+
+
+def test_focal_loss_of_an_even_chance() -> None:
+    # p = 1/2: (1 - 1/2)^2 * ln 2 = 0.25 * 0.693147 = 0.173287
+    loss = classification_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0]]), kind="focal", gamma=2)
+    assert loss.item() == pytest.approx(0.173287, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gamma", "cost"),
+    [
+        ("focal", 2.0, lambda p: -((1 - p) ** 2) * math.log(p)),
+        ("focal", 0.0, lambda p: -math.log(p)),
+        ("ce", 2.0, lambda p: -math.log(p)),
+    ],
+)
+def test_loss_is_the_mean_over_all_boxes(
+    kind: str, gamma: float, cost: Callable[[float], float]
+) -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, 1.0], [1.0, 1.0, -14.0]])
+    labels = [0, 2, 2]
+    targets = torch.eye(3)[labels]
+    expected = []
+    for row, label in zip(logits.tolist(), labels, strict=True):
+        p = math.exp(row[label]) / sum(math.exp(v) for v in row)
+        expected.append(cost(p))
+    loss = classification_loss(logits, targets, kind=kind, gamma=gamma)
+    assert loss.item() == pytest.approx(sum(expected) / 3, rel=1e-6)
+
+
+def test_probabilities_are_a_softmax_in_single_precision() -> None:
+    # e^1 : e^0 = 2.718 : 1 -> 0.7311, 0.2689
+    found = probabilities(torch.tensor([[1.0, 0.0]], dtype=torch.bfloat16))
+    assert found.dtype == torch.float32
+    assert found[0].tolist() == pytest.approx([0.731059, 0.268941], abs=1e-6)
+
+
+def test_targets_follow_the_label_order() -> None:
+    found = targets_of([["run"], ["sit"]], ["sit", "wave", "run"])
+    assert found.tolist() == [[0, 0, 1], [1, 0, 0]]
+    for actions in (["jump"], ["run", "sit"], []):
+        with pytest.raises(DataError, match=r"box 1 has the actions .* exactly one of \['sit', "):
+            targets_of([["run"], actions], ["sit", "run"])
+
+
+def test_label_texts_are_the_names_or_spaced() -> None:
+    assert label_texts(["brush_hair", "run"], form="raw") == ["brush_hair", "run"]
+    assert label_texts(["brush_hair", "run"], form="spaced") == ["brush hair", "run"]
+
+
+def test_learning_rate_on_jhmdb_at_paper_scale() -> None:
+    config: TrainConfig = load_method(CONFIG, "st_clip", dataset="jhmdb", scale="paper").train
+    rates = [learning_rate(config, step) for step in (0, 400, 800, 2999)]
+    assert rates == pytest.approx([6.25e-5, 1.5625e-4, 2.5e-4, 2.5e-4], rel=1e-12)
+    assert (config.iterations, config.batch_frames) == (3000, 8)
+
+
+# --- backbone -----------------------------------------------------------------------------------
+
+TOKENS = {
+    "brush_hair": [8594, 318, 2225],
+    "catch": [3042],
+    "clap": [25546],
+    "climb_stairs": [10649, 318, 9577],
+    "golf": [3096],
+    "jump": [6423],
+    "kick_ball": [4289, 318, 1069],
+    "pick": [3142],
+    "pour": [8180],
+    "pullup": [2469, 27413],
+    "push": [6831],
+    "run": [1934],
+    "shoot_ball": [3704, 318, 1069],
+    "shoot_bow": [3704, 318, 4040],
+    "shoot_gun": [3704, 318, 3496],
+    "sit": [4037],
+    "stand": [2087],
+    "swing_baseball": [7429, 318, 3470],
+    "throw": [6293],
+    "walk": [2374],
+    "wave": [4535],
+}
+
+
+def test_labels_become_clips_tokens(vit: STCLIP) -> None:
+    ids = vit.backbone.tokenize(list(TOKENS))
+    assert ids.shape == (21, 77)
+    for row, (label, tokens) in zip(ids.tolist(), TOKENS.items(), strict=True):
+        expected = [49406, *tokens, 49407]
+        assert row == expected + [0] * (77 - len(expected)), label
+
+
+def test_label_that_does_not_fit_is_refused(vit: STCLIP) -> None:
+    assert vit.backbone.tokenize(["run " * 75])[0, -1] == 49407  # 75 words, start and end: 77
+    with pytest.raises(ConfigError, match="has 76 tokens; the text tower takes 75"):
+        vit.backbone.tokenize(["walk", "run " * 76])
+    with pytest.raises(ConfigError, match="label ' ' has no tokens"):
+        vit.backbone.tokenize([" "])
+
+
+def test_label_with_tokens_the_clip_never_saw_is_told(
+    tiny: Backbone, caplog: pytest.LogCaptureFixture
+) -> None:
+    knowing = Backbone(tiny.clip, tiny.tokenizer, known_tokens={1934})
+    with caplog.at_level(logging.WARNING, logger="stclip.model.backbone"):
+        knowing.tokenize(["run"])
+        assert not caplog.records
+        knowing.tokenize(["shoot_gun"])
+    assert "label 'shoot_gun': this CLIP never saw the tokens" in caplog.text
+    assert "shoot" in caplog.text
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)], ids=str)
+def test_image_tower_in_parts_equals_open_clips(size: tuple[int, int]) -> None:
+    torch.manual_seed(2)
+    clip = open_clip.CLIP(
+        32,
+        {"image_size": size, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32},
+        {"context_length": 8, "vocab_size": 100, "width": 32, "heads": 2, "layers": 1},
+        quick_gelu=True,
+    )
+    backbone = Backbone(clip, None).double()
+    assert backbone.image_size == size
+    assert (backbone.width, backbone.heads, backbone.embed_dim) == (64, 2, 32)
+    pictures = torch.randint(0, 256, (3, 3, *size), dtype=torch.uint8)
+    patches = backbone.patches(pictures)
+    assert patches.shape == (3, size[0] // 16 * size[1] // 16, 64)
+    expected = clip.encode_image(backbone.normalise(pictures))
+    found = backbone.project(backbone.encode(patches))
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_vit_b_16_in_parts_equals_open_clips(vit: STCLIP) -> None:
+    backbone = vit.backbone
+    assert backbone.image_size == (224, 224)
+    generator = torch.Generator().manual_seed(4)
+    picture = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8, generator=generator)
+    with torch.inference_mode():
+        expected = backbone.clip.encode_image(backbone.normalise(picture))
+        found = backbone.project(backbone.encode(backbone.patches(picture)))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_normalisation_is_clips(tiny: Backbone) -> None:
+    # Value 51 = 0.2: red (0.2 - 0.48145466) / 0.26862954 = -1.047743, and so on.
+    pixel = torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)
+    expected = [-1.047743, -0.986776, -0.756117]
+    assert tiny.normalise(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_quick_gelu_is_forced_in_both_towers(tiny: Backbone) -> None:
+    blocks = [*tiny.blocks, *tiny.clip.transformer.resblocks]
+    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU"}
+
+
+def test_backbone_is_frozen(tiny: Backbone) -> None:
+    fresh = load_backbone(BackboneConfig(model=TINY, weights=None))
+    assert not any(p.requires_grad for p in fresh.parameters())
+    assert not tiny.encode_text(["run"]).requires_grad
+
+
+def test_unknown_model_and_bad_weights_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="'ViT-B-61' is unknown to open_clip"):
+        load_backbone(BackboneConfig(model="ViT-B-61", weights=None))
+
+    def load(path: Path) -> Backbone:
+        return load_backbone(BackboneConfig(model=TINY, weights=str(path)))
+
+    with pytest.raises(DataError, match=r"gone\.pt: CLIP weights are missing; the download stage"):
+        load(tmp_path / "gone.pt")
+    other = tmp_path / "other.safetensors"
+    save_file({"some": torch.zeros(1)}, other)
+    with pytest.raises(DataError, match=r"other\.safetensors: not the weights of package:mini"):
+        load(other)
+    for name in ("cut.safetensors", "cut.pt"):
+        cut = tmp_path / name
+        cut.write_bytes(other.read_bytes()[:20])
+        with pytest.raises(DataError, match=f"{name}: cannot read CLIP weights"):
+            load(cut)

@@ -1,0 +1,247 @@
+"""The whole Snakefile on a cut-down miniature: few videos, one split, few steps, a method more."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+BIN = Path(sys.executable).parent
+TABLE = "results/table2.csv"
+
+DUMMY_MODULE = '''
+"""A video-level method: the mean CLIP feature of four frames; everyone gets the clip's scores."""
+
+from dataclasses import dataclass
+
+from torch.nn import functional as F
+
+from stclip.method import Inputs, Method
+
+
+class ClipMean(Method):
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        num_frames: int = 4
+
+    def __init__(self, backbone, config):
+        super().__init__(backbone, config)
+        self.inputs = Inputs(unit="clip", num_frames=config.num_frames)
+
+    def forward(self, batch, text):
+        patches = self.backbone.patches(batch.images[batch.frames.flatten()])
+        features = self.backbone.project(self.backbone.encode(patches))
+        clips = features.unflatten(0, batch.frames.shape).mean(1)
+        return 100 * F.normalize(clips, dim=-1) @ F.normalize(text, dim=-1).T
+'''
+DUMMY_CONFIG = {
+    "title": "Mean of frames",
+    "target": "dummy_method:ClipMean",
+    "order": 50,
+    "assumptions": ["voted"],
+    "backbone": "ViT-B-16",
+    "train": {"iterations": 0},
+}
+
+
+def edit(path: Path, change) -> None:  # type: ignore[no-untyped-def]
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def make_project(folder: Path) -> Path:
+    """A copy of what a clone has, with a smaller mini scale and one method added by two files."""
+    for name in ("config", "splits", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+
+    def shrink(scale: dict) -> None:  # type: ignore[type-arg]
+        scale["miniature"]["render"] |= {"train_videos": 1, "test_videos": 2}
+        scale["miniature"]["detector"]["steps"] = 12
+        scale["datasets"]["jhmdb"] |= {"splits": ["1"], "key_frame_stride": 5}
+        scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
+
+    edit(folder / "config" / "scales" / "mini.yaml", shrink)
+    (folder / "dummy_method.py").write_text(DUMMY_MODULE)
+    (folder / "config" / "methods" / "dummy.yaml").write_text(yaml.safe_dump(DUMMY_CONFIG))
+    return folder
+
+
+def environment(project: Path) -> dict[str, str]:
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["snakemake", "--cores", "2", *arguments],
+        cwd=project, env=environment(project), capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+
+
+def planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Jobs of a dry run by rule, from its job statistics."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = {}
+    for line in (done.stdout + done.stderr).splitlines():
+        name, _, count = line.strip().rpartition(" ")
+        if count.isdigit() and name.strip().isidentifier():
+            jobs[name.strip()] = int(count)
+    return jobs
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    project = make_project(tmp_path_factory.mktemp("project"))
+    done = snakemake(project, TABLE)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    yield project
+
+
+def metrics(project: Path) -> dict[str, str]:
+    return {
+        str(p.relative_to(project)): p.read_text() for p in project.glob("runs/**/metrics.json")
+    }
+
+
+def test_the_table_has_a_row_per_method_and_assumption(project: Path) -> None:
+    table = pd.read_csv(project / TABLE, dtype=str)
+    rows = list(zip(table["method"], table["assumption"], strict=True))
+    assert [method for method, _ in rows] == [
+        "CLIP (baseline)",
+        "ST-CLIP",
+        "Mean of frames",
+        "ST-CLIP",
+    ]
+    cells = table.drop(columns=["method", "assumption", "scale"]).to_numpy()
+    assert (cells != "-").all()
+    assert set(table["scale"]) == {"mini"}
+    assert not [c for c in table if "published" in c]
+    for suffix in (".csv", ".md", ".tex"):
+        assert (project / "results" / "mini" / f"table2{suffix}").stat().st_size > 0
+
+
+def test_metrics_say_where_they_come_from(project: Path) -> None:
+    run = json.loads(metrics(project)["runs/mini/jhmdb/1/st_clip/0/metrics.json"])
+    assert (run["scale"], run["dataset"], run["split"], run["seed"]) == ("mini", "jhmdb", "1", 0)
+    assert run["config"]["train"]["iterations"] == 40
+    assert len(run["split_sha256"]) == 64
+    assert run["versions"]["torch"]
+    for boxes in ("detected", "gt"):
+        for labels in ("unseen", "base"):
+            for assumption in ("independent", "voted"):
+                cell = run["metrics"][boxes][labels][assumption]
+                low, high = cell["interval"]
+                assert 0 <= low <= cell["mAP"] <= high <= 1
+
+
+def test_each_stage_logs_what_it_read_and_kept(project: Path) -> None:
+    logs = {p.name: p.read_text() for p in (project / "logs").rglob("*.log")}
+    assert logs, "no stage logged"
+    stages = {p.relative_to(project / "logs").parts[0] for p in (project / "logs").rglob("*.log")}
+    assert {"download", "prepare", "splits", "detect", "train", "score", "evaluate"} <= stages
+    for path in (project / "logs").rglob("*.log"):
+        if "copy" not in path.name:
+            assert "|" in path.read_text(), f"{path} is empty"
+
+
+def test_a_second_run_has_nothing_to_do(project: Path) -> None:
+    done = snakemake(project, TABLE)
+    assert "Nothing to be done" in done.stdout + done.stderr
+
+
+def test_a_method_s_learning_rate_retrains_that_method_alone(project: Path) -> None:
+    path = project / "config" / "methods" / "st_clip.yaml"
+    before = path.read_text()
+    edit(path, lambda c: c["train"].update(lr=1e-3))
+    jobs = planned(snakemake(project, "-n", TABLE))
+    path.write_text(before)
+    assert jobs == {
+        "train": 1, "score": 1, "evaluate": 1, "table2": 1, "active_scale": 1, "total": 5,
+    }  # fmt: skip
+
+
+def test_killed_run_ends_with_the_same_numbers(project: Path) -> None:
+    """kill -9 in the middle of training, then again: also shows that a seed fixes every number."""
+    before, table = metrics(project), (project / TABLE).read_text()
+    shutil.rmtree(project / "runs")
+    (project / TABLE).unlink()
+    process = subprocess.Popen(
+        ["snakemake", "--cores", "2", TABLE], cwd=project, env=environment(project),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    checkpoint = project / "runs/mini/jhmdb/1/st_clip/0/checkpoint.pt"
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.exists()
+    assert not (checkpoint.parent / "weights.safetensors").exists()
+    snakemake(project, "--unlock")
+    done = snakemake(project, TABLE)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    assert "steps 0 to 40" not in (project / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
+    assert metrics(project) == before
+    assert (project / TABLE).read_text() == table
+
+
+def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> None:
+    archive = project / "data/mini/jhmdb/raw/Rename_Images.tar.gz"
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    done = subprocess.run(
+        ["stclip", "prepare", "--dataset", "jhmdb", "--scale", "mini", "--raw",
+         str(archive.parent), "--out", str(project / "again")],
+        cwd=project, env=environment(project), capture_output=True, text=True,
+    )  # fmt: skip
+    archive.write_bytes(whole)
+    assert done.returncode == 1
+    assert "Rename_Images.tar.gz" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (project / "again" / "clips.parquet").exists()
+    assert not (project / "again" / "frames").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("scale=huge", "unknown scale 'huge'"),
+        ("methods=[yolo]", "unknown method 'yolo'"),
+        ("datasets=[kth]", "unknown dataset 'kth'"),
+        ("boxes=[guessed]", "unknown box source 'guessed'"),
+        ("colour=red", "Additional properties are not allowed ('colour' was unexpected)"),
+    ],
+)
+def test_configuration_mistakes_stop_before_any_job(
+    project: Path, setting: str, message: str
+) -> None:
+    done = snakemake(project, "-n", TABLE, "--config", setting)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_paper_scale_plans_the_real_pipeline() -> None:
+    command = ["snakemake", "-n", "-p", "--quiet", "host", TABLE, "--config", "scale=paper"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    methods = len(list((ROOT / "config" / "methods").glob("*.yaml")))
+    assert jobs["download_archive"] == 3
+    assert jobs["download_model"] == 2
+    assert jobs["train"] == jobs["score"] == jobs["evaluate"] == 4 * methods
+    text = done.stdout + done.stderr
+    assert "data/paper/jhmdb/raw/Rename_Images.tar.gz" in text
+    assert "data/paper/models/ViT-B-16.pt" in text
+    assert "mini" not in text.replace("snakemake-minimal", "")

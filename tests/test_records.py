@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stclip.errors import DataError
+from stclip.files import read_json, whole_file, whole_folder, write_json
+from stclip.records import Boxes, Clips, Detections, LabelSplit, Scores
+
+BOX = {"clip": ["a"], "frame": [0], "x1": [1.0], "y1": [2.0], "x2": [3.0], "y2": [4.0]}
+
+
+def test_scores_keep_labels_apart_from_columns(tmp_path: Path) -> None:
+    table = pd.DataFrame(BOX | {"detector_score": [0.5]})
+    scores = Scores.from_parts(table, np.array([[0.25, 0.75]]), ["frame", "turn (e.g., it)"])
+    scores.write(tmp_path / "s.parquet")
+    again = Scores.read(tmp_path / "s.parquet")
+    assert again.labels == ["frame", "turn (e.g., it)"]
+    assert again.table["frame"].tolist() == [0]
+    assert again.probabilities.tolist() == [[0.25, 0.75]]
+
+
+def test_actions_survive_the_file(tmp_path: Path) -> None:
+    Boxes(pd.DataFrame(BOX | {"tube": [0], "actions": [["a", "b"]]})).write(tmp_path / "b.parquet")
+    assert list(Boxes.read(tmp_path / "b.parquet").table["actions"][0]) == ["a", "b"]
+
+
+def test_a_missing_column_and_a_wrong_type_are_named() -> None:
+    with pytest.raises(DataError, match=r"Detections: columns \['score'\] are missing"):
+        Detections(pd.DataFrame(BOX))
+    with pytest.raises(DataError, match="does not have its type"):
+        Detections(pd.DataFrame(BOX | {"score": ["high"]}))
+
+
+def test_boxes_and_probabilities_must_be_finite() -> None:
+    with pytest.raises(DataError, match="box of clip 'a' frame 0 is not finite"):
+        Detections(pd.DataFrame(BOX | {"x1": [np.nan], "score": [1.0]}))
+    with pytest.raises(DataError, match="probability is not finite"):
+        Scores.from_parts(pd.DataFrame(BOX | {"detector_score": [1.0]}), np.array([[np.nan]]), "x")
+
+
+def test_a_clip_listed_twice_is_refused() -> None:
+    row = ("a", "train", 1, 2, 3, 4.0, "none", ["x"])
+    with pytest.raises(DataError, match="'a' is listed twice"):
+        Clips(pd.DataFrame([row, row], columns=list(Clips.COLUMNS)))
+
+
+def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "d.parquet"
+    Detections(pd.DataFrame(BOX | {"score": [1.0]})).write(path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(DataError, match=r"d\.parquet"):
+        Detections.read(path)
+    with pytest.raises(DataError, match=r"none\.parquet: no such file; run the stage"):
+        Detections.read(tmp_path / "none.parquet")
+
+
+def test_a_label_on_both_sides_is_refused() -> None:
+    with pytest.raises(DataError, match=r"labels \['x'\] are listed twice"):
+        LabelSplit(dataset="d", name="1", base=("x", "y"), unseen=("x",), rule="r")
+
+
+def test_split_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
+    write_json(tmp_path / "s.json", {"dataset": "d", "colour": 1})
+    with pytest.raises(DataError, match=r"s\.json: not a label split"):
+        LabelSplit.read(tmp_path / "s.json")
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    write_json(path, 1)
+    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+        temporary.write_text("ha")
+        raise RuntimeError
+    assert read_json(path) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_a_killed_folder_is_cleared_by_the_next_try(tmp_path: Path) -> None:
+    left = tmp_path / ".frames.tmp"  # what kill -9 leaves behind
+    left.mkdir()
+    (left / "half").touch()
+    with whole_folder(tmp_path / "frames") as temporary:
+        (temporary / "whole").touch()
+    assert [p.name for p in (tmp_path / "frames").iterdir()] == ["whole"]
+    assert not left.exists()
+
+
+def test_numbers_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(tmp_path / "m.json", float("nan"))
+    assert list(tmp_path.iterdir()) == []
