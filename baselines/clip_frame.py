@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from stclip.method import Batch, Inputs, Method
-from stclip.model.backbone import Backbone
+from stclip.model.backbone import Backbone, cosine
 
 
 class ClipFrame(Method):
@@ -28,6 +27,6 @@ class ClipFrame(Method):
     def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """The frame's logits, repeated for each of its boxes."""
         patches = self.backbone.patches(batch.images[batch.key])
-        frame = F.normalize(self.backbone.project(self.backbone.encode(patches)), dim=-1)
-        logits = self.backbone.logit_scale * frame @ F.normalize(text, dim=-1).T  # (S, K)
+        frame = self.backbone.project(self.backbone.encode(patches))  # (S, e)
+        logits = self.backbone.logit_scale * cosine(frame, text, dtype=text.dtype)  # (S, K)
         return logits[batch.box_sample]

@@ -72,13 +72,13 @@ def _clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
     unknown = set(table["clip"]) - set(size.index)
     if unknown:
         raise DataError(f"boxes of clip {min(unknown)!r}, which clips.parquet does not list.")
-    width = table["clip"].map(size["width"]) - 1
-    height = table["clip"].map(size["height"]) - 1
+    width = size.loc[table["clip"], "width"].to_numpy() - 1
+    height = size.loc[table["clip"], "height"].to_numpy() - 1
     return table.assign(
-        x1=table["x1"].clip(lower=0).clip(upper=width),
-        y1=table["y1"].clip(lower=0).clip(upper=height),
-        x2=table["x2"].clip(lower=0).clip(upper=width),
-        y2=table["y2"].clip(lower=0).clip(upper=height),
+        x1=table["x1"].clip(0, width),
+        y1=table["y1"].clip(0, height),
+        x2=table["x2"].clip(0, width),
+        y2=table["y2"].clip(0, height),
     )
 
 

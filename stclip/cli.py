@@ -51,8 +51,6 @@ def _setup(
         level=logging.INFO, handlers=handlers, format=f"%(asctime)s {prefix} | %(message)s",
         datefmt="%H:%M:%S", force=True,
     )  # fmt: skip
-    for noisy in ("httpx", "root", "filelock"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     if threads is not None:
         import os
@@ -72,11 +70,12 @@ def download(
     from stclip import config as c
     from stclip import download as stage
 
-    sources = (
-        c.load_dataset(config, dataset, scale=scale).archives
-        if dataset
-        else c.load_scale(config, scale).models
-    )
+    if dataset:
+        data = c.load_dataset(config, dataset, scale=scale)
+        logger.info("%s. Licence: %s Cite: %s", data.title, data.licence, data.citation)
+        sources = data.archives
+    else:
+        sources = c.load_scale(config, scale).models
     stage.download(c.pick(sources, name, what="source"), out)
 
 
@@ -157,11 +156,17 @@ def train(
     from stclip.records import Boxes, Clips, LabelSplit
 
     settings = load_method(config, method, dataset=dataset, scale=scale)
+    label_split = LabelSplit.read(split)
+    if not settings.train.iterations:
+        from stclip.runs import write_untrained
+
+        write_untrained(settings, split=label_split, seed=seed, out=out)
+        return
     from stclip.train import train as stage
 
     stage(
         settings,
-        split=LabelSplit.read(split),
+        split=label_split,
         clips=Clips.read(clips),
         ground_truth=Boxes.read(boxes),
         frames=frames,

@@ -10,11 +10,11 @@ from PIL import Image, UnidentifiedImageError
 from safetensors.torch import load_file
 
 from stclip.config import DetectorConfig
+from stclip.device import best_device
 from stclip.errors import DataError
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections
 from stclip.targets import resolve_target
-from stclip.train import best_device
 
 logger = logging.getLogger(__name__)
 PERSON = 1  # COCO's category, and the only one of a person detector

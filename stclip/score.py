@@ -11,13 +11,14 @@ from safetensors import SafetensorError, safe_open
 
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
+from stclip.device import best_device
 from stclip.errors import ConfigError, DataError
 from stclip.frames import BatchLoader, FrameReader
 from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
+from stclip.runs import run_hash
 from stclip.semantics import label_texts, probabilities
-from stclip.train import best_device, run_hash
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,8 @@ def score(
     torch.manual_seed(seed)
     method = load_method(config).to(best_device())
     state = read_weights(weights, run=run_hash(config, split, seed))
-    method.load_trained_state(state, where=str(weights))
+    if config.train.iterations:  # else the seed alone makes the method what it is
+        method.load_trained_state(state, where=str(weights))
     method.eval()
     reader = FrameReader(frames, method.backbone.image_size)
     for group in LABEL_GROUPS:

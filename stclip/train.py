@@ -4,7 +4,6 @@ A killed training resumes from its last checkpoint and ends with the same weight
 step follow from the seed and the step alone.
 """
 
-import json
 import logging
 import math
 import time
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -23,15 +21,15 @@ from stclip.config import (
     BoxSource,
     MethodConfig,
     TrainConfig,
-    config_hash,
-    what_trains,
 )
+from stclip.device import best_device
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.files import whole_file
 from stclip.frames import BatchLoader, FrameReader, Sample
 from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import Boxes, Clips, LabelSplit
+from stclip.runs import run_hash, write_run
 from stclip.semantics import classification_loss, label_texts, targets_of
 
 logger = logging.getLogger(__name__)
@@ -56,45 +54,31 @@ def train(
     out: Path,
     workers: int = 0,
 ) -> None:
-    """Train a method on the training clips of a split; nothing to train writes empty weights.
+    """Train a method on the training clips of a split.
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
     `weights.safetensors` (the trained tensors; its metadata names the run) into `out`.
 
     Raises:
+        ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`).
         DataError: no training clip. TrainingError: the loss is not finite.
     """
     torch.manual_seed(seed)
     method = load_method(config).to(best_device())
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"
-    state = State()
-    if config.train.iterations:
-        state = _fit(
-            method, config.train, label_text=config.label_text, split=split, clips=clips,
-            ground_truth=ground_truth, frames=frames, seed=seed, checkpoint=checkpoint, run=run,
-            workers=workers,
-        )  # fmt: skip
-    else:
-        logger.info("train: %s has nothing to train", config.name)
-    with whole_file(out / "config.yaml") as path:
-        path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
-    with whole_file(out / "log.jsonl") as path:
-        path.write_text("".join(json.dumps(line) + "\n" for line in state.log), "utf-8")
-    with whole_file(out / "weights.safetensors") as path:
-        save_file(method.trained_state(), path, metadata={"run": run})
+    state = _fit(
+        method, config.train, label_text=config.label_text, split=split, clips=clips,
+        ground_truth=ground_truth, frames=frames, seed=seed, checkpoint=checkpoint, run=run,
+        workers=workers,
+    )  # fmt: skip
+    write_run(
+        out,
+        config,
+        state.log,
+        save_weights=lambda path: save_file(method.trained_state(), path, metadata={"run": run}),
+    )
     checkpoint.unlink(missing_ok=True)
-
-
-def run_hash(config: MethodConfig, split: LabelSplit, seed: int) -> str:
-    """16 hex digits of all that moves the weights: settings, labels and clips, seed."""
-    labels_and_clips = {"labels": split.base, "clips": split.train_clips, "seed": seed}
-    return config_hash(what_trains(config), labels_and_clips)
-
-
-def best_device() -> torch.device:
-    """The GPU if there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

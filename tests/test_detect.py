@@ -22,7 +22,7 @@ class Stub(torch.nn.Module):
     def forward(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
         boxes = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
         labels, scores = torch.tensor([1, 18, 1]), torch.tensor([0.9, 0.8, 0.01])
-        assert all(0 <= p.min() and p.max() <= 1 and p.shape[0] == 3 for p in pictures)
+        assert all(p.min() >= 0 and p.max() <= 1 and p.shape[0] == 3 for p in pictures)
         empty = {"boxes": boxes[:0], "labels": labels[:0], "scores": scores[:0]}
         whole = {"boxes": boxes, "labels": labels, "scores": scores}
         return [whole if p.mean() > 0.25 else empty for p in pictures]

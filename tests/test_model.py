@@ -1,4 +1,4 @@
-"""ST-CLIP at its real size: parameters, starting values, loss, schedule, and the frozen backbone."""
+"""ST-CLIP at its real size: parameters, starting values, loss, schedule; the frozen backbone."""
 
 import logging
 import math
@@ -20,7 +20,7 @@ from stclip.semantics import classification_loss, label_texts, probabilities, ta
 from stclip.train import learning_rate
 
 CONFIG = Path(__file__).parents[1] / "config"
-TINY = "package:mini/tiny_clip/config.json"
+TINY = "package:mini/tiny_clip/tiny-clip.json"
 
 
 def uniform_bound(fan_in: int) -> float:
@@ -30,7 +30,7 @@ def uniform_bound(fan_in: int) -> float:
 
 def is_uniform(values: Tensor, bound: float) -> bool:
     """Fills (-bound, bound) to 2% of its edges, with the standard deviation bound / sqrt 3."""
-    edge, spread = float(values.abs().max()), float(values.std())
+    edge, spread = values.detach().abs().max().item(), values.detach().std().item()
     return 0.98 * bound < edge <= bound and abs(spread / (bound / math.sqrt(3)) - 1) < 0.05
 
 
@@ -120,26 +120,28 @@ def test_prompting_starts_as_released(vit: STCLIP) -> None:
         assert len(linears) == 6
         for linear in linears:
             # N(0, 0.02), cut at +-2, which is 100 standard deviations away.
-            assert float(linear.weight.std()) == pytest.approx(0.02, rel=0.01)
-            assert abs(float(linear.weight.mean())) < 2e-4
-            assert float(linear.weight.abs().max()) > 0.07  # not uniform
+            weight = linear.weight.detach()
+            assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+            assert abs(weight.mean().item()) < 2e-4
+            assert weight.abs().max().item() > 0.07  # not uniform
             assert linear.bias is None or not linear.bias.any()
         biased = [linear.bias is not None for linear in linears]
         assert biased == [False, False, False, True, True, True]  # q k v; out, MLP
         assert is_uniform(layer.projector.weight, uniform_bound(768))
-        assert is_uniform(layer.projector.bias, uniform_bound(768))
         for norm in (layer.norm_visual, layer.norm_text, layer.norm_mlp):
             assert bool((norm.weight == 1).all())
             assert not norm.bias.any()
             assert norm.eps == 1e-5
+    biases = torch.cat([layer.projector.bias for layer in vit.prompting])
+    assert is_uniform(biases, uniform_bound(768))
 
 
 def test_person_context_modules_start_as_pytorch_does(vit: STCLIP) -> None:
     assert is_uniform(vit.adapter.mlp[0].weight, uniform_bound(768))
     assert is_uniform(vit.adapter.mlp[2].weight, uniform_bound(3072))
-    slots = vit.temporal.slots.weight  # N(0, 1)
+    slots = vit.temporal.slots.weight.detach()  # N(0, 1)
     assert slots.shape == (9, 768)
-    assert float(slots.std()) == pytest.approx(1, rel=0.05)
+    assert slots.std().item() == pytest.approx(1, rel=0.05)
     attention = vit.temporal.attention
     assert attention.num_heads == 12
     assert is_uniform(attention.in_proj_weight, math.sqrt(6 / (768 + 3 * 768)))  # Xavier
@@ -179,7 +181,7 @@ def test_unknown_params_are_refused() -> None:
 
 def test_focal_loss_of_an_even_chance() -> None:
     # p = 1/2: (1 - 1/2)^2 * ln 2 = 0.25 * 0.693147 = 0.173287
-    loss = classification_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0]]), kind="focal", gamma=2)
+    loss = classification_loss(torch.zeros(1, 2), torch.tensor([[1.0, 0]]), kind="focal", gamma=2.0)
     assert loss.item() == pytest.approx(0.173287, abs=1e-6)
 
 
@@ -319,9 +321,10 @@ def test_vit_b_16_in_parts_equals_open_clips(vit: STCLIP) -> None:
 
 
 def test_normalisation_is_clips(tiny: Backbone) -> None:
-    # Value 51 = 0.2: red (0.2 - 0.48145466) / 0.26862954 = -1.047743, and so on.
+    # 51 / 255 = 0.2: red (0.2 - 0.48145466) / 0.26862954 = -1.047743,
+    # green (0.2 - 0.4578275) / 0.26130258 = -0.986701, blue (0.2 - 0.40821073) / 0.27577711.
     pixel = torch.full((1, 3, 1, 1), 51, dtype=torch.uint8)
-    expected = [-1.047743, -0.986776, -0.756117]
+    expected = [-1.047743, -0.986701, -0.754996]
     assert tiny.normalise(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-5)
 
 

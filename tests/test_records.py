@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from stclip.errors import DataError
-from stclip.files import read_json, whole_file, whole_folder, write_json
+from stclip.files import read_json, whole_folder, write_json
 from stclip.records import Boxes, Clips, Detections, LabelSplit, Scores
 
 BOX = {"clip": ["a"], "frame": [0], "x1": [1.0], "y1": [2.0], "x2": [3.0], "y2": [4.0]}
@@ -70,9 +70,8 @@ def test_split_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     write_json(path, 1)
-    with pytest.raises(RuntimeError), whole_file(path) as temporary:
-        temporary.write_text("ha")
-        raise RuntimeError
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(path, [2, float("inf")])  # half of it can be written before the error
     assert read_json(path) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
 
@@ -85,9 +84,3 @@ def test_a_killed_folder_is_cleared_by_the_next_try(tmp_path: Path) -> None:
         (temporary / "whole").touch()
     assert [p.name for p in (tmp_path / "frames").iterdir()] == ["whole"]
     assert not left.exists()
-
-
-def test_numbers_that_json_cannot_hold_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="Out of range float"):
-        write_json(tmp_path / "m.json", float("nan"))
-    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,7 @@ from PIL import Image
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
 from stclip.records import Scores
+from stclip.runs import write_untrained
 from stclip.score import score
 from stclip.train import train
 
@@ -20,6 +21,9 @@ SOURCES = {
 
 def make_weights(world: World, config: MethodConfig, *, seed: int = 0) -> Path:
     out = world.folder / "run"
+    if not config.train.iterations:
+        write_untrained(config, split=world.split, seed=seed, out=out)
+        return out / "weights.safetensors"
     train(
         config,
         split=world.split,
@@ -91,7 +95,7 @@ def test_weights_of_other_settings_are_refused(world: World) -> None:
 def test_damaged_and_missing_weights_are_named(world: World) -> None:
     config = world.method("st_clip", iterations=0)
     weights = make_weights(world, config)
-    weights.write_bytes(weights.read_bytes()[:100])
+    weights.write_bytes(weights.read_bytes()[:20])
     with pytest.raises(DataError, match=r"weights\.safetensors: damaged.*train stage again"):
         run_score(world, config, weights)
     weights.unlink()

@@ -9,6 +9,7 @@ import stclip.train
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.frames import Sample
+from stclip.runs import write_untrained
 from stclip.train import learning_rate, plan_batches, train
 
 
@@ -103,7 +104,9 @@ def test_loss_that_is_not_finite_stops_and_writes_no_weights(world: World) -> No
 
 
 def test_baseline_trains_nothing(world: World) -> None:
-    assert run_training(world, "clip_frame", "a", iterations=0) == {}
+    out = world.folder / "a"
+    write_untrained(world.method("clip_frame", iterations=0), split=world.split, seed=0, out=out)
+    assert load_file(out / "weights.safetensors") == {}
     assert (world.folder / "a" / "log.jsonl").read_text() == ""
     assert "name: clip_frame" in (world.folder / "a" / "config.yaml").read_text()
 

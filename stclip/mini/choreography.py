@@ -7,7 +7,7 @@ ground at 0.
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -94,7 +94,7 @@ class Prop(Strict):
     colour: Colour = (30, 170, 60)
 
     @model_validator(mode="after")
-    def _balls_move(self) -> Self:
+    def _balls_move(self) -> "Prop":
         if (self.kind == "ball") != (self.motion is not None):
             raise ValueError(f"a ball needs a motion, nothing else has one; this is a {self.kind}")
         return self
@@ -133,7 +133,7 @@ class Choreography(Strict):
         return keys
 
     @model_validator(mode="after")
-    def _repeats(self) -> Self:
+    def _repeats(self) -> "Choreography":
         if self.cycles is None:
             if self.back_and_forth:
                 raise ValueError("back_and_forth needs cycles: [least, most]")
@@ -158,7 +158,7 @@ class Repertoire(Strict):
     actions: dict[str, Choreography]
 
     @model_validator(mode="after")
-    def _complete(self) -> Self:
+    def _complete(self) -> "Repertoire":
         if tuple(self.actions) != ACTIONS:
             missing = [a for a in ACTIONS if a not in self.actions]
             unknown = [a for a in self.actions if a not in ACTIONS]

@@ -31,7 +31,7 @@ CHANNELS = 16
 ROI_SIZE = 5
 HIDDEN = 128
 LR, WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1.5e-3, 1e-3, 20, 0.02
-CLUTTERED = 0.5  # share of training pictures drawn like the videos, the others like stills
+CLUTTERED = 0.35  # share of training pictures drawn like the videos, the others like stills
 STYLES = (replace(STILL, bystander=0.3), VIDEO)
 
 
@@ -101,7 +101,7 @@ def build() -> FasterRCNN:
     )
 
 
-def train_detector(out: Path, *, seed: int, steps: int = 150, batch: int = 16) -> None:
+def train_detector(out: Path, *, seed: int, steps: int = 120, batch: int = 16) -> None:
     """Train the detector on stills rendered as it goes; write its state dict (.safetensors).
 
     Raises:

@@ -32,7 +32,7 @@ from stclip.progress import Progress
 logger = logging.getLogger(__name__)
 FOLDER = Path(__file__).with_name("tiny_clip")
 CONFIG, WEIGHTS, CHECKSUMS = (
-    FOLDER / name for name in ("config.json", "weights.safetensors", "SHA256SUMS")
+    FOLDER / name for name in ("tiny-clip.json", "weights.safetensors", "SHA256SUMS")
 )
 WARMUP = 0.06  # share of the steps
 WEIGHT_DECAY, BETAS, CLIP_NORM = 0.05, (0.9, 0.98), 1.0

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Integer, UInt8
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stclip.config import BackboneConfig
 from stclip.errors import ConfigError, DataError
@@ -125,12 +126,24 @@ class Backbone(nn.Module):
         return self.clip.logit_scale.exp()
 
 
+def cosine(
+    visual: Float[Tensor, "*b S e"], text: Float[Tensor, "*b K e"], *, dtype: torch.dtype
+) -> Float[Tensor, "*b S K"]:
+    """Cosine similarities, computed in `dtype` even under autocast.
+
+    bfloat16 would know the logits that follow, near 14 or 100, only to 1/16 or 1/2.
+    """
+    with torch.autocast(visual.device.type, enabled=False):
+        visual = F.normalize(visual.to(dtype), dim=-1, eps=0)
+        return visual @ F.normalize(text.to(dtype), dim=-1, eps=0).transpose(-1, -2)
+
+
 def load_backbone(config: BackboneConfig) -> Backbone:
     """Build a CLIP and load its weights, fp32, on the CPU.
 
-    `config.model` is an open_clip name or the path of a model config, `.json`; QuickGELU is always used, as
-    OpenAI's weights need it. `config.weights` is a .safetensors state dict, OpenAI's TorchScript
-    archive (.pt), or None for random weights.
+    `config.model` is an open_clip name or the path of a model config, `.json`; QuickGELU is always
+    used, as OpenAI's weights need it. `config.weights` is a .safetensors state dict, OpenAI's
+    TorchScript archive (.pt), or None for random weights.
 
     Raises:
         ConfigError: unknown model. DataError: weights missing or of another model.
@@ -141,6 +154,7 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         name = path.stem
     else:
         name = config.model
+    logging.disable(logging.WARNING)  # open_clip warns that the weights, loaded below, are random
     try:
         clip = open_clip.create_model(name, precision="fp32", device="cpu", force_quick_gelu=True)
         tokenizer = open_clip.get_tokenizer(name)
@@ -148,6 +162,8 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         raise ConfigError(
             f"backbone model {config.model!r} is unknown to open_clip: {error}"
         ) from None
+    finally:
+        logging.disable(logging.NOTSET)
     known = None
     if config.weights is not None:
         path = _resolve(config.weights)

@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Float
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stclip.errors import ConfigError
 from stclip.method import Batch, Inputs, Method
-from stclip.model.backbone import Backbone
+from stclip.model.backbone import Backbone, cosine
 from stclip.model.context_prompt import ContextPrompting
 from stclip.model.person_context import PersonAdapter, TemporalModelling
 
@@ -90,11 +89,11 @@ class STCLIP(Method):
         else:
             whole = text.new_zeros(len(batch.key), text.shape[1])
         logits = text.new_empty(len(persons), len(text))
-        for num_people in counts.unique().tolist():  # same length together: no padding, no mask
+        for num_people in (
+            counts[counts > 0].unique().tolist()
+        ):  # same length together: no padding, no mask
             samples = (counts == num_people).nonzero().flatten()  # (s,)
             rows = torch.isin(batch.box_sample, samples).nonzero().flatten()  # (s * P,)
-            if num_people == 0:
-                continue
             grouped = persons[rows].unflatten(0, (len(samples), num_people))  # (s, P, d)
             logits[rows] = self._interact(context[samples], grouped, whole[samples], text).flatten(
                 0, 1
@@ -117,10 +116,6 @@ class STCLIP(Method):
         for block, prompting in zip(self.backbone.blocks, self.prompting, strict=True):
             tokens = block(tokens)
             prompted = prompting(prompted, tokens[:, first:])
-        # The head keeps the text's precision: bfloat16 knows logits near 14 only to 1/16.
-        with torch.autocast(text.device.type, enabled=False):
-            people = tokens[:, 1 : 1 + num_people].to(text.dtype)
-            out = self.backbone.project(self.backbone.clip.visual.ln_post(people))
-            visual = F.normalize(out + whole[:, None].to(text.dtype), dim=-1, eps=0)
-            prompted = F.normalize(prompted.to(text.dtype), dim=-1, eps=0)
-            return visual @ prompted.transpose(1, 2) / self.config.temperature
+        people = self.backbone.clip.visual.ln_post(tokens[:, 1 : 1 + num_people])
+        visual = self.backbone.project(people) + whole[:, None]
+        return cosine(visual, prompted, dtype=text.dtype) / self.config.temperature

@@ -7,6 +7,7 @@ lengths (also shorter than the window) with 1 to 5 persons, all in one batch.
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,31 @@ def test_logits_and_gradients_equal_the_reference(scene: Scene, params: dict[str
         assert gap(parameter.grad, reference) < 1e-7, name
 
 
+def test_trained_tensors_are_those_of_the_official_checkpoint() -> None:
+    prompting = (
+        "alpha", "norm.weight", "norm.bias", "decoder.0.cross_attn.q_proj.weight",
+        "decoder.0.cross_attn.k_proj.weight", "decoder.0.cross_attn.v_proj.weight",
+        "decoder.0.cross_attn.proj.weight", "decoder.0.cross_attn.proj.bias",
+        "decoder.0.norm1.weight", "decoder.0.norm1.bias", "decoder.0.norm3.weight",
+        "decoder.0.norm3.bias", "decoder.0.mlp.0.weight", "decoder.0.mlp.0.bias",
+        "decoder.0.mlp.3.weight", "decoder.0.mlp.3.bias",
+    )  # fmt: skip
+    lora = ("c_fc.lora_A", "c_fc.lora_B", "c_proj.lora_A", "c_proj.lora_B")
+    block = "visual.temporalModelling.resblocks.0"
+    expected = {
+        *(f"{name}.{side}" for name in ("adapter.0", "adapter.2", "ln_person", f"{block}.ln_1")
+          for side in ("weight", "bias")),
+        *(f"{block}.attn.{name}" for name in ("in_proj_weight", "in_proj_bias", "out_proj.weight",
+                                              "out_proj.bias")),
+        "visual.temporalEmbedding.weight",
+    }  # fmt: skip
+    for i in range(LAYERS):
+        expected |= {f"visual.transformer.projector.{i}.{side}" for side in ("weight", "bias")}
+        expected |= {f"visual.transformer.prompts_generator.{i}.{name}" for name in prompting}
+        expected |= {f"visual.transformer.resblocks.{i}.mlp.{name}" for name in lora}
+    assert {official_name(name) for name in small_method((64, 64)).trained_state()} == expected
+
+
 def test_single_precision_is_close_to_the_reference(scene: Scene) -> None:
     method = small_method(scene.size)
     text = method.encode_labels(LABELS)
@@ -266,7 +292,7 @@ def _shuffled(scene: Scene) -> tuple[list[Sample], Tensor]:
 def _reversed(scene: Scene) -> tuple[list[Sample], Tensor]:
     """The frames in the opposite order, and where each row went."""
     starts = np.cumsum([0] + [len(s.rows) for s in scene.samples])
-    rows = [torch.arange(a, b) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    rows = [torch.arange(a, b) for a, b in pairwise(starts)]
     return scene.samples[::-1], torch.cat(rows[::-1])
 
 

@@ -1,0 +1,45 @@
+"""The folder of a run: weights.safetensors, config.yaml, log.jsonl. Light: no torch here."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+from safetensors.numpy import save_file
+
+from stclip.config import MethodConfig, config_hash, what_trains
+from stclip.files import whole_file
+from stclip.records import LabelSplit
+
+logger = logging.getLogger(__name__)
+WEIGHTS = "weights.safetensors"
+
+
+def run_hash(config: MethodConfig, split: LabelSplit, seed: int) -> str:
+    """16 hex digits of all that moves the weights: settings, labels and clips, seed."""
+    labels_and_clips = {"labels": split.base, "clips": split.train_clips, "seed": seed}
+    return config_hash(what_trains(config), labels_and_clips)
+
+
+def write_run(
+    out: Path,
+    config: MethodConfig,
+    log: Sequence[dict[str, float]],
+    *,
+    save_weights: Callable[[Path], None],
+) -> None:
+    """Write the resolved settings, a log line per step and, last, the weights."""
+    with whole_file(out / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
+    with whole_file(out / "log.jsonl") as path:
+        path.write_text("".join(json.dumps(line) + "\n" for line in log), "utf-8")
+    with whole_file(out / WEIGHTS) as path:
+        save_weights(path)
+
+
+def write_untrained(config: MethodConfig, *, split: LabelSplit, seed: int, out: Path) -> None:
+    """The run of a method that trains nothing: empty weights, without loading the model."""
+    run = run_hash(config, split, seed)
+    write_run(out, config, [], save_weights=lambda path: save_file({}, path, metadata={"run": run}))
+    logger.info("train: %s has nothing to train (train.iterations is 0)", config.name)
