@@ -91,6 +91,9 @@ class Method(nn.Module, ABC):
     def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "rows K"]:
         """Logits, a row per box (unit person) or per sample (unit clip)."""
 
+    def prepare_scoring(self) -> None:
+        """Fold what only training needs apart, once the weights are loaded; changes no score."""
+
     def trained_state(self) -> dict[str, Tensor]:
         """What training changes: the tensors a checkpoint holds."""
         return {

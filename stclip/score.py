@@ -51,6 +51,7 @@ def score(
     if config.train.iterations:  # else the seed alone makes the method what it is
         method.load_trained_state(state, where=str(weights))
     method.eval()
+    method.prepare_scoring()
     reader = FrameReader(frames, method.backbone.image_size)
     for group in LABEL_GROUPS:
         text = method.encode_labels(label_texts(split.labels(group), form=config.label_text))

@@ -8,11 +8,13 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from conftest import World
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stclip.config import BackboneConfig, TrainConfig, load_method
 from stclip.errors import ConfigError, DataError
+from stclip.method import load_method as build_method
 from stclip.method import make_config
 from stclip.model.backbone import Backbone, load_backbone
 from stclip.model.st_clip import STCLIP
@@ -357,3 +359,24 @@ def test_unknown_model_and_bad_weights_are_told(tmp_path: Path) -> None:
         cut.write_bytes(other.read_bytes()[:20])
         with pytest.raises(DataError, match=f"{name}: cannot read CLIP weights"):
             load(cut)
+
+
+def test_merging_lora_for_scoring_changes_no_score(world: World) -> None:
+    torch.manual_seed(0)
+    method = build_method(world.method("st_clip", iterations=0)).eval()
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.5)
+    pictures = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        apart = method.backbone.encode(method.backbone.patches(pictures))
+        method.prepare_scoring()
+        merged = method.backbone.encode(method.backbone.patches(pictures))
+    assert torch.allclose(apart, merged, atol=1e-4)
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if "lora_B" in name:
+                parameter.zero_()  # merged: the adapters are no longer read
+        again = method.backbone.encode(method.backbone.patches(pictures))
+    assert torch.equal(merged, again)

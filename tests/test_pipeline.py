@@ -233,7 +233,7 @@ def test_configuration_mistakes_stop_before_any_job(
 
 
 def test_paper_scale_plans_the_real_pipeline() -> None:
-    command = ["snakemake", "-n", "-p", "--quiet", "host", TABLE, "--config", "scale=paper"]
+    command = ["snakemake", TABLE, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
     done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
     jobs = planned(done)
     methods = len(list((ROOT / "config" / "methods").glob("*.yaml")))

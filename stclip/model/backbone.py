@@ -83,11 +83,18 @@ class Backbone(nn.Module):
         return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)
 
     def encode(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B d"]:
-        """Class token after all blocks and `ln_post`, before the projection."""
+        """Class token after all blocks and `ln_post`, before the projection.
+
+        The last block is computed for the class token alone, as nothing else is read: exact.
+        """
         tokens = self.embed(patches)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens)
-        return self.clip.visual.ln_post(tokens[:, 0])
+        last: Any = self.blocks[-1]
+        normed, cls = last.ln_1(tokens), tokens[:, :1]
+        cls = cls + last.ls_1(last.attention(normed[:, :1], normed, normed))
+        cls = cls + last.ls_2(last.mlp(last.ln_2(cls)))
+        return self.clip.visual.ln_post(cls[:, 0])
 
     def project(self, tokens: Float[Tensor, "*B d"]) -> Float[Tensor, "*B e"]:
         """Into the joint embedding; not normalised."""

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from stclip.errors import ConfigError
@@ -99,6 +100,12 @@ class STCLIP(Method):
                 0, 1
             )
         return logits
+
+    def prepare_scoring(self) -> None:
+        """Merge LoRA into the weights it adapts."""
+        for module in self.backbone.modules():
+            if isinstance(module, BaseTunerLayer):
+                module.merge()
 
     def _interact(
         self,
