@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup table2 test lint lock
+.PHONY: setup unlock table2 test lint lock
 
 setup: .venv/.installed
 
@@ -20,7 +20,12 @@ setup: .venv/.installed
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-table2: setup
+# Snakemake's lock outlives a kill -9; it goes if no snakemake is at work on this machine any more.
+unlock:
+	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ] && ! pgrep -f '[b]in/snakemake' >/dev/null; \
+		then snakemake --unlock; fi
+
+table2: setup unlock
 	snakemake --cores $(CORES) results/table2.csv
 	@stclip show results/table2.csv
 

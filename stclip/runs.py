@@ -2,11 +2,11 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
-from safetensors.numpy import save_file
+from safetensors.numpy import save as serialize
 
 from stclip.config import MethodConfig, config_hash, what_trains
 from stclip.files import whole_file
@@ -27,19 +27,19 @@ def write_run(
     config: MethodConfig,
     log: Sequence[dict[str, float]],
     *,
-    save_weights: Callable[[Path], None],
+    weights: bytes,
 ) -> None:
-    """Write the resolved settings, a log line per step and, last, the weights."""
+    """Write the resolved settings, a log line per step and, last, the weights (safetensors)."""
     with whole_file(out / "config.yaml") as path:
         path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
     with whole_file(out / "log.jsonl") as path:
         path.write_text("".join(json.dumps(line) + "\n" for line in log), "utf-8")
     with whole_file(out / WEIGHTS) as path:
-        save_weights(path)
+        path.write_bytes(weights)
 
 
 def write_untrained(config: MethodConfig, *, split: LabelSplit, seed: int, out: Path) -> None:
     """The run of a method that trains nothing: empty weights, without loading the model."""
-    run = run_hash(config, split, seed)
-    write_run(out, config, [], save_weights=lambda path: save_file({}, path, metadata={"run": run}))
+    weights = serialize({}, metadata={"run": run_hash(config, split, seed)})
+    write_run(out, config, [], weights=weights)
     logger.info("train: %s has nothing to train (train.iterations is 0)", config.name)

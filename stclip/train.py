@@ -4,6 +4,7 @@ A killed training resumes from its last checkpoint and ends with the same weight
 step follow from the seed and the step alone.
 """
 
+import io
 import logging
 import math
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from stclip.boxes import make_samples, select_boxes
@@ -72,12 +73,8 @@ def train(
         ground_truth=ground_truth, frames=frames, seed=seed, checkpoint=checkpoint, run=run,
         workers=workers,
     )  # fmt: skip
-    write_run(
-        out,
-        config,
-        state.log,
-        save_weights=lambda path: save_file(method.trained_state(), path, metadata={"run": run}),
-    )
+    weights = serialize(method.trained_state(), metadata={"run": run})
+    write_run(out, config, state.log, weights=weights)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -216,8 +213,10 @@ def _save(
         "weights": method.trained_state(),
         "optimizer": optimizer.state_dict(),
     }
+    buffer = io.BytesIO()  # torch's own writer hides why a write failed
+    torch.save(content, buffer)
     with whole_file(path) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _resume(method: Method, optimizer: torch.optim.Optimizer, path: Path, *, run: str) -> State:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -88,6 +89,12 @@ def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )  # fmt: skip
 
 
+def unlock(project: Path) -> None:
+    """What `make table2` does before it starts snakemake."""
+    command = ["make", "--file", str(ROOT / "Makefile"), "unlock"]
+    subprocess.run(command, cwd=project, env=environment(project), check=True, capture_output=True)
+
+
 def planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Jobs of a dry run by rule, from its job statistics."""
     assert done.returncode == 0, done.stdout + done.stderr
@@ -170,30 +177,78 @@ def test_a_method_s_learning_rate_retrains_that_method_alone(project: Path) -> N
     }  # fmt: skip
 
 
-def test_killed_run_ends_with_the_same_numbers(project: Path) -> None:
-    """kill -9 in the middle of training, then again: also shows that a seed fixes every number."""
-    before, table = metrics(project), (project / TABLE).read_text()
-    shutil.rmtree(project / "runs")
-    shutil.rmtree(project / "results")
-    process = subprocess.Popen(
-        ["snakemake", "--cores", "2", TABLE], cwd=project, env=environment(project),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    checkpoint = project / "runs/mini/jhmdb/1/st_clip/0/checkpoint.pt"
-    deadline = time.monotonic() + 300
-    while not checkpoint.exists() and time.monotonic() < deadline:
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert checkpoint.exists()
-    assert not (checkpoint.parent / "weights.safetensors").exists()
-    snakemake(project, "--unlock")
-    done = snakemake(project, TABLE)
+STAGES = {  # stage -> a file that says it is at work
+    "render": "logs/mini/render.log",
+    "prepare": "data/mini/jhmdb/.frames.tmp",
+    "detector": "logs/mini/detector.log",
+    "detect": "logs/detect/mini/jhmdb/all.log",
+    "train": "runs/mini/jhmdb/1/st_clip/0/checkpoint.pt",
+    "score": "logs/score/mini/jhmdb/1/st_clip/0.log",
+    "evaluate": "logs/evaluate/mini/jhmdb/1/st_clip/0.log",
+}
+
+
+def test_kill_in_every_stage_ends_with_the_same_numbers(
+    project: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """kill -9 of everything, again and again; also shows that a seed fixes every number."""
+    other = make_project(tmp_path_factory.mktemp("killed"))
+    for stage, sign in STAGES.items():
+        unlock(other)
+        process = subprocess.Popen(
+            ["snakemake", "--cores", "2", TABLE], cwd=other, env=environment(other),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 300
+        while not (other / sign).exists():
+            assert process.poll() is None, f"ended before {stage}: {process.communicate()[0]}"
+            assert time.monotonic() < deadline, f"{stage} never began"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert not (other / TABLE).exists()
+    unlock(other)
+    done = snakemake(other, TABLE)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    assert "steps 0 to 40" not in (project / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
-    assert metrics(project) == before
-    assert (project / TABLE).read_text() == table
+    log = (project / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
+    resumed = (other / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
+    assert "steps 0 to 40" in log
+    assert "steps 0 to 40" not in resumed
+    assert metrics(other) == metrics(project)
+    assert (other / TABLE).read_text() == (project / TABLE).read_text()
+
+
+OUTPUTS = {  # stage -> its command line (folders of the finished project) and what it would write
+    "prepare": "prepare --raw data/mini/jhmdb/raw --out {out} --dataset jhmdb --scale mini",
+    "detect": "detect --weights data/mini/models/tiny_detector.safetensors"
+    " --clips {d}/clips.parquet --frames {d}/frames --out {out}/all.parquet --dataset jhmdb"
+    " --scale mini",
+    "train": "train --method st_clip --split {d}/splits/1.json --clips {d}/clips.parquet"
+    " --boxes {d}/boxes.parquet --frames {d}/frames --seed 0 --out {out} --dataset jhmdb"
+    " --scale mini",
+    "score": "score --method st_clip --weights runs/mini/jhmdb/1/st_clip/0/weights.safetensors"
+    " --split {d}/splits/1.json --clips {d}/clips.parquet --boxes {d}/boxes.parquet"
+    " --detections {d}/detections/all.parquet --frames {d}/frames --source gt --seed 0"
+    " --out {out} --dataset jhmdb --scale mini",
+}
+
+
+@pytest.mark.parametrize("stage", OUTPUTS)
+def test_a_full_disk_is_told_and_leaves_nothing_half(
+    project: Path, tmp_path: Path, stage: str
+) -> None:
+    """A limit on the size of files stands in for the disk: writes fail midway in the same way."""
+    command = OUTPUTS[stage].format(d="data/mini/jhmdb", out=tmp_path / "out").split()
+    done = subprocess.run(
+        ["stclip", *command], cwd=project, env=environment(project), capture_output=True,
+        text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert "too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert [p.name for p in left if p.suffix in (".parquet", ".safetensors", ".png")] == []
 
 
 def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> None:
