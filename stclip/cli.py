@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from stclip.errors import StclipError
+from stclip.errors import ConfigError, StclipError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
@@ -271,6 +271,9 @@ def evaluate_file(
     from stclip.records import LabelSplit
 
     path = Path(split) if split.endswith(".json") else splits / dataset / f"{split}.json"
+    if not path.exists():
+        known = sorted(str(p.relative_to(splits)) for p in splits.glob("*/*.json"))
+        raise ConfigError(f"unknown split: {path} does not exist; known in {splits} are {known}.")
     found = stage(
         dataset=dataset,
         split=LabelSplit.read(path),
@@ -307,11 +310,18 @@ def tables(
 
 
 @app.command()
-def show(table: Annotated[Path, typer.Argument(help="A csv that `stclip tables` wrote.")]) -> None:
-    """Print a table on the terminal."""
-    from stclip.tables import read_table, render_text
+def show(
+    table: Annotated[Path, typer.Argument(help="A csv that `stclip tables` wrote.")],
+    into: Annotated[Path | None, typer.Option(help="A document with markers.")] = None,
+) -> None:
+    """Print a table on the terminal, or put it into a document between its markers."""
+    from stclip.tables import put_into, read_table, render_text
 
-    typer.echo(render_text(read_table(table)))
+    frame = read_table(table)
+    if into is None:
+        typer.echo(render_text(frame))
+    else:
+        put_into(into, frame, marker=table.stem)
 
 
 @mini_app.command("render")

@@ -246,13 +246,17 @@ def write_table(frame: pd.DataFrame, csv_path: Path) -> None:
         frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     )
     contents = {
-        ".md": frame.to_markdown(index=False, disable_numparse=True) + "\n",
+        ".md": _markdown(frame),
         ".tex": latex.to_latex(hrules=True, column_format="ll" + "r" * (len(frame.columns) - 2)),
         ".csv": frame.to_csv(index=False, lineterminator="\n"),  # last: the one rules wait for
     }
     for suffix, content in contents.items():
         with whole_file(csv_path.with_suffix(suffix)) as temporary:
             temporary.write_text(content, "utf-8")
+
+
+def _markdown(frame: pd.DataFrame) -> str:
+    return frame.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def read_table(csv_path: Path) -> pd.DataFrame:
@@ -267,6 +271,22 @@ def read_table(csv_path: Path) -> pd.DataFrame:
         raise DataError(f"{csv_path}: no such file; run the tables stage.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{csv_path}: not a table ({error}); run the tables stage again.") from None
+
+
+def put_into(document: Path, frame: pd.DataFrame, *, marker: str) -> None:
+    """Put a table, as Markdown, between `<!-- MARKER:begin -->` and `<!-- MARKER:end -->`.
+
+    Raises:
+        DataError: the document lacks the markers.
+    """
+    begin, end = f"<!-- {marker}:begin -->\n", f"<!-- {marker}:end -->"
+    text = document.read_text("utf-8")
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise DataError(f"{document}: no {begin.strip()} ... {end} to put the table into.")
+    with whole_file(document) as temporary:
+        temporary.write_text(before + begin + _markdown(frame) + end + after, "utf-8")
 
 
 def render_text(frame: pd.DataFrame) -> str:

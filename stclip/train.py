@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,8 @@ def train(
         workers=workers,
     )  # fmt: skip
     weights = serialize(method.trained_state(), metadata={"run": run})
-    write_run(out, config, state.log, weights=weights)
+    resolved = config.model_copy(update={"params": asdict(method.config)})
+    write_run(out, resolved, state.log, weights=weights)
     checkpoint.unlink(missing_ok=True)
 
 

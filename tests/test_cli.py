@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -51,3 +52,40 @@ def test_light_commands_do_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_evaluate_file_names_an_unknown_split(tmp_path: Path) -> None:
+    done = run(
+        "evaluate-file", "--dataset", "jhmdb", "--split", "9", "--ground-truth", "gt.json",
+        "--detections", "d.csv", "--out", str(tmp_path / "o.json"),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "unknown split" in done.stderr
+    assert "jhmdb/1.json" in done.stderr
+
+
+def test_evaluate_file_scores_a_csv(tmp_path: Path) -> None:
+    # Two videos of split 1: the first found, of the second one frame of two missed.
+    box, videos = [0, 0, 10, 10], ["clap/a", "sit/b"]
+    truth = {
+        "labels": ["clap", "sit"],
+        "train_videos": [[]],
+        "test_videos": [videos],
+        "nframes": {"clap/a": 1, "sit/b": 2},
+        "resolution": {video: [240, 320] for video in videos},
+        "gttubes": {"clap/a": {"0": [[[1, *box]]]}, "sit/b": {"1": [[[1, *box], [2, *box]]]}},
+    }
+    (tmp_path / "gt.json").write_text(json.dumps(truth))
+    (tmp_path / "d.csv").write_text(
+        "video,frame,class,score,x1,y1,x2,y2\na,1,clap,0.9,0,0,10,10\nb,1,sit,0.8,0,0,10,9\n"
+    )
+    done = run(
+        "evaluate-file", "--dataset", "jhmdb", "--split", "1",
+        "--ground-truth", str(tmp_path / "gt.json"), "--detections", str(tmp_path / "d.csv"),
+        "--out", str(tmp_path / "o.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "o.json").read_text())
+    assert result["AP"]["clap"] == 1
+    assert result["AP"]["sit"] == 0.5  # recall 1/2 at precision 1
+    assert result["settings"]["protocol"] == "iclip"

@@ -3,13 +3,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import World
+from conftest import ROOT, World
 from safetensors.torch import save_file
 
-from stclip.config import DetectorConfig
-from stclip.detect import detect
+from stclip.config import DetectorConfig, load_scale
+from stclip.detect import detect, load_detector
 from stclip.errors import ConfigError, DataError
 from stclip.records import Detections
+from stclip.targets import resolve_target
 
 
 class Stub(torch.nn.Module):
@@ -92,3 +93,16 @@ def _black() -> bytes:
 
 
 BLACK = _black()
+
+
+def test_the_paper_s_detector_is_built_and_loaded_as_configured(world: World) -> None:
+    """torchvision's Faster R-CNN v2 as config/scales/paper.yaml names it, with random weights."""
+    paper = load_scale(ROOT / "config", "paper").detector
+    torch.manual_seed(0)
+    path = world.folder / "random.pth"
+    torch.save(resolve_target(paper.architecture)(**paper.params).state_dict(), path)
+    model = load_detector(paper, path).eval()
+    with torch.inference_mode():
+        (found,) = model([torch.rand(3, 48, 64)])
+    assert {"boxes", "labels", "scores"} <= found.keys()
+    assert model.roi_heads.score_thresh == paper.score_threshold

@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+import yaml
 from conftest import World
 from safetensors.torch import load_file
 
@@ -14,7 +15,7 @@ from stclip.train import learning_rate, plan_batches, train
 
 
 def run_training(
-    world: World, name: str, folder: str, *, seed: int = 0, **settings: object
+    world: World, name: str, folder: str, *, seed: int = 0, workers: int = 0, **settings: object
 ) -> dict:
     config = world.method(name, **settings)
     out = world.folder / folder
@@ -26,6 +27,7 @@ def run_training(
         frames=world.frames,
         seed=seed,
         out=out,
+        workers=workers,
     )
     return load_file(out / "weights.safetensors")
 
@@ -79,6 +81,13 @@ def test_interrupted_training_resumes_to_the_same_weights(
     ]
     assert [line["step"] for line in log] == list(range(6))
     assert not (world.folder / "cut" / "checkpoint.pt").exists()
+
+
+def test_settings_beside_the_weights_are_whole(world: World) -> None:
+    run_training(world, "st_clip", "a", **SHORT)
+    settings = yaml.safe_load((world.folder / "a" / "config.yaml").read_text())
+    assert settings["train"]["iterations"] == 6
+    assert settings["params"]["temperature"] == 0.07  # a default that no YAML names
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(world: World) -> None:
@@ -143,3 +152,9 @@ def test_more_boxes_than_allowed_give_a_random_subset() -> None:
     assert len(first.rows) == len(second.rows) == 10
     assert not np.array_equal(first.rows, second.rows)
     assert np.array_equal(first.boxes_xyxy, boxes[first.rows])
+
+
+def test_worker_processes_change_nothing(world: World) -> None:
+    alone = run_training(world, "st_clip", "a", **SHORT)
+    helped = run_training(world, "st_clip", "b", workers=1, **SHORT)
+    assert all(torch.equal(alone[k], helped[k]) for k in alone)

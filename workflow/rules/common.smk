@@ -11,6 +11,9 @@ from stclip.errors import ConfigError
 
 validate(config, "../schemas/config.schema.yaml")
 
+# The stclip beside this snakemake, also where the environment is not activated.
+shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+
 CONFIG = Path("config")
 SCALE = config["scale"]
 VERSION = config["stage_version"]

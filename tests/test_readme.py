@@ -1,0 +1,40 @@
+"""What the README shows is what the pipeline wrote; what it names exists."""
+
+import re
+
+import pytest
+from conftest import ROOT
+
+from stclip.errors import DataError
+from stclip.tables import put_into, read_table
+
+README = ROOT / "README.md"
+TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
+
+
+def test_the_table_is_the_one_that_was_written(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    copy = tmp_path / "README.md"
+    copy.write_text(README.read_text())
+    put_into(copy, read_table(TABLE), marker="table2")
+    assert copy.read_text() == README.read_text()
+    assert "| ST-CLIP" in README.read_text()
+
+
+def test_a_document_without_markers_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    document = tmp_path / "a.md"
+    document.write_text("<!-- table2:begin -->\nnothing ends here")
+    with pytest.raises(DataError, match=r"a\.md: no <!-- table2:begin --> \.\.\. <!-- table2:end"):
+        put_into(document, read_table(TABLE), marker="table2")
+
+
+def test_linked_files_exist() -> None:
+    for document in (README, *(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"):
+        for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document}: {link}"
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`?make ([a-z0-9]+)", README.read_text()):
+        assert f"\n{target}:" in makefile, target
