@@ -21,13 +21,7 @@ setup: .venv/.installed
 	touch $@
 
 # Snakemake's lock outlives a kill -9; it goes if no snakemake is at work on this machine any more.
-un# The README's table is the one the main job last wrote.
-readme:
-	mkdir -p docs/results/mini
-	cp results/mini/table2.csv docs/results/mini/table2.csv
-	stclip show docs/results/mini/table2.csv --into README.md
-
-lock:
+unlock:
 	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ] && ! pgrep -f '[b]in/snakemake' >/dev/null; \
 		then snakemake --unlock; fi
 

@@ -36,5 +36,6 @@ def test_linked_files_exist() -> None:
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"`?make ([a-z0-9]+)", README.read_text()):
+    for names in re.findall(r"^make ([a-z0-9]+)|`make ([a-z0-9]+)", README.read_text(), re.M):
+        target = "".join(names)
         assert f"\n{target}:" in makefile, target
