@@ -1,6 +1,8 @@
 """Writing files so that a half-written one is never taken for a whole one."""
 
+import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stclip.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -28,17 +32,29 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path` that takes its place if the block succeeds."""
+    """Yield an empty temporary folder beside `path` that takes its place if the block succeeds.
+
+    One process at a time: a second one waits, for example for a job whose killed workflow left it
+    running. The temporary name is fixed, so that the next try clears what a killed one left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")  # a fixed name: the next try clears leftovers
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    temporary = path.with_name(f".{path.name}.tmp")
+    parent = os.open(path.parent, os.O_RDONLY)
     try:
-        yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
-    finally:
+        try:
+            fcntl.flock(parent, fcntl.LOCK_EX)  # the system frees it when the process dies
+        except OSError as error:  # some network file systems have no locks
+            logger.warning("%s: cannot be locked (%s); run nothing else here", path.parent, error)
         shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    finally:
+        os.close(parent)
 
 
 def write_json(path: Path, content: Any) -> None:

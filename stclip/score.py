@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
-from stclip.device import best_device
+from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError
 from stclip.frames import BatchLoader, FrameReader
 from stclip.method import Method, load_method
@@ -45,7 +45,7 @@ def score(
     Raises:
         ConfigError: the weights are of another configuration. DataError: damaged weights, frames.
     """
-    torch.manual_seed(seed)
+    seed_everything(seed)
     method = load_method(config).to(best_device())
     state = read_weights(weights, run=run_hash(config, split, seed))
     if config.train.iterations:  # else the seed alone makes the method what it is

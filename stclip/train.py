@@ -23,7 +23,7 @@ from stclip.config import (
     MethodConfig,
     TrainConfig,
 )
-from stclip.device import best_device
+from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.files import whole_file
 from stclip.frames import BatchLoader, FrameReader, Sample
@@ -64,7 +64,7 @@ def train(
         ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`).
         DataError: no training clip. TrainingError: the loss is not finite.
     """
-    torch.manual_seed(seed)
+    seed_everything(seed)
     method = load_method(config).to(best_device())
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"

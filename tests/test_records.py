@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +86,19 @@ def test_a_killed_folder_is_cleared_by_the_next_try(tmp_path: Path) -> None:
         (temporary / "whole").touch()
     assert [p.name for p in (tmp_path / "frames").iterdir()] == ["whole"]
     assert not left.exists()
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from stclip.files import whole_folder\n"
+        "with whole_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'first').touch(); print('holds', flush=True); time.sleep(1)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "frames")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "holds\n"
+        with whole_folder(tmp_path / "frames") as folder:  # waits for the first to end
+            assert (tmp_path / "frames" / "first").exists()
+            (folder / "second").touch()
+    assert [p.name for p in (tmp_path / "frames").iterdir()] == ["second"]
