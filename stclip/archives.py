@@ -12,12 +12,11 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
 from stclip.errors import DataError
-from stclip.files import whole_folder
 
 logger = logging.getLogger(__name__)
 
@@ -71,33 +70,6 @@ def iterate_members(archive: Path) -> Iterator[tuple[str, bytes]]:
                 f"{archive}: damaged or cut off {where}, at byte {file.tell()} of {size} "
                 f"({type(error).__name__}: {error}). Delete it and download it again."
             ) from None
-
-
-def extract(archive: Path, out: Path, *, members: Collection[str] | None = None) -> None:
-    """Unpack an archive into the folder `out`, which it replaces whole or not at all.
-
-    Args:
-        archive: A .tar.gz or .zip.
-        out: Folder to make.
-        members: Names to unpack; None unpacks all.
-
-    Raises:
-        DataError: as `iterate_members`, or a name occurs twice, or one of `members` is missing.
-    """
-    done = set()
-    with whole_folder(out) as folder:
-        for name, content in iterate_members(archive):
-            if members is not None and name not in members:
-                continue
-            if name in done:
-                raise DataError(f"{archive}: {name!r} is in it twice.")
-            done.add(name)
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(content)
-        missing = sorted(set(members or ()) - done)
-        if missing:
-            raise DataError(f"{archive}: does not contain {missing}.")
-    logger.info("%s: %d files unpacked into %s", archive, len(done), out)
 
 
 def _check_member(archive: Path, name: str, kind: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stclip.archives import extract, iterate_members
+from stclip.archives import iterate_members
 from stclip.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -67,8 +67,7 @@ def test_a_member_outside_the_folder_is_refused(
 ) -> None:
     archive = make(tmp_path / name, {"good.txt": b"x", member: b"evil"})
     with pytest.raises(DataError, match=r"a\.(zip|tar\.gz): member .* outside the folder"):
-        extract(archive, tmp_path / "in" / "out")
-    assert not (tmp_path / "in").exists() or list((tmp_path / "in").iterdir()) == []
+        list(iterate_members(archive))
 
 
 @pytest.mark.parametrize(
@@ -139,23 +138,3 @@ def test_a_missing_or_unknown_archive_is_an_error(tmp_path: Path) -> None:
         list(iterate_members(tmp_path / "a.zip"))
     with pytest.raises(DataError, match=r"cannot read this kind.*\.tar\.gz.*\.zip"):
         list(iterate_members(tmp_path / "a.7z"))
-
-
-def test_extract_unpacks_what_is_asked_for(tmp_path: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {"a/1": b"1", "a/2": b"2", "b/3": b"3"})
-    extract(archive, tmp_path / "all")
-    assert (tmp_path / "all" / "b" / "3").read_bytes() == b"3"
-    extract(archive, tmp_path / "some", members=["a/2"])
-    assert [p.name for p in (tmp_path / "some").rglob("*") if p.is_file()] == ["2"]
-    with pytest.raises(DataError, match=r"does not contain \['a/9'\]"):
-        extract(archive, tmp_path / "none", members=["a/1", "a/9"])
-    assert not (tmp_path / "none").exists()
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_extract_refuses_a_name_that_comes_twice(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("a", "1")
-        archive.writestr("a", "2")
-    with pytest.raises(DataError, match="'a' is in it twice"):
-        extract(tmp_path / "a.zip", tmp_path / "out")

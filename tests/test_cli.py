@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, World
+
+from stclip.records import LabelSplit
 
 COMMAND = [str(Path(sys.executable).with_name("stclip"))]
 
@@ -89,3 +91,20 @@ def test_evaluate_file_scores_a_csv(tmp_path: Path) -> None:
     assert result["AP"]["clap"] == 1
     assert result["AP"]["sit"] == 0.5  # recall 1/2 at precision 1
     assert result["settings"]["protocol"] == "iclip"
+
+
+def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
+    world.clips.write(tmp_path / "clips.parquet")
+    options = ["--clips", str(tmp_path / "clips.parquet")]
+    made, resolved = tmp_path / "made.json", tmp_path / "resolved.json"
+    done = run(
+        "splits", "make", *options, "--dataset", "jhmdb", "--name", "r1", "--num-unseen", "2",
+        "--seed", "1", "--out", str(made),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    done = run("splits", "resolve", *options, "--split", str(made), "--out", str(resolved))
+    assert done.returncode == 0, done.stderr
+    split = LabelSplit.read(resolved)
+    # Of ten clips, two an action, the first of each is official train: three base, two unseen.
+    assert (len(split.train_clips), len(split.base_clips), len(split.unseen_clips)) == (3, 3, 2)
+    assert split.seed == 1

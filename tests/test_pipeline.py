@@ -287,6 +287,16 @@ def test_configuration_mistakes_stop_before_any_job(
     assert "Traceback" not in done.stderr
 
 
+def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
+    path = project / "config" / "scales" / "mini.yaml"
+    before = path.read_text()
+    edit(path, lambda c: c["datasets"]["jhmdb"].update(splits=["9"]))
+    done = snakemake(project, "-n", TABLE)
+    path.write_text(before)
+    assert done.returncode != 0
+    assert "unknown split of jhmdb '9'; known are ['1', '2', '3', '4']" in done.stdout + done.stderr
+
+
 def test_paper_scale_plans_the_real_pipeline() -> None:
     command = ["snakemake", TABLE, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
     done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)

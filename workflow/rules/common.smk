@@ -43,7 +43,10 @@ METHOD_SETTINGS = {
     for dataset in DATASETS
     for method in METHODS
 }
-for dataset in DATASETS.values():
+for name, dataset in DATASETS.items():
+    committed = {path.stem: path for path in Path("splits", name).glob("*.json")}
+    for split in dataset.splits:
+        checked(settings.pick, committed, split, what=f"split of {name}")
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what="box source")
 
