@@ -64,7 +64,6 @@ class DatasetConfig(Strict):
     boxes: dict[str, BoxSource]
     splits: list[str]
     key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
-    detector_per_split: bool = False  # fine-tuned on each split's training classes
 
 
 class BackboneConfig(Strict):

@@ -85,13 +85,6 @@ def run_settings(wildcards):
     return METHOD_SETTINGS[wildcards.dataset, wildcards.method]
 
 
-def detections(wildcards):
-    """One file for all splits unless the detector is fine-tuned on each split's classes."""
-    per_split = DATASETS[wildcards.dataset].detector_per_split
-    split = wildcards.split if per_split else "all"
-    return f"data/{SCALE}/{wildcards.dataset}/detections/{split}.parquet"
-
-
 def backbone_files(wildcards):
     """Weights to download first; those inside the package are always there."""
     weights = run_settings(wildcards).backbone.weights

@@ -5,7 +5,7 @@ rule score:
         split="data/{scale}/{dataset}/splits/{split}.json",
         clips="data/{scale}/{dataset}/clips.parquet",
         boxes="data/{scale}/{dataset}/boxes.parquet",
-        detections=detections,
+        detections="data/{scale}/{dataset}/detections/all.parquet",
         frames="data/{scale}/{dataset}/frames",
         backbone=backbone_files,
     output:
