@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors.torch import load_file
 
 from stclip.config import DetectorConfig
 from stclip.device import best_device
 from stclip.errors import DataError
+from stclip.pictures import read_frame
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections
 from stclip.targets import resolve_target
@@ -29,7 +30,7 @@ def detect(
     without a person have no row.
 
     Raises:
-        DataError: weights or a frame missing or damaged.
+        DataError: weights or a frame missing or damaged, or no test clip.
     """
     device = best_device()
     model = load_detector(config, weights).to(device).eval()
@@ -39,11 +40,13 @@ def detect(
         for clip, num_frames in zip(test["clip"], test["num_frames"], strict=True)
         for frame in range(0, num_frames, key_frame_stride)
     ]
+    if not wanted:
+        raise DataError("no clip of the official test split to detect persons in; run prepare.")
     progress = Progress("detect", total=len(wanted))
     tables, empty = [], 0
     for start in range(0, len(wanted), config.batch_frames):
         keys = wanted[start : start + config.batch_frames]
-        pictures = [_read(frames / clip / f"{frame:05d}.png").to(device) for clip, frame in keys]
+        pictures = [_as_tensor(read_frame(frames, *key)).to(device) for key in keys]
         with torch.inference_mode():
             found = model(pictures)
         for (clip, frame), result in zip(keys, found, strict=True):
@@ -79,13 +82,6 @@ def load_detector(config: DetectorConfig, weights: Path) -> torch.nn.Module:
     return model
 
 
-def _read(path: Path) -> torch.Tensor:
+def _as_tensor(picture: Image.Image) -> torch.Tensor:
     """A frame as float (3, height, width) in 0..1."""
-    try:
-        with Image.open(path) as image:
-            picture = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(
-            f"{path}: the frame does not decode ({error}); run prepare again."
-        ) from None
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255

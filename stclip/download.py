@@ -359,8 +359,5 @@ def _hasher(algorithm: str) -> Any:
 
 
 def _hash_file(path: Path, algorithm: str) -> Any:
-    digest = _hasher(algorithm)
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest
+        return hashlib.file_digest(file, lambda: _hasher(algorithm))

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from stclip.errors import DataError
 from stclip.method import Batch, Inputs
+from stclip.pictures import read_frame
 from stclip.preprocess import crop_person, to_model
 
 CACHE_BYTES = 512 * 2**20  # pictures at model size: all of mini, 3,500 at 224 x 224
@@ -90,19 +90,7 @@ class FrameReader:
     def _decode(self, clip: str, frame: int) -> Image.Image:
         key = (clip, frame)
         if key not in self._latest:
-            path = self.folder / clip / f"{frame:05d}.png"
-            try:
-                with Image.open(path) as file:
-                    self._latest[key] = file.convert("RGB")
-            except FileNotFoundError:
-                raise DataError(
-                    f"{path}: frame {frame} of clip {clip!r} is missing; run prepare again."
-                ) from None
-            except (OSError, SyntaxError, ValueError) as error:  # Pillow's, by what is damaged
-                raise DataError(
-                    f"{path}: frame {frame} of clip {clip!r} does not decode ({error}); "
-                    "run prepare again."
-                ) from None
+            self._latest[key] = read_frame(self.folder, clip, frame)
             if len(self._latest) > 32:
                 self._latest.popitem(last=False)
         return self._latest[key]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from stclip.config import DetectorConfig, load_scale
 from stclip.detect import detect, load_detector
 from stclip.errors import ConfigError, DataError
-from stclip.records import Detections
+from stclip.records import Clips, Detections
 from stclip.targets import resolve_target
 
 
@@ -106,3 +106,25 @@ def test_the_paper_s_detector_is_built_and_loaded_as_configured(world: World) ->
         (found,) = model([torch.rand(3, 48, 64)])
     assert {"boxes", "labels", "scores"} <= found.keys()
     assert model.roi_heads.score_thresh == paper.score_threshold
+
+
+def test_a_frame_with_a_damaged_header_and_a_missing_one_are_named(world: World) -> None:
+    path = world.frames / "clip_5" / "00000.png"
+    keywords = {"clips": world.clips, "frames": world.frames, "key_frame_stride": 5}
+    content = bytearray(path.read_bytes())
+    content[20] ^= 0xFF  # inside the header chunk: Pillow has an error of its own for it
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"00000\.png: frame 0 of clip 'clip_5' does not decode"):
+        detect(config(), weights=weights(world.folder), **keywords)
+    path.unlink()
+    with pytest.raises(DataError, match=r"00000\.png: frame 0 of clip 'clip_5' is missing"):
+        detect(config(), weights=weights(world.folder), **keywords)
+
+
+def test_no_test_clip_is_told(world: World) -> None:
+    train = Clips(world.clips.table.assign(official_split="train"))
+    with pytest.raises(DataError, match="no clip of the official test split"):
+        detect(
+            config(), weights=weights(world.folder), clips=train, frames=world.frames,
+            key_frame_stride=5,
+        )  # fmt: skip

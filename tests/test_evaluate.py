@@ -17,7 +17,7 @@ from stclip.evaluate.frame_map import (
     frame_map,
     named_protocol,
 )
-from stclip.evaluate.iou import paired_iou, pairwise_iou
+from stclip.evaluate.iou import paired_iou
 from stclip.evaluate.voting import ASSUMPTIONS, vote
 from stclip.records import BOX_COLUMNS, Scores
 
@@ -52,9 +52,8 @@ def ap(found: list[Row], truth: list[tuple[int, list[float]]]) -> float:
 
 def test_iou_has_no_plus_one() -> None:
     # 5x10 of two 10x10 boxes shared: 50 / 150. With +1 it would be 66 / 176.
-    assert pairwise_iou(np.array([BOX]), np.array([[5, 0, 15, 10], ELSEWHERE])).tolist() == [
-        [pytest.approx(1 / 3), 0]
-    ]
+    others = np.array([[5, 0, 15, 10], ELSEWHERE])
+    assert paired_iou(np.array([BOX, BOX]), others).tolist() == [pytest.approx(1 / 3), 0]
 
 
 def test_iou_of_boxes_without_area_is_zero() -> None:
@@ -135,9 +134,7 @@ def test_vectorised_matching_equals_a_plain_loop() -> None:
     hits = []
     for row in sorted(range(200), key=lambda r: -scores[r]):
         of_frame = [t for t in range(60) if truth_frames[t] == frames[row]]
-        overlap = [
-            pairwise_iou(found.boxes_xyxy[[row]], truth.boxes_xyxy[[t]])[0, 0] for t in of_frame
-        ]
+        overlap = [paired_iou(found.boxes_xyxy[[row]], truth.boxes_xyxy[[t]])[0] for t in of_frame]
         best = of_frame[int(np.argmax(overlap))] if of_frame else -1
         hits.append(bool(of_frame) and max(overlap) >= 0.5 and best not in taken)
         taken |= {best} if hits[-1] else set()

@@ -1,22 +1,7 @@
-"""Overlap of boxes. N, M boxes; corners are xyxy in pixels, a box is x2 - x1 wide (no +1)."""
+"""Overlap of boxes. N boxes; corners are xyxy in pixels, a box is x2 - x1 wide (no +1)."""
 
 import numpy as np
 from jaxtyping import Float, Shaped
-
-
-def pairwise_iou(
-    boxes_xyxy: Shaped[np.ndarray, "N 4"], others_xyxy: Shaped[np.ndarray, "M 4"]
-) -> Float[np.ndarray, "N M"]:
-    """Intersection over union of every box with every other one.
-
-    Args:
-        boxes_xyxy: (N, 4), pixels.
-        others_xyxy: (M, 4), pixels.
-
-    Returns:
-        float64 (N, M) in 0..1; 0 for a box without area.
-    """
-    return _iou(boxes_xyxy[:, None], others_xyxy[None])
 
 
 def paired_iou(
@@ -31,12 +16,8 @@ def paired_iou(
     Returns:
         float64 (N,) in 0..1; 0 for a box without area.
     """
-    return _iou(boxes_xyxy, others_xyxy)
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     # float64: whole-pixel boxes are exact, so that an IoU of just 0.5 is not lost to rounding
-    a, b = a.astype(np.float64), b.astype(np.float64)
+    a, b = boxes_xyxy.astype(np.float64), others_xyxy.astype(np.float64)
     inside = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     intersection = inside.clip(0).prod(-1)
     union = _area(a) + _area(b) - intersection

@@ -6,9 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from stclip.errors import DataError
 from stclip.files import whole_file
+from stclip.pictures import read_frame
 from stclip.records import Boxes, Clips
 
 logger = logging.getLogger(__name__)
@@ -56,18 +58,16 @@ def _row(action: str, clip: str, boxes: Boxes, frames: Path) -> UInt8[np.ndarray
     cells = []
     for frame in chosen:
         of_frame = boxes.boxes_xyxy[mine.index[mine["frame"] == frame]]
-        cells.append(_cell(frames / clip / f"{frame:05d}.png", of_frame))
+        cells.append(_cell(read_frame(frames, clip, frame), of_frame))
     label = np.full((len(cells[0]), LABEL_WIDTH, 3), PAPER, np.uint8)
     place = (8, len(label) // 2 + 4)
     cv2.putText(label, action, place, FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)
     return np.concatenate([label, *cells], 1)
 
 
-def _cell(path: Path, boxes_xyxy: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+def _cell(picture: Image.Image, boxes_xyxy: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
     """A frame at the sheet's width with its boxes and a gap to its right and below."""
-    image = cv2.imdecode(_bytes(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError(f"{path}: not a picture; run the prepare stage again.")
+    image = np.asarray(picture)[:, :, ::-1]  # BGR, as OpenCV wants it
     scale = CELL_WIDTH / image.shape[1]
     size = (CELL_WIDTH, round(image.shape[0] * scale))
     cell = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
@@ -75,13 +75,6 @@ def _cell(path: Path, boxes_xyxy: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
         left, top, right, bottom = (round(v * scale) for v in (x1, y1, x2 + 1, y2 + 1))
         cv2.rectangle(cell, (left, top), (right, bottom), BOX, 1)
     return cv2.copyMakeBorder(cell, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=PAPER)
-
-
-def _bytes(path: Path) -> UInt8[np.ndarray, " N"]:
-    try:
-        return np.frombuffer(path.read_bytes(), np.uint8)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such frame; run the prepare stage again.") from None
 
 
 def _padded(row: UInt8[np.ndarray, "H W 3"], height: int) -> UInt8[np.ndarray, "H W 3"]:

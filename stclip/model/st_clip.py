@@ -90,9 +90,8 @@ class STCLIP(Method):
         else:
             whole = text.new_zeros(len(batch.key), text.shape[1])
         logits = text.new_empty(len(persons), len(text))
-        for num_people in (
-            counts[counts > 0].unique().tolist()
-        ):  # same length together: no padding, no mask
+        # Frames with equally many persons go together: no padding, no mask.
+        for num_people in counts[counts > 0].unique().tolist():
             samples = (counts == num_people).nonzero().flatten()  # (s,)
             rows = torch.isin(batch.box_sample, samples).nonzero().flatten()  # (s * P,)
             grouped = persons[rows].unflatten(0, (len(samples), num_people))  # (s, P, d)
