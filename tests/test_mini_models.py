@@ -241,9 +241,7 @@ def test_contact_sheet_has_a_row_for_each_class_with_boxes(tmp_path: Path) -> No
 def test_contact_sheet_names_a_missing_frame_and_missing_boxes(tmp_path: Path) -> None:
     clips, boxes, frames = prepared(tmp_path / "frames", ["clap"])
     (frames / "clap" / "00000.png").unlink()
-    with pytest.raises(
-        DataError, match=r"clap/00000\.png: frame 0 of clip 'clap' is missing; run"
-    ):
+    with pytest.raises(DataError, match=r"clap/00000\.png: frame 0 of clip 'clap' is missing; run"):
         write_samples(clips, boxes, frames, tmp_path / "samples.png")
     nobody = Boxes(boxes.table.iloc[:0])
     with pytest.raises(DataError, match="clip 'clap' has no boxes"):
