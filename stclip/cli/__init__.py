@@ -1,0 +1,53 @@
+"""The command line: one subcommand per stage, in road order. Parse, load, call, write.
+
+Heavy modules are imported inside the commands: a table must not wait for torch.
+"""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stclip.cli import data, detect, evaluate, mini, runs  # noqa: F401  their commands join the app
+from stclip.cli.options import app
+from stclip.errors import StclipError
+
+logger = logging.getLogger("stclip")
+
+
+@app.callback()
+def _setup(
+    log: Annotated[Path | None, typer.Option(help="Also write the log to this file.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads to use.", min=1)] = None,
+) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if log is not None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+    prefix = " ".join(log.with_suffix("").parts[1:]) if log else "stclip"
+    logging.basicConfig(
+        level=logging.INFO, handlers=handlers, format=f"%(asctime)s {prefix} | %(message)s",
+        datefmt="%H:%M:%S", force=True,
+    )  # fmt: skip
+    logging.captureWarnings(True)
+    if threads is not None:
+        import os
+
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
+
+
+def main() -> None:
+    """Run; what a person can fix is one clear message and exit status 1, our bugs a traceback."""
+    try:
+        app()
+    except StclipError as error:
+        logger.error("error: %s", error)
+        sys.exit(1)
+    except OSError as error:  # a full disk, a missing permission: the operating system's own words
+        logger.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        logger.exception("stclip failed; this is a bug")
+        raise

@@ -1,0 +1,30 @@
+"""Options that several commands share, and the application they belong to."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+HELP = """One subcommand per stage, in road order."""
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=HELP
+)
+splits_app = typer.Typer(no_args_is_help=True, help="Resolve and make zero-shot label splits.")
+mini_app = typer.Typer(no_args_is_help=True, help="Draw the miniature and train what it needs.")
+app.add_typer(splits_app, name="splits")
+app.add_typer(mini_app, name="mini")
+
+ConfigFolder = Annotated[Path, typer.Option("--config", help="Folder of the YAML files.")]
+Dataset = Annotated[str, typer.Option(help="A file of config/datasets.")]
+ScaleName = Annotated[str, typer.Option("--scale", help="A file of config/scales.")]
+MethodName = Annotated[str, typer.Option("--method", help="A file of config/methods.")]
+In = Annotated[Path, typer.Option(help="A file or folder that an earlier stage wrote.")]
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+Name = Annotated[str, typer.Option(help="Name of what is made.")]
+Count = Annotated[int, typer.Option(help="How many.", min=1)]
+Workers = Annotated[int, typer.Option(help="Processes beside the main one.", min=0)]
+
+CONFIG = Path("config")
