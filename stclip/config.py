@@ -64,6 +64,8 @@ class DatasetConfig(Strict):
     boxes: dict[str, BoxSource]
     splits: list[str]
     key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
+    protocol: str = "iclip"  # of frame mAP, a key of stclip.evaluate.protocol.PROTOCOLS
+    video_map: bool = False  # whether boxes are linked to tubes for video mAP
 
 
 class BackboneConfig(Strict):

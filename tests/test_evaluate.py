@@ -7,17 +7,12 @@ import pandas as pd
 import pytest
 
 from stclip.errors import ConfigError
-from stclip.evaluate.average_precision import average_precision, weighted_average_precision
+from stclip.evaluate.average_precision import all_point, weighted_all_point
 from stclip.evaluate.bootstrap import clip_weights, interval, replicate_maps
-from stclip.evaluate.frame_map import (
-    PROTOCOLS,
-    ClassRows,
-    FrameBoxes,
-    frame_codes,
-    frame_map,
-    named_protocol,
-)
+from stclip.evaluate.frame_map import ClassRows, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.iou import paired_iou
+from stclip.evaluate.matching import FrameBoxes, frame_codes
+from stclip.evaluate.protocol import PROTOCOLS, named_protocol
 from stclip.evaluate.voting import ASSUMPTIONS, vote
 from stclip.records import BOX_COLUMNS, Scores
 
@@ -27,24 +22,32 @@ Row = tuple[int, float, list[float]]  # frame, score, box
 
 
 def class_rows(
-    found: list[Row], truth: list[tuple[int, list[float]]], label: str = "a"
+    found: list[Row],
+    truth: list[tuple[int, list[float]]],
+    label: str = "a",
+    protocol: str = "iclip",
 ) -> ClassRows:
-    return ClassRows(
-        label=label,
-        scores=np.array([score for _, score, _ in found], float),
-        found=FrameBoxes(
+    boxes = FrameBoxes(
+        np.array([frame for frame, _ in truth], int),
+        np.array([box for _, box in truth], float).reshape(-1, 4),
+    )
+    (rows,) = own_box_rows(
+        [label],
+        np.array([score for _, score, _ in found], float),
+        np.zeros(len(found), int),
+        FrameBoxes(
             np.array([frame for frame, _, _ in found], int),
             np.array([box for _, _, box in found], float).reshape(-1, 4),
         ),
-        truth=FrameBoxes(
-            np.array([frame for frame, _ in truth], int),
-            np.array([box for _, box in truth], float).reshape(-1, 4),
-        ),
+        LabelledBoxes(boxes, np.arange(len(truth)), np.zeros(len(truth), int)),
+        protocol=PROTOCOLS[protocol],
     )
+    return rows
 
 
-def ap(found: list[Row], truth: list[tuple[int, list[float]]]) -> float:
-    return frame_map([class_rows(found, truth)], PROTOCOLS["iclip"]).ap["a"]
+def ap(found: list[Row], truth: list[tuple[int, list[float]]], protocol: str = "iclip") -> float:
+    rows = class_rows(found, truth, protocol=protocol)
+    return frame_map([rows], PROTOCOLS[protocol]).ap["a"]
 
 
 # ---- overlap
@@ -119,8 +122,7 @@ def test_class_without_truth_is_left_out_and_class_without_detections_is_zero() 
 
 def test_envelope_by_hand() -> None:
     # Ranked FP, TP, TP, FP, TP of 4: precision at hits 1/2, 2/3, 3/5 -> envelope 2/3, 2/3, 3/5.
-    hits = np.array([False, True, True, False, True])
-    assert average_precision(hits, 4) == pytest.approx((2 / 3 + 2 / 3 + 3 / 5) / 4)
+    assert all_point(np.array([1, 2, 4]), 4) == pytest.approx((2 / 3 + 2 / 3 + 3 / 5) / 4)
 
 
 def test_vectorised_matching_equals_a_plain_loop() -> None:
@@ -138,9 +140,12 @@ def test_vectorised_matching_equals_a_plain_loop() -> None:
         best = of_frame[int(np.argmax(overlap))] if of_frame else -1
         hits.append(bool(of_frame) and max(overlap) >= 0.5 and best not in taken)
         taken |= {best} if hits[-1] else set()
-    rows = ClassRows(label="a", scores=scores, found=found, truth=truth)
+    rows = class_rows(
+        list(zip(frames, scores, found.boxes_xyxy.tolist(), strict=True)),
+        list(zip(truth_frames, truth.boxes_xyxy.tolist(), strict=True)),
+    )
     ranking = frame_map([rows], PROTOCOLS["iclip"]).rankings["a"]
-    assert ranking.hits.tolist() == hits
+    assert ranking.is_hit().tolist() == hits
     assert 10 < sum(hits) < 60
 
 
@@ -153,7 +158,9 @@ def test_frame_codes_join_tables_by_clip_and_frame() -> None:
 
 
 def test_unknown_protocol_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown protocol 'voc07'; known are \['iclip'\]"):
+    with pytest.raises(
+        ConfigError, match=r"unknown protocol 'voc07'; known are \['act', 'hit', 'iclip', 'tf'\]"
+    ):
         named_protocol("voc07")
 
 
@@ -230,12 +237,16 @@ def test_whole_number_weights_equal_repeated_data() -> None:
     hits, clips, positives = random_ranking(rng, 200, 10)
     weights = rng.poisson(1, (10, 40)).astype(np.uint8)
     weights[:, 0] = 1
-    weighted = weighted_average_precision(hits, clips, positives, weights)
+    weighted = weighted_all_point(hits, clips, positives, weights)
     for replicate, value in enumerate(weighted):
         times = weights[:, replicate]
         repeated = np.repeat(hits, times[clips])
-        assert value == pytest.approx(average_precision(repeated, int(positives @ times)), abs=1e-6)
-    assert weighted[0] == pytest.approx(average_precision(hits, int(positives.sum())), abs=1e-6)
+        assert value == pytest.approx(
+            all_point(np.flatnonzero(repeated), int(positives @ times)), abs=1e-6
+        )
+    assert weighted[0] == pytest.approx(
+        all_point(np.flatnonzero(hits), int(positives.sum())), abs=1e-6
+    )
 
 
 def test_weighted_average_precision_by_hand() -> None:
@@ -244,7 +255,7 @@ def test_weighted_average_precision_by_hand() -> None:
     weights = np.array([[1, 0, 2, 0], [1, 1, 0, 0]])
     # Once each: 2/3 at both hits. Clip 1 alone: TP -> 1. Clip 0 twice: FP FP TP TP -> 2/4.
     # Nothing drawn: undefined.
-    areas = weighted_average_precision(hits, clips, np.array([1, 1]), weights)
+    areas = weighted_all_point(hits, clips, np.array([1, 1]), weights)
     assert areas[:3] == pytest.approx([2 / 3, 1, 0.5])
     assert math.isnan(areas[3])
 
@@ -259,7 +270,6 @@ def test_classes_without_truth_in_a_replicate_leave_its_mean() -> None:
         found_clips=np.array([0]),
         truth_clips={"a": np.array([0]), "b": np.array([1])},
         weights=np.array([[1, 2, 0, 0], [1, 0, 1, 0]], np.uint8),
-        protocol=PROTOCOLS["iclip"],
     )
     assert replicates[:3].tolist() == [0.5, 1, 0]
     assert math.isnan(replicates[3])

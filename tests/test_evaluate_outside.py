@@ -50,11 +50,16 @@ def test_values_and_counts_by_hand(tmp_path: Path) -> None:
     assert result["mAP"] == 0.5
     assert result["counts"] == {
         "rows": 5,
-        "rows_of_base_classes_ignored": 1,
-        "rows_in_frames_without_unseen_truth": 1,
+        "rows_of_other_labels": 1,
+        "rows_judged": 4,
+        "rows_in_frames_without_truth": 1,
+        "duplicate_rows": 0,
         "degenerate_boxes": 0,
+        "boxes_outside_picture": 0,
         "classes": 2,
+        "classes_without_truth": 0,
         "test_videos": 3,
+        "videos_with_truth_without_rows": 0,
         "frames": 3,
         "frames_without_rows": 0,
         "gt_boxes": 3,
@@ -87,7 +92,9 @@ def test_iou_threshold_is_a_setting(tmp_path: Path) -> None:
 
 def test_no_rows_at_all_is_zero(tmp_path: Path) -> None:
     result = run(tmp_path, [])
-    assert (result["mAP"], result["counts"]["frames_without_rows"]) == (0, 3)
+    counts = result["counts"]
+    assert (result["mAP"], counts["rows"], counts["frames_without_rows"]) == (0, 0, 3)
+    assert counts["videos_with_truth_without_rows"] == 2
 
 
 @pytest.mark.parametrize(
@@ -103,6 +110,8 @@ def test_no_rows_at_all_is_zero(tmp_path: Path) -> None:
         ("s,0,sit,1,0,0,10,10", r"line 3: frame '0' is below 1: frames count from 1"),
         ("s,3,sit,1,0,0,10,10", r"line 3: frame '3' is beyond the end"),
         ("s,1.5,sit,1,0,0,10,10", r"line 3: frame '1\.5' is not a whole number"),
+        ("s,1,sit,1.5,0,0,10,10", r"line 3: score '1\.5' is outside 0\.\.1; squash"),
+        ("s,1,sit,-3,0,0,10,10", r"line 3: score '-3' is outside 0\.\.1"),
         ("s,1,sit,1,0,0,10,10,7", r"not a csv file"),
     ],
 )
@@ -164,7 +173,7 @@ def test_authors_annotations(tmp_path: Path) -> None:
             },
             r"looks like ST-CLIP's .* is not built like it \(KeyError: 0",
         ),
-        ({**TUBES, "labels": ["x", "y", "z"]}, r"no box of the unseen classes \['sit', 'wave'\]"),
+        ({**TUBES, "labels": ["x", "y", "z"]}, r"no box of the classes \['sit', 'wave'\]"),
     ],
 )
 def test_bad_ground_truth_is_named(tmp_path: Path, truth: Any, message: str) -> None:
@@ -186,3 +195,161 @@ def test_ground_truth_that_is_no_data_is_named(tmp_path: Path) -> None:
 def test_split_of_another_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="split 1 belongs to 'toy', not to 'jhmdb'"):
         run(tmp_path, GOOD, dataset="jhmdb")
+
+
+def test_a_video_without_rows_counts_as_missed(tmp_path: Path) -> None:
+    result = run(tmp_path, GOOD[:2])
+    assert result["AP"] == {"sit": 0.5, "wave": 0.0}
+    assert result["counts"]["videos_with_truth_without_rows"] == 1
+
+
+def test_boxes_outside_the_picture_stay_as_they_are_and_are_counted(tmp_path: Path) -> None:
+    truth = TUBES | {"resolution": dict.fromkeys(TUBES["nframes"], [12, 20])}  # height, width
+    rows = ["s,1,sit,0.9,0,0,10,10", "s,2,sit,0.9,-4,0,10,10", "w,1,wave,0.9,0,0,21,10"]
+    result = run(tmp_path, rows, truth)
+    # IoU 10 / 14 with the box that sticks out to the left, 10 / 21 with the one to the right
+    assert result["AP"] == {"sit": 1.0, "wave": 0.0}
+    assert result["counts"]["boxes_outside_picture"] == 2
+
+
+def test_a_row_given_twice_is_a_duplicate_and_counted(tmp_path: Path) -> None:
+    result = run(tmp_path, [GOOD[0], GOOD[0], "s,2,sit,0.5,0,0,10,10"])
+    # TP, FP, TP of 2 -> (1 + 2/3) / 2
+    assert result["AP"]["sit"] == pytest.approx(5 / 6)
+    assert result["counts"]["duplicate_rows"] == 1
+
+
+def test_class_without_truth_is_undefined_left_out_and_counted(tmp_path: Path) -> None:
+    truth = json.loads(json.dumps(TUBES))
+    truth["gttubes"]["wave/w"] = {"1": truth["gttubes"]["wave/w"].pop("2")}
+    result = run(tmp_path, GOOD, truth)
+    assert result["AP"]["wave"] is None
+    assert result["mAP"] == result["AP"]["sit"]
+    counts = result["counts"]
+    assert (counts["classes"], counts["classes_without_truth"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("unseen", {"sit": 0.5, "wave": 0.5}),
+        ("base", {"run": 1.0}),
+        ("all", {"run": 1.0, "sit": 0.5, "wave": 0.5}),
+    ],
+)
+def test_labels_that_are_evaluated(tmp_path: Path, labels: str, expected: dict[str, float]) -> None:
+    assert run(tmp_path, GOOD, labels=labels)["AP"] == expected
+    with pytest.raises(ConfigError, match=r"unknown labels 'seen'; known are \['unseen', 'base'"):
+        run(tmp_path, GOOD, labels="seen")
+
+
+def test_excluded_frames_count_on_neither_side(tmp_path: Path) -> None:
+    listed = tmp_path / "excluded.csv"
+    listed.write_text("s,2\nr,1\n", "utf-8")
+    result = run(tmp_path, GOOD, exclude=listed)
+    # frame 2 of s was missed, the row on r was a false positive
+    assert result["AP"] == {"sit": 1.0, "wave": 1.0}
+    assert result["counts"]["gt_boxes"] == 2
+    listed.write_text("s;2\n", "utf-8")
+    with pytest.raises(DataError, match=r"excluded\.csv: expected lines `video,timestamp`"):
+        run(tmp_path, GOOD, exclude=listed)
+
+
+def test_rows_beyond_the_best_of_a_frame_go_over_all_classes(tmp_path: Path) -> None:
+    rows = ["s,1,run,0.95,0,0,10,10", *GOOD]
+    result = run(tmp_path, rows, max_rows=1)
+    # the row of the base class takes frame 1 of s; on r it is the base class too
+    assert result["AP"] == {"sit": 0.0, "wave": 1.0}
+    assert result["counts"]["dropped_beyond_max_rows"] == 2
+
+
+def test_unannotated_frames_may_be_ignored(tmp_path: Path) -> None:
+    truth = json.loads(json.dumps(TUBES))
+    truth["nframes"]["wave/w"] = 2  # its second frame has no box
+    rows = ["w,2,wave,0.9,0,0,10,10", "r,1,wave,0.8,0,0,10,10", "w,1,wave,0.7,0,0,10,10"]
+    assert run(tmp_path, rows, truth)["AP"]["wave"] == pytest.approx(1 / 3)
+    result = run(tmp_path, rows, truth, unannotated_frames="ignore")
+    # frame 1 of r is annotated, with another class: it stays a false positive
+    assert result["AP"]["wave"] == 0.5
+    assert result["counts"]["dropped_in_unannotated_frames"] == 1
+
+
+def test_what_hit_does_to_a_file(tmp_path: Path) -> None:
+    # Corners are rounded, halves to even: 0.5 -> 0, 9.5 -> 10; scores to five decimals.
+    rows = ["s,1,sit,0.9,0.5,0,9.5,10", "s,2,sit,0.000004,0,0,10,10"]
+    result = run(tmp_path, rows, protocol="hit", iou=1.0)
+    assert result["AP"]["sit"] == 0.5
+    assert result["counts"]["dropped_zero_scores"] == 1
+    # A tie ranks by <class>_<video>_<frame>: sit_s before wave_w, whatever the order in the file.
+    tied = ["w,1,sit,0.5,0,0,10,10", "s,1,sit,0.5,0,0,10,10", "s,2,sit,0.5,0,0,10,10"]
+    assert run(tmp_path, tied, protocol="hit")["AP"]["sit"] == 1.0
+    assert run(tmp_path, tied)["AP"]["sit"] == pytest.approx(2 / 3)
+
+
+def test_tf_drops_boxes_without_area(tmp_path: Path) -> None:
+    rows = ["s,1,sit,1,5,0,5,10", *GOOD]
+    result = run(tmp_path, rows, protocol="tf")
+    assert result["AP"]["sit"] == 0.5
+    assert result["counts"]["dropped_degenerate"] == 1
+
+
+def test_video_map_links_the_rows(tmp_path: Path) -> None:
+    box = [0, 0, 10, 10]
+    truth = json.loads(json.dumps(TUBES))
+    truth["nframes"] |= {"sit/s": 20, "wave/w": 20}
+    for key, label in (("sit/s", "1"), ("wave/w", "2")):
+        truth["gttubes"][key] = {label: [[[frame, *box] for frame in range(1, 21)]]}
+    rows = [
+        f"{v},{f},{c},0.9,0,0,10,10" for v, c in (("s", "sit"), ("w", "wave")) for f in range(1, 21)
+    ]
+    result = run(tmp_path, rows, truth, video_protocol="act")
+    assert result["video_mAP"] == {"0.2": 1, "0.5": 1, "0.75": 1, "0.5:0.95": 1}
+    # half of wave's frames: temporal overlap 10 / 20, too short to link in any case below 15
+    result = run(tmp_path, rows[:30], truth, video_protocol="act")
+    assert result["video_mAP"]["0.2"] == 0.5
+    with pytest.raises(ConfigError, match=r"unknown video protocol 'x'; known are \['act', 'mul"):
+        run(tmp_path, rows, truth, video_protocol="x")
+
+
+def test_report_of_a_file(tmp_path: Path) -> None:
+    run(tmp_path, GOOD, report=tmp_path / "report")
+    classes = pd.read_csv(tmp_path / "report" / "classes.csv", keep_default_na=False)
+    assert classes["label"].tolist() == ["sit", "wave"]
+    assert classes["AP"].tolist() == [0.5, 0.5]
+    assert (tmp_path / "report" / "errors.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_ava_csv_needs_its_label_map(tmp_path: Path) -> None:
+    truth, labels = tmp_path / "ava.csv", tmp_path / "labels.pbtxt"
+    truth.write_text(
+        "-5KQ,0902,0.1,0.1,0.5,0.9,11,0\n-5KQ,0902,0.1,0.1,0.5,0.9,12,0\n"
+        "-5KQ,0903,0.2,0.1,0.6,0.9,99,0\n", "utf-8",
+    )  # fmt: skip
+    labels.write_text(
+        'label {\n name: "sit"\n label_id: 11\n}\nlabel {\n name: "wave"\n label_id: 12\n}\n'
+    )
+    rows = [
+        "-5KQ,902,sit,0.9,0.1,0.1,0.5,0.9",
+        "-5KQ,903,sit,0.95,0.2,0.1,0.6,0.9",
+        "-5KQ,902,wave,0.8,0.1,0.1,0.5,0.9",
+        "-5KQ,902,run,0.99,0.1,0.1,0.5,0.9",
+    ]
+    with pytest.raises(ConfigError, match=r"AVA's csv numbers its actions; give the label map"):
+        run(tmp_path, rows, ground_truth=truth, protocol="tf")
+    result = run(tmp_path, rows, ground_truth=truth, protocol="tf", label_map=labels, labels="all")
+    # Second 903 shows none of the label map's actions: its row is a false positive. "run" does not
+    # exist in the label map.
+    assert result["AP"] == {"sit": 0.5, "wave": 1.0}
+    with pytest.raises(DataError, match=r"line 2: frame '901' is below 902: frames count from 902"):
+        run(tmp_path, ["-5KQ,901,sit,1,0,0,1,1"], ground_truth=truth, label_map=labels)
+    labels.write_text("id;name\n1;sit\n")
+    with pytest.raises(DataError, match=r"labels\.pbtxt: not a label map"):
+        run(tmp_path, rows, ground_truth=truth, label_map=labels)
+
+
+@pytest.mark.parametrize("box", ["[0, 0, null, 10]", "[5, 0, 4, 10]"])
+def test_ground_truth_boxes_must_be_boxes(tmp_path: Path, box: str) -> None:
+    truth = json.loads(json.dumps(TUBES))
+    truth["gttubes"]["sit/s"]["1"][0][1] = [2, *json.loads(box)]
+    with pytest.raises(DataError, match=r"video 's' frame 2 is no box"):
+        run(tmp_path, GOOD, truth)

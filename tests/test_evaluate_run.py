@@ -67,7 +67,7 @@ DETECTED = scored(
 
 
 def test_metrics_by_hand_with_and_without_voting() -> None:
-    metrics, replicates = evaluate_run(
+    metrics, replicates, _ = evaluate_run(
         {("detected", "unseen"): DETECTED}, ground_truth=TRUTH, split=SPLIT, num_replicates=20
     )
     cells = metrics["detected"]["unseen"]
@@ -95,7 +95,7 @@ def test_metrics_by_hand_with_and_without_voting() -> None:
 
 def test_detector_score_multiplies_after_voting() -> None:
     rows = [("s", 0, FAR, 0.1, [1.0, 0.0]), ("s", 0, BOX, 0.9, [0.0, 1.0])]
-    metrics, _ = evaluate_run(
+    metrics, *_ = evaluate_run(
         {("detected", "unseen"): scored(rows, UNSEEN)}, ground_truth=TRUTH, split=SPLIT
     )
     # Voted sit is 0.5 for both boxes (the weak box votes as much); x detector score the good box
@@ -107,7 +107,7 @@ def test_detector_score_multiplies_after_voting() -> None:
 
 def test_only_key_frames_count() -> None:
     scores = scored([("s", 0, BOX, 1.0, [1, 0]), ("w", 0, BOX, 1.0, [0, 1])], UNSEEN)
-    metrics, _ = evaluate_run(
+    metrics, *_ = evaluate_run(
         {("gt", "unseen"): scores}, ground_truth=TRUTH, split=SPLIT, key_frame_stride=2
     )
     assert metrics["gt"]["unseen"]["independent"]["mAP"] == 1
@@ -117,7 +117,7 @@ def test_only_key_frames_count() -> None:
 def test_a_box_may_have_several_actions() -> None:
     truth = truth_boxes([("s", 0, BOX, ["sit", "wave", "run"]), ("w", 0, BOX, ["wave"])])
     scores = scored([("s", 0, BOX, 1.0, [0.9, 0.8])], UNSEEN)
-    metrics, _ = evaluate_run({("gt", "unseen"): scores}, ground_truth=truth, split=SPLIT)
+    metrics, *_ = evaluate_run({("gt", "unseen"): scores}, ground_truth=truth, split=SPLIT)
     cell = metrics["gt"]["unseen"]["independent"]
     assert cell["AP"] == {"sit": 1.0, "wave": 0.5}
     assert cell["num_gt_boxes"] == 2
@@ -126,14 +126,14 @@ def test_a_box_may_have_several_actions() -> None:
 def test_class_without_truth_is_undefined_and_counted() -> None:
     truth = truth_boxes([("s", 0, BOX, ["sit"])])
     scores = scored([("s", 0, BOX, 1.0, [0.9, 0.8])], UNSEEN)
-    metrics, _ = evaluate_run({("gt", "unseen"): scores}, ground_truth=truth, split=SPLIT)
+    metrics, *_ = evaluate_run({("gt", "unseen"): scores}, ground_truth=truth, split=SPLIT)
     cell = metrics["gt"]["unseen"]["independent"]
     assert (cell["AP"], cell["mAP"], cell["num_classes"]) == ({"sit": 1.0, "wave": None}, 1.0, 1)
 
 
 def test_a_run_without_boxes_scores_zero() -> None:
     empty = {("detected", "unseen"): scored([], UNSEEN)}
-    metrics, _ = evaluate_run(empty, ground_truth=TRUTH, split=SPLIT)
+    metrics, *_ = evaluate_run(empty, ground_truth=TRUTH, split=SPLIT)
     cell = metrics["detected"]["unseen"]["voted"]
     assert (cell["mAP"], cell["interval"], cell["num_frames_without_boxes"]) == (0, [0, 0], 4)
 
@@ -150,7 +150,7 @@ def test_interval_brackets_the_estimate_and_shared_clips_pair_the_splits() -> No
             "toy", "1", base=("run",), unseen=("sit", "wave"), rule="", unseen_clips=tuple(shuffled)
         )
         results.append(evaluate_run({("gt", "unseen"): scores}, ground_truth=truth, split=split))
-    (metrics, replicates), (_, others) = results
+    (metrics, replicates, _), (_, others, _) = results
     cell = metrics["gt"]["unseen"]["independent"]
     low, high = cell["interval"]
     assert low < cell["mAP"] < high
@@ -203,10 +203,12 @@ def test_files_hold_provenance_and_come_back(
     caplog.set_level(logging.INFO)
     base = scored([("r", 0, BOX, 1.0, [1.0])], ["run"])
     scores = {("detected", "unseen"): DETECTED, ("detected", "base"): base}
-    metrics, replicates = evaluate_run(scores, ground_truth=TRUTH, split=SPLIT, num_replicates=9)
+    metrics, replicates, report = evaluate_run(
+        scores, ground_truth=TRUTH, split=SPLIT, num_replicates=9
+    )
     assert "scores of detected boxes, unseen labels: read 3 boxes" in caplog.text
     for name in ("a", "b"):
-        write_run(tmp_path / name, metrics, replicates, {"method": "m", "seed": 0})
+        write_run(tmp_path / name, metrics, replicates, report, {"method": "m", "seed": 0})
     run, back = read_run(tmp_path / "a")
     assert (run["method"], run["seed"], run["metrics"]) == ("m", 0, metrics)
     pd.testing.assert_frame_equal(back, replicates)

@@ -1,4 +1,4 @@
-"""From score files to tables: evaluate, evaluate-file, tables, show."""
+"""From score files to tables: evaluate, evaluate-file, compare, tables, show."""
 
 from pathlib import Path
 from typing import Annotated
@@ -31,9 +31,10 @@ def evaluate(
     seed: Seed,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Frame mAP of a run's score files, with intervals: metrics.json and replicates.parquet."""
+    """MAP of a run's score files with intervals: metrics.json, replicates, curves and errors."""
     from stclip import config as c
     from stclip.evaluate.run import evaluate_run, write_run
+    from stclip.evaluate.tubes import Linking
     from stclip.provenance import provenance
     from stclip.records import LABEL_GROUPS, Boxes, LabelSplit, Scores
 
@@ -45,15 +46,17 @@ def evaluate(
         for name in source
         for group in LABEL_GROUPS
     }
-    metrics, replicates = evaluate_run(
+    metrics, replicates, report = evaluate_run(
         scores,
         ground_truth=Boxes.read(boxes),
         split=label_split,
         key_frame_stride=data.key_frame_stride,
+        protocol=data.protocol,
+        linking=Linking() if data.video_map else None,
     )
     about = provenance(settings, dataset=dataset, scale=scale, split=label_split, seed=seed)
-    about |= {"key_frame_stride": data.key_frame_stride}
-    write_run(run, metrics, replicates, about)
+    about |= {"key_frame_stride": data.key_frame_stride, "protocol": data.protocol}
+    write_run(run, metrics, replicates, report, about)
 
 
 @app.command("evaluate-file")
@@ -63,11 +66,30 @@ def evaluate_file(
     ground_truth: In,
     detections: In,
     out: Out,
-    protocol: Annotated[str, typer.Option(help="Rules of matching and of AP.")] = "iclip",
+    protocol: Annotated[str, typer.Option(help="iclip, tf, hit or act.")] = "iclip",
     iou: Annotated[float, typer.Option(help="IoU that counts as found.", min=0, max=1)] = 0.5,
+    labels: Annotated[str, typer.Option(help="unseen, base or all labels.")] = "unseen",
+    label_map: Annotated[
+        Path | None, typer.Option(help="AVA's list of actions; others do not exist.")
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="csv `video,timestamp` of frames that do not count.")
+    ] = None,
+    max_rows: Annotated[
+        int | None, typer.Option(help="Rows of a frame that are kept, over all classes.", min=1)
+    ] = None,
+    ignore_unannotated_frames: Annotated[
+        bool, typer.Option(help="Rows in frames without ground truth are no false positives.")
+    ] = False,
+    video_map: Annotated[
+        str | None, typer.Option(help="act or multisports: link tubes, add video mAP.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for curves, errors and their figure.")
+    ] = None,
     splits: Annotated[Path, typer.Option(help="Folder of the label splits.")] = Path("splits"),
 ) -> None:
-    """Score any method's detections (csv: video,frame,class,score,x1,y1,x2,y2; frame from 1)."""
+    """Score any method's detections (csv: video,frame,class,score,x1,y1,x2,y2)."""
     from stclip.evaluate.outside import evaluate_file as stage
     from stclip.files import write_json
     from stclip.records import LabelSplit
@@ -83,9 +105,51 @@ def evaluate_file(
         detections=detections,
         protocol=protocol,
         iou=iou,
+        labels=labels,
+        label_map=label_map,
+        exclude=exclude,
+        max_rows=max_rows,
+        unannotated_frames="ignore" if ignore_unannotated_frames else "count",
+        video_protocol=video_map,
+        report=report,
     )
     write_json(out, found)
     typer.echo(f"mAP {100 * found['mAP']:.2f}  ({out})")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Folder of another run of the same split.")],
+    boxes: Annotated[str, typer.Option(help="Box source to compare on.")] = "detected",
+    labels: Annotated[str, typer.Option(help="unseen or base.")] = "unseen",
+    assumption: Annotated[str, typer.Option(help="independent or voted.")] = "independent",
+    second_assumption: Annotated[
+        str | None, typer.Option(help="Of the second run, where it differs.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write JSON.")] = None,
+) -> None:
+    """Difference of two runs' mAP with interval and p-value, paired over videos."""
+    from stclip.evaluate.compare import compare_runs
+    from stclip.evaluate.run import read_run
+    from stclip.files import write_json
+
+    found = compare_runs(
+        read_run(first),
+        read_run(second),
+        boxes=boxes,
+        labels=labels,
+        assumptions=(assumption, second_assumption or assumption),
+    )
+    if out:
+        write_json(out, found | {"runs": [str(first), str(second)]})
+    one, other = found["mAP"]
+    low, high = found["interval"]
+    typer.echo(
+        f"{100 * one:.2f} - {100 * other:.2f} = {100 * found['difference']:+.2f} mAP, 95% interval "
+        f"[{100 * low:+.2f}, {100 * high:+.2f}], p = {found['p_value']:.3g} "
+        f"({boxes} boxes, {labels} labels, {found['replicates']} replicates)"
+    )
 
 
 @app.command()
@@ -97,10 +161,11 @@ def tables(
     out: Out,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Table 2 from metrics.json files: csv, md and tex; the paper's values at its own scale."""
+    """Table 2 from metrics.json files: csv, md, tex and a figure of the errors."""
     from stclip import config as c
     from stclip import tables as t
     from stclip.evaluate.run import read_run
+    from stclip.table_errors import read_errors, write_comparison
 
     runs = [read_run(path.parent) for path in metrics]
     splits = c.load_dataset(config, dataset, scale=scale).splits
@@ -108,6 +173,8 @@ def tables(
     frame = t.build_table2(
         [run for run, _ in runs], [r for _, r in runs], splits=splits, published=paper
     )
+    errors = [read_errors(path.parent) for path in metrics]
+    write_comparison([run for run, _ in runs], errors, out)
     t.write_table(frame, out)
 
 

@@ -1,4 +1,4 @@
-"""All-point average precision, plain and for weighted clips.
+"""Area under the precision-recall curve: all-point, trapezoid, and all-point for weighted clips.
 
 N detections in falling score, H of them hits, C clips, R replicates.
 """
@@ -10,28 +10,40 @@ _CELLS = 1 << 22  # of an (H, replicates) matrix held at a time: 16 MiB each in 
 _EXACT = 1 << 24  # float32 holds every whole number up to here
 
 
-def average_precision(hits: Bool[np.ndarray, " N"], num_positives: int) -> float:
+def all_point(ranks: Int[np.ndarray, " H"], num_positives: int) -> float:
     """Area under the precision envelope over recall.
 
     The envelope at a rank is the best precision at this or any later rank. Recall only grows at
     hits, and precision only falls between them, so looking at the hits is enough.
 
     Args:
-        hits: (N,), whether the detection of each rank is a true positive.
+        ranks: (H,), places of the true positives in the ranking, from 0, rising.
         num_positives: ground-truth boxes of the class.
 
     Returns:
-        The average precision in 0..1; 0 without detections, NaN without ground truth.
+        The average precision in 0..1; 0 without hits, NaN without ground truth.
     """
     if num_positives == 0:
         return float("nan")
-    rank = np.flatnonzero(hits) + 1
-    precision = np.arange(1, len(rank) + 1) / rank
+    precision = np.arange(1, len(ranks) + 1) / (ranks + 1)
     envelope = np.maximum.accumulate(precision[::-1])
     return float(envelope.sum() / num_positives)
 
 
-def weighted_average_precision(
+def trapezoid(ranks: Int[np.ndarray, " H"], num_positives: int) -> float:
+    """Area of trapezoids under the raw curve, which starts at precision 1; no envelope.
+
+    As ACT's and MOC's evaluators integrate. Arguments and result as `all_point`.
+    """
+    if num_positives == 0:
+        return float("nan")
+    hits = np.arange(1, len(ranks) + 1)
+    after = hits / (ranks + 1)
+    before = np.where(ranks > 0, (hits - 1) / np.maximum(ranks, 1), 1.0)
+    return float((after + before).sum() / 2 / num_positives)
+
+
+def weighted_all_point(
     hits: Bool[np.ndarray, " N"],
     clips: Int[np.ndarray, " N"],
     positives: Int[np.ndarray, " C"],
@@ -39,7 +51,7 @@ def weighted_average_precision(
 ) -> Float[np.ndarray, " R"]:
     """Average precision if clip c occurred `weights[c, r]` times, for every replicate r.
 
-    Whole-number weights give what `average_precision` gives on the repeated data: copies share
+    Whole-number weights give what `all_point` gives on the repeated data: copies share
     their score, and neither a run of hits nor one of misses changes the envelope at its end.
 
     Args:

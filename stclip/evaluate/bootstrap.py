@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from stclip.evaluate.frame_map import FrameMap, Protocol
+from stclip.evaluate.average_precision import weighted_all_point
+from stclip.evaluate.frame_map import FrameMap
 
 NUM_REPLICATES = 1000
 _CDF = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(20)])
@@ -46,16 +47,14 @@ def replicate_maps(
     found_clips: Int[np.ndarray, " N"],
     truth_clips: dict[str, Int[np.ndarray, " _"]],
     weights: UInt8[np.ndarray, "C R"],
-    protocol: Protocol,
 ) -> Float[np.ndarray, " R"]:
-    """Frame mAP of every replicate.
+    """Frame mAP of every replicate, by all-point AP.
 
     Args:
-        result: the evaluation; all its classes rank the same N rows.
-        found_clips: (N,), 0..C-1, clip of each row.
+        result: the evaluation of N boxes.
+        found_clips: (N,), 0..C-1, clip of each box.
         truth_clips: per class, the clip of each of its ground-truth boxes.
         weights: (C, R) of `clip_weights`.
-        protocol: the protocol of `result`.
 
     Returns:
         (R,), fractions. A class without ground truth in a replicate is left out of that replicate's
@@ -65,8 +64,8 @@ def replicate_maps(
     num_classes = np.zeros(weights.shape[1], int)
     for label, ranking in result.rankings.items():
         positives = np.bincount(truth_clips[label], minlength=len(weights))
-        ap = protocol.weighted_average_precision(
-            ranking.hits, found_clips[ranking.rows], positives, weights
+        ap = weighted_all_point(
+            ranking.is_hit(), found_clips[ranking.boxes[ranking.order()]], positives, weights
         )
         total += np.nan_to_num(ap)
         num_classes += np.isfinite(ap)

@@ -1,26 +1,35 @@
 """Frame mAP: rank a class's detections over all frames, match them to ground truth, average.
 
-N detections and M ground-truth boxes of one class. A frame is known by a code that both sides
-share (`frame_codes`); detections in frames without ground truth are false positives.
+N rows (a box and its score) of a class, B ground-truth boxes with M labels in all, K classes. Rows
+in frames without ground truth are false positives.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 
-from stclip.errors import ConfigError
-from stclip.evaluate.average_precision import average_precision, weighted_average_precision
-from stclip.evaluate.iou import paired_iou
+from stclip.evaluate.matching import FrameBoxes, Pairs, in_ranking, overlapping_pairs
+from stclip.evaluate.protocol import Protocol
 
 
 @dataclass(frozen=True)
-class FrameBoxes:
-    """Boxes and the code of the frame each lies in."""
+class LabelledBoxes:
+    """Ground-truth boxes with any number of labels each."""
 
-    frames: Int[np.ndarray, " N"]
-    boxes_xyxy: Shaped[np.ndarray, "N 4"]  # pixels
+    boxes: FrameBoxes  # (B,)
+    rows: Int[np.ndarray, " M"]  # a box number for each of its labels, rising
+    labels: Int[np.ndarray, " M"]  # the label's number
+
+    def per_label(self, pairs: Pairs) -> tuple[Pairs, Int[np.ndarray, " Q"]]:
+        """Repeat pairs for every label of their ground-truth box; also the label of each."""
+        per_box = np.bincount(self.rows, minlength=len(self.boxes.frames))
+        times = per_box[pairs.truth]
+        first_of_box = np.cumsum(per_box) - per_box
+        starts = np.repeat(np.cumsum(times) - times, times)
+        row = np.repeat(first_of_box[pairs.truth], times) + np.arange(len(starts)) - starts
+        return pairs.of(np.repeat(np.arange(len(times)), times)), self.labels[row]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,95 +37,113 @@ class ClassRows:
     """All that is needed to judge one class; rows in document order, which decides ties."""
 
     label: str
+    boxes: Int[np.ndarray, " N"]  # the number of each row's box
     scores: Float[np.ndarray, " N"]
-    found: FrameBoxes
-    truth: FrameBoxes
+    pairs: Pairs  # rows beside ground-truth boxes of the class, from the IoU threshold up
+    num_positives: int
+
+
+def shared_box_rows(
+    labels: Sequence[str],
+    scores: Float[np.ndarray, "K N"],
+    found: FrameBoxes,
+    truth: LabelledBoxes,
+    *,
+    protocol: Protocol,
+) -> Iterator[ClassRows]:
+    """Classes of boxes that are all scored for all of them; overlaps are computed once.
+
+    Args:
+        labels: (K,), their names.
+        scores: (K, N), contiguous rows are fastest.
+        found: (N,), the boxes.
+        truth: ground truth of all classes.
+        protocol: gives overlap and threshold.
+    """
+    pairs, pair_labels = _labelled_pairs(found, truth, protocol)
+    boxes = np.arange(len(found.frames))
+    yield from _by_label(labels, [boxes] * len(labels), list(scores), pairs, pair_labels, truth)
+
+
+def own_box_rows(
+    labels: Sequence[str],
+    scores: Float[np.ndarray, " N"],
+    row_labels: Int[np.ndarray, " N"],
+    found: FrameBoxes,
+    truth: LabelledBoxes,
+    *,
+    protocol: Protocol,
+) -> Iterator[ClassRows]:
+    """Classes of rows that are a box and a score for one class each.
+
+    Args:
+        labels: (K,), their names.
+        scores: (N,).
+        row_labels: (N,), numbers into `labels`.
+        found: (N,), the box of each row.
+        truth: ground truth of all classes.
+        protocol: gives overlap and threshold.
+    """
+    pairs, pair_labels = _labelled_pairs(found, truth, protocol)
+    own = row_labels[pairs.found] == pair_labels
+    pairs, pair_labels = pairs.of(own), pair_labels[own]
+    by_label = np.argsort(row_labels, kind="stable")
+    counts = np.bincount(row_labels, minlength=len(labels))
+    boxes = np.split(by_label, np.cumsum(counts)[:-1])
+    place = np.empty(len(scores), np.int64)  # of a row among those of its label
+    place[by_label] = np.arange(len(scores)) - np.repeat(np.cumsum(counts) - counts, counts)
+    pairs = Pairs(place[pairs.found], pairs.truth, pairs.iou)
+    yield from _by_label(labels, boxes, [scores[b] for b in boxes], pairs, pair_labels, truth)
+
+
+def _labelled_pairs(
+    found: FrameBoxes, truth: LabelledBoxes, protocol: Protocol
+) -> tuple[Pairs, np.ndarray]:
+    pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=protocol.iou_threshold)
+    return truth.per_label(pairs)
+
+
+def _by_label(
+    labels: Sequence[str],
+    boxes: Sequence[np.ndarray],
+    scores: Sequence[np.ndarray],
+    pairs: Pairs,
+    pair_labels: np.ndarray,
+    truth: LabelledBoxes,
+) -> Iterator[ClassRows]:
+    order = np.argsort(pair_labels, kind="stable")
+    pairs = pairs.of(order)
+    ends = np.searchsorted(pair_labels[order], np.arange(len(labels)), side="right").tolist()
+    positives = np.bincount(truth.labels, minlength=len(labels)).tolist()
+    for k, label in enumerate(labels):
+        yield ClassRows(
+            label=label,
+            boxes=boxes[k],
+            scores=scores[k],
+            pairs=pairs.of(slice(ends[k - 1] if k else 0, ends[k])),
+            num_positives=positives[k],
+        )
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One class's detections by falling score: row numbers and whether each is a hit."""
+    """One class's rows and the true positives among them."""
 
-    rows: Int[np.ndarray, " N"]
-    hits: Bool[np.ndarray, " N"]
+    boxes: Int[np.ndarray, " N"]  # the number of each row's box
+    scores: Float[np.ndarray, " N"]
+    hits: Pairs  # in ranking order
+    hit_ranks: Int[np.ndarray, " H"]  # their places in it, from 0, rising
     num_positives: int
 
+    def order(self) -> Int[np.ndarray, " N"]:
+        """Rows by falling score, ties in row order."""
+        return np.argsort(-self.scores, kind="stable")
 
-def match_best(
-    rows: ClassRows,
-    order: Int[np.ndarray, " N"],
-    *,
-    iou: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    iou_threshold: float,
-) -> Bool[np.ndarray, " N"]:
-    """Which detections are true positives.
-
-    A detection only tries the ground-truth box of its frame with the highest IoU (the first one
-    on ties). It is a hit if that IoU reaches the threshold and no detection ranked before it took
-    the box; there is no second choice.
-
-    Args:
-        rows: detections and ground truth of the class.
-        order: (N,), row numbers by falling score.
-        iou: row-wise overlap of two (n, 4) arrays.
-        iou_threshold: least IoU of a hit, inclusive.
-
-    Returns:
-        (N,), in row order.
-    """
-    found, truth = rows.found, rows.truth
-    hits = np.zeros(len(found.frames), bool)
-    num_codes = 1 + max(found.frames.max(initial=-1), truth.frames.max(initial=-1))
-    per_frame = np.bincount(truth.frames, minlength=num_codes)
-    ranked = order[per_frame[found.frames[order]] > 0]  # those with anything to match
-    if not len(ranked):
+    def is_hit(self) -> Bool[np.ndarray, " N"]:
+        """Whether the row at each rank is a true positive."""
+        hits = np.zeros(len(self.scores), bool)
+        hits[self.hit_ranks] = True
         return hits
-
-    # every such detection beside every ground-truth box of its frame, P pairs in all
-    num_pairs = per_frame[found.frames[ranked]]
-    starts = np.cumsum(num_pairs) - num_pairs
-    pairs = np.arange(num_pairs.sum())
-    pair_row = np.repeat(ranked, num_pairs)
-    within = pairs - np.repeat(starts, num_pairs)
-    first_of_frame = np.cumsum(per_frame) - per_frame
-    by_frame = np.argsort(truth.frames, kind="stable")
-    pair_truth = by_frame[first_of_frame[found.frames[pair_row]] + within]
-    overlap = iou(found.boxes_xyxy[pair_row], truth.boxes_xyxy[pair_truth])  # (P,)
-
-    best = np.maximum.reduceat(overlap, starts)
-    is_best = overlap == np.repeat(best, num_pairs)
-    best_pair = np.minimum.reduceat(np.where(is_best, pairs, len(pairs)), starts)
-    reached = best >= iou_threshold
-    # `ranked` is in falling score, so the first occurrence of a ground-truth box takes it
-    _, takers = np.unique(pair_truth[best_pair[reached]], return_index=True)
-    hits[ranked[reached][takers]] = True
-    return hits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """What one evaluator calls frame mAP; another evaluator is another set of functions."""
-
-    iou_threshold: float
-    iou: Callable[[np.ndarray, np.ndarray], np.ndarray] = paired_iou
-    match: Callable[..., np.ndarray] = match_best
-    average_precision: Callable[[np.ndarray, int], float] = average_precision
-    weighted_average_precision: Callable[..., np.ndarray] = weighted_average_precision
-
-
-# iclip: the evaluator published with iCLIP (after MultiSports), the one behind the paper's tables
-PROTOCOLS: dict[str, Protocol] = {"iclip": Protocol(iou_threshold=0.5)}
-
-
-def named_protocol(name: str) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        ConfigError: no such protocol.
-    """
-    if name not in PROTOCOLS:
-        raise ConfigError(f"unknown protocol {name!r}; known are {sorted(PROTOCOLS)}.")
-    return PROTOCOLS[name]
 
 
 @dataclass(frozen=True)
@@ -134,8 +161,13 @@ class FrameMap:
     @property
     def mean(self) -> float:
         """Plain mean over the classes with ground truth; NaN if there is none."""
-        defined = [value for value in self.ap.values() if np.isfinite(value)]
-        return float(np.mean(defined)) if defined else float("nan")
+        return mean_ap(self.ap.values())
+
+
+def mean_ap(values: Iterable[float]) -> float:
+    """Mean over the defined values; NaN if there is none."""
+    defined = [value for value in values if np.isfinite(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def frame_map(classes: Iterable[ClassRows], protocol: Protocol) -> FrameMap:
@@ -143,34 +175,16 @@ def frame_map(classes: Iterable[ClassRows], protocol: Protocol) -> FrameMap:
 
     Args:
         classes: detections and ground truth of each class; a class without detections scores 0.
-        protocol: how overlap, matching and area under the curve are computed.
+        protocol: how matching and area under the curve are computed.
 
     Returns:
         Average precision by class, its mean, and the rankings behind them.
     """
     ap, rankings = {}, {}
     for rows in classes:
-        order = np.argsort(-rows.scores, kind="stable")
-        hits = protocol.match(rows, order, iou=protocol.iou, iou_threshold=protocol.iou_threshold)
-        ranking = Ranking(order.astype(np.int32), hits[order], len(rows.truth.frames))
-        ap[rows.label] = protocol.average_precision(ranking.hits, ranking.num_positives)
+        hits = protocol.match(rows.pairs, rows.scores)
+        order, ranks = in_ranking(hits.found, rows.scores)
+        ranking = Ranking(rows.boxes, rows.scores, hits.of(order), ranks, rows.num_positives)
+        ap[rows.label] = protocol.area(ranks, ranking.num_positives)
         rankings[rows.label] = ranking
     return FrameMap(ap, rankings)
-
-
-def frame_codes(
-    *sides: tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"]],
-) -> list[Int[np.ndarray, " _"]]:
-    """Number the (clip, frame) pairs of several tables together, from 0 without gaps.
-
-    Args:
-        sides: clip numbers (0-based) and frame numbers of each table.
-
-    Returns:
-        One code array per side; equal codes mean the same frame of the same clip.
-    """
-    clips = np.concatenate([np.asarray(clip, np.int64) for clip, _ in sides])
-    frames = np.concatenate([np.asarray(frame, np.int64) for _, frame in sides])
-    keys = clips * (frames.max(initial=0) + 1) + frames
-    _, codes = np.unique(keys, return_inverse=True)
-    return np.split(codes, np.cumsum([len(clip) for clip, _ in sides])[:-1])

@@ -1,52 +1,46 @@
 """Evaluate detections made outside this package: one csv against published ground truth.
 
-The csv counts frames from 1, as the data sets publish them; that is kept in here, so that every
-message names what stands in the file.
+Frames count as the data sets publish them; that is kept in here, so that every message names what
+stands in the file.
 """
 
-import gzip
-import io
-import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from stclip.errors import ConfigError, DataError
-from stclip.evaluate.frame_map import (
-    ClassRows,
-    FrameBoxes,
-    frame_codes,
-    frame_map,
-    named_protocol,
-)
-from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
+from stclip.evaluate.frame_map import FrameMap, LabelledBoxes, frame_map, own_box_rows
+from stclip.evaluate.matching import FrameBoxes, frame_codes
+from stclip.evaluate.outside_rows import read_rows
+from stclip.evaluate.outside_truth import OutsideTruth, read_truth
+from stclip.evaluate.protocol import Protocol, named_protocol
+from stclip.evaluate.report import report_part, write_report
+from stclip.evaluate.tubes import Linking, Tube, link
+from stclip.evaluate.video_map import named_video_protocol, video_map
+from stclip.label_map import read_label_map
+from stclip.records import BOX_COLUMNS, LabelSplit
 
 logger = logging.getLogger(__name__)
-
-NUMBER_COLUMNS = ["frame", "score", *BOX_COLUMNS]
-DETECTION_COLUMNS = ["video", "frame", "class", "score", *BOX_COLUMNS]
+GROUPS = ("unseen", "base", "all")
 
 
 @dataclass(frozen=True)
-class OutsideTruth:
-    """Ground truth of the official test videos."""
+class OutsideResult:
+    """An evaluation and what went into it; label numbers follow `labels`."""
 
-    boxes: pd.DataFrame  # video, frame (1-based), class, x1..y2
-    num_frames: pd.Series  # per test video, by name
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A ground-truth format: what it is called, the keys (or columns) it has, how it is read."""
-
-    title: str
-    keys: frozenset[str]
-    read: Callable[[Any, Path, LabelSplit], OutsideTruth]
+    labels: list[str]
+    result: FrameMap
+    protocol: Protocol
+    rows: pd.DataFrame  # those judged, in ranking-tie order
+    found: FrameBoxes
+    truth_table: pd.DataFrame
+    truth: LabelledBoxes
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def evaluate_file(
@@ -57,240 +51,241 @@ def evaluate_file(
     detections: Path,
     protocol: str = "iclip",
     iou: float = 0.5,
+    labels: str = "unseen",
+    label_map: Path | None = None,
+    exclude: Path | None = None,
+    max_rows: int | None = None,
+    unannotated_frames: Literal["count", "ignore"] = "count",
+    video_protocol: str | None = None,
+    report: Path | None = None,
 ) -> dict[str, Any]:
-    """Frame mAP of a detection csv over the unseen classes of a split.
+    """Frame mAP of a detection csv over the unseen (or base, or all) classes of a split.
 
     Args:
         dataset: the data set's name.
         split: base and unseen labels; its clip lists are not used.
-        ground_truth: one of `READERS`' formats, told by its content; official test videos count.
-        detections: csv or csv.gz, columns video (without class folder), frame (from 1), class
-            (official name), score, x1, y1, x2, y2 (pixels). Rows of base classes are ignored. Boxes
-            with x2 <= x1 or y2 <= y1 stay as false positives. Both are counted.
+        ground_truth: one of `outside_truth.READERS`' formats; official test videos count.
+        detections: csv or csv.gz, columns video (without class folder), frame (as published),
+            class (official name), score in 0..1, x1, y1, x2, y2 (the units of the ground truth).
         protocol: a key of `PROTOCOLS`.
         iou: least IoU of a true positive, inclusive, in (0, 1].
+        labels: which labels of the split are evaluated, one of `GROUPS`.
+        label_map: AVA's list of actions; classes it lacks do not exist on either side.
+        exclude: csv `video,timestamp` of frames that count on neither side.
+        max_rows: best (box, class) rows of a frame that are kept, over all classes.
+        unannotated_frames: whether rows in frames without any ground truth are false positives.
+        video_protocol: a key of `VIDEO_PROTOCOLS`; rows are linked to tubes and video mAP added.
+        report: folder for curves, errors and their figure.
 
     Returns:
-        `mAP`, `AP` by class (fractions, None without ground truth), `counts` and `settings`.
+        `mAP`, `AP` by class (fractions, None without ground truth), perhaps `video_mAP`, `counts`
+        and `settings`.
 
     Raises:
-        ConfigError: unknown protocol, threshold out of range, split of another data set.
+        ConfigError: unknown protocol or labels, threshold out of range, split of another data set.
         DataError: a file is missing, damaged or names what the ground truth does not have.
     """
     if split.dataset != dataset:
         raise ConfigError(f"split {split.name} belongs to {split.dataset!r}, not to {dataset!r}.")
     if not 0 < iou <= 1:
         raise ConfigError(f"iou {iou} is not in (0, 1].")
-    rules = replace(named_protocol(protocol), iou_threshold=iou)
-    reader, truth = _read_truth(ground_truth, split)
-    boxes = truth.boxes[truth.boxes["class"].isin(split.unseen)]
-    if boxes.empty:
-        raise DataError(
-            f"{ground_truth}: no box of the unseen classes {list(split.unseen)} on the "
-            f"{len(truth.num_frames)} test videos; its classes are "
-            f"{sorted(truth.boxes['class'].unique())}."
-        )
-    rows = _read_detections(detections, truth.num_frames, (*split.base, *split.unseen))
-    unseen = rows["class"].isin(split.unseen)
-    judged = rows[unseen]
-
-    videos = truth.num_frames.index
-    found_codes, truth_codes = frame_codes(
-        *(
-            (videos.get_indexer(pd.Index(t["video"])), t["frame"].to_numpy())
-            for t in (judged, boxes)
-        )
+    if labels not in GROUPS:
+        raise ConfigError(f"unknown labels {labels!r}; known are {list(GROUPS)}.")
+    rules = replace(named_protocol(protocol), iou_threshold=iou, max_rows=max_rows)
+    numbered = read_label_map(label_map) if label_map else None
+    reader, truth = read_truth(ground_truth, split, numbered)
+    everything = [*split.base, *split.unseen]
+    exists = set(numbered.values()) if numbered else set(everything)
+    group = everything if labels == "all" else split.labels(labels)
+    rows = read_rows(detections, truth.videos, exists | set(everything))
+    evaluation = evaluate_rows(
+        rows[rows["class"].isin(exists)],
+        truth,
+        [label for label in group if label in exists],
+        protocol=rules,
+        exclude=_read_excluded(exclude) if exclude else None,
+        unannotated_frames=unannotated_frames,
+        where=str(ground_truth),
     )
-
-    def side(table: pd.DataFrame, codes: np.ndarray, label: str) -> FrameBoxes:
-        mask = (table["class"] == label).to_numpy()
-        return FrameBoxes(codes[mask], table[BOX_COLUMNS].to_numpy(np.float64)[mask])
-
-    classes = (
-        ClassRows(
-            label=label,
-            scores=judged.loc[judged["class"] == label, "score"].to_numpy(),
-            found=side(judged, found_codes, label),
-            truth=side(boxes, truth_codes, label),
-        )
-        for label in split.unseen
-    )
-    result = frame_map(classes, rules)
-    annotated = np.unique(truth_codes)
-    counts = {
-        "rows": len(rows),
-        "rows_of_base_classes_ignored": int((~unseen).sum()),
-        "rows_in_frames_without_unseen_truth": int((~np.isin(found_codes, annotated)).sum()),
-        "degenerate_boxes": int(
-            ((judged["x2"] <= judged["x1"]) | (judged["y2"] <= judged["y1"])).sum()
-        ),
-        "classes": result.num_classes,
-        "test_videos": len(videos),
-        "frames": len(annotated),
-        "frames_without_rows": int((~np.isin(annotated, found_codes)).sum()),
-        "gt_boxes": len(boxes),
-    }
+    counts = {"rows": len(rows)} | evaluation.counts
     logger.info("%s against %s (%s): %s", detections, ground_truth, reader.title, counts)
-    return {
+    result = evaluation.result
+    found: dict[str, Any] = {
         "mAP": result.mean,
         "AP": {k: v if np.isfinite(v) else None for k, v in result.ap.items()},
-        "counts": counts,
-        "settings": {
-            "dataset": dataset,
-            "split": split.name,
-            "protocol": protocol,
-            "iou": iou,
-            "ground_truth": ground_truth.name,
-            "ground_truth_format": reader.title,
-            "detections": detections.name,
-        },
     }
+    if video_protocol:
+        found["video_mAP"] = _video_map(evaluation, video_protocol, str(ground_truth))
+    found["counts"] = counts
+    found["settings"] = {
+        "dataset": dataset,
+        "split": split.name,
+        "labels": labels,
+        "protocol": protocol,
+        "iou": iou,
+        "max_rows": max_rows,
+        "unannotated_frames": unannotated_frames,
+        "excluded": exclude.name if exclude else None,
+        "video_protocol": video_protocol,
+        "ground_truth": ground_truth.name,
+        "ground_truth_format": reader.title,
+        "detections": detections.name,
+    }
+    if report:
+        write_report(report, {"": report_part(result, evaluation.found, evaluation.truth, rules)})
+    return found
 
 
-def _content(path: Path) -> bytes:
-    """The file's bytes, unzipped if they are gzip (told by content, not by name)."""
+def evaluate_rows(
+    rows: pd.DataFrame,
+    truth: OutsideTruth,
+    labels: Sequence[str],
+    *,
+    protocol: Protocol,
+    exclude: pd.MultiIndex | None = None,
+    unannotated_frames: Literal["count", "ignore"] = "count",
+    where: str = "ground truth",
+) -> OutsideResult:
+    """Judge detection rows that are already read.
+
+    Args:
+        rows: video, frame, class, score, x1..y2; classes outside `labels` count for `max_rows`.
+        truth: the ground truth, of any classes.
+        labels: the classes evaluated.
+        protocol: the rules.
+        exclude: (video, frame) pairs that count on neither side.
+        unannotated_frames: whether rows in frames without any ground truth are false positives.
+        where: names the ground truth in messages.
+    """
+    boxes = truth.boxes
+    if exclude is not None:
+        boxes, rows = (t[~_frames_of(t).isin(exclude)] for t in (boxes, rows))
+    annotated = _frames_of(boxes).unique()
+    boxes = boxes[boxes["class"].isin(labels)].reset_index(drop=True)
+    if boxes.empty:
+        raise DataError(
+            f"{where}: no box of the classes {list(labels)} on the {len(truth.videos)} test "
+            f"videos; its classes are {sorted(truth.boxes['class'].unique())}."
+        )
+    rows, dropped = _as_the_protocol_reads(
+        rows, truth, protocol, annotated if unannotated_frames == "ignore" else None
+    )
+    judged = rows[rows["class"].isin(labels)]
+    names = truth.videos.index
+    found_codes, truth_codes = frame_codes(
+        *((names.get_indexer(pd.Index(t["video"])), t["frame"].to_numpy()) for t in (judged, boxes))
+    )
+    found = FrameBoxes(found_codes, judged[BOX_COLUMNS].to_numpy(np.float64))
+    number = {label: k for k, label in enumerate(labels)}
+    labelled = _labelled_boxes(boxes, truth_codes, number)
+    scores = judged["score"].to_numpy(np.float64)
+    row_labels = judged["class"].map(number).to_numpy(np.int64)
+    classes = own_box_rows(labels, scores, row_labels, found, labelled, protocol=protocol)
+    result = frame_map(classes, protocol)
+    annotated_codes = np.unique(truth_codes)
+    size = truth.videos.loc[judged["video"], ["width", "height"]].to_numpy(np.float64)
+    corners = found.boxes_xyxy
+    counts = dropped | {
+        "rows_of_other_labels": len(rows) - len(judged),
+        "rows_judged": len(judged),
+        "rows_in_frames_without_truth": int((~np.isin(found_codes, annotated_codes)).sum()),
+        "duplicate_rows": int(judged.duplicated().sum()),
+        "degenerate_boxes": int((corners[:, 2:] <= corners[:, :2]).any(1).sum()),
+        "boxes_outside_picture": int(
+            ((corners[:, :2] < 0).any(1) | (corners[:, 2:] > size).any(1)).sum()
+        ),
+        "classes": result.num_classes,
+        "classes_without_truth": len(labels) - result.num_classes,
+        "test_videos": len(names),
+        "videos_with_truth_without_rows": len(set(boxes["video"]) - set(judged["video"])),
+        "frames": len(annotated_codes),
+        "frames_without_rows": int((~np.isin(annotated_codes, found_codes)).sum()),
+        "gt_boxes": len(boxes),
+    }
+    return OutsideResult(list(labels), result, protocol, judged, found, boxes, labelled, counts)
+
+
+def _frames_of(table: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(table[["video", "frame"]])
+
+
+def _labelled_boxes(
+    boxes: pd.DataFrame, codes: np.ndarray, number: dict[str, int]
+) -> LabelledBoxes:
+    """Rows of one box with several classes become one box; a box listed twice stays two."""
+    keys = ["video", "frame", "tube", *BOX_COLUMNS]
+    again = boxes.groupby([*keys, "class"]).cumcount()
+    box = boxes.assign(again=again).groupby([*keys, "again"], sort=False).ngroup().to_numpy()
+    order = np.argsort(box, kind="stable")
+    _, first = np.unique(box, return_index=True)
+    return LabelledBoxes(
+        FrameBoxes(codes[first], boxes[BOX_COLUMNS].to_numpy(np.float64)[first]),
+        box[order],
+        boxes["class"].map(number).to_numpy(np.int64)[order],
+    )
+
+
+def _as_the_protocol_reads(
+    rows: pd.DataFrame, truth: OutsideTruth, protocol: Protocol, annotated: pd.MultiIndex | None
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """What an evaluator does to the rows of a file before it judges them; counts what goes."""
+    dropped: dict[str, int] = {}
+
+    def keep(mask: np.ndarray, why: str) -> None:
+        nonlocal rows
+        dropped[why] = int((~mask).sum())
+        rows = rows[mask]
+
+    if protocol.drop_degenerate:
+        has_area = (rows["x2"] > rows["x1"]) & (rows["y2"] > rows["y1"])
+        keep(has_area.to_numpy(), "dropped_degenerate")
+    if protocol.whole_pixels:
+        rows = rows.assign(**{c: rows[c].round() for c in BOX_COLUMNS})
+    if protocol.score_decimals is not None:
+        rows = rows.assign(score=rows["score"].round(protocol.score_decimals))
+        keep((rows["score"] > 0).to_numpy(), "dropped_zero_scores")
+    if annotated is not None:
+        keep(_frames_of(rows).isin(annotated), "dropped_in_unannotated_frames")
+    if protocol.max_rows is not None:
+        falling = rows.sort_values("score", ascending=False, kind="stable")
+        place = falling.groupby(["video", "frame"]).cumcount().reindex(rows.index)
+        keep((place < protocol.max_rows).to_numpy(), "dropped_beyond_max_rows")
+    if protocol.by_file_name:
+        folder = truth.boxes.drop_duplicates("video").set_index("video")["class"]
+        name = rows["video"].map(folder).fillna("") + "_" + rows["video"]
+        name += "_" + rows["frame"].astype("str").str.zfill(5)
+        rows = rows.loc[name.sort_values(kind="stable").index]
+    return rows, dropped
+
+
+def _read_excluded(path: Path) -> pd.MultiIndex:
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        table = pd.read_csv(path, header=None, names=["video", "frame"], dtype={"video": "str"})
+        return _frames_of(table.astype({"frame": "int64"}))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: damaged or unreadable ({error}); get it again.") from None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: expected lines `video,timestamp` ({error}).") from None
 
 
-# ---- ground truth
-
-
-def _read_truth(path: Path, split: LabelSplit) -> tuple[Reader, OutsideTruth]:
-    content = _content(path)
-    try:
-        parquet = content[:4] == b"PAR1"
-        data = pd.read_parquet(io.BytesIO(content)) if parquet else json.loads(content)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: neither JSON nor parquet ({error}); accepted are {_accepted()}."
-        ) from None
-    keys = set(data) if isinstance(data, dict | pd.DataFrame) else set()
-    for reader in READERS:
-        if reader.keys <= keys:
-            try:
-                return reader, reader.read(data, path, split)
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
-                raise DataError(
-                    f"{path}: looks like {reader.title} but is not built like it "
-                    f"({type(error).__name__}: {error})."
-                ) from None
-    raise DataError(
-        f"{path}: unknown ground-truth format with keys {sorted(map(str, keys))[:12]}; accepted "
-        f"are {_accepted()}."
-    )
-
-
-def _read_tubes(data: Any, path: Path, split: LabelSplit) -> OutsideTruth:
-    rows, num_frames = [], {}
-    for key in data["test_videos"][0]:  # official split 1
-        video = PurePosixPath(key).name
-        num_frames[video] = data["nframes"][key]
-        for label, tubes in data["gttubes"][key].items():
-            name = data["labels"][int(label)]
-            rows += [(video, name, *box) for tube in tubes for box in tube]
-    boxes = pd.DataFrame(rows, columns=["video", "class", "frame", *BOX_COLUMNS])
-    return OutsideTruth(boxes, pd.Series(num_frames))
-
-
-def _read_coco(data: Any, path: Path, split: LabelSplit) -> OutsideTruth:
-    labels = dict(enumerate(sorted((*split.base, *split.unseen)), 1))  # action_ids, alphabetical
-    images = {i["id"]: (i["movie"], int(i["timestamp"])) for i in data["images"]}
-    rows = [
-        (*images[a["image_id"]], labels[action], *a["bbox"])
-        for a in data["annotations"]
-        for action in a["action_ids"]
-    ]
-    boxes = pd.DataFrame(rows, columns=["video", "frame", "class", *BOX_COLUMNS])
-    frames = pd.DataFrame(images.values(), columns=["video", "frame"])
-    return OutsideTruth(boxes, frames.groupby("video")["frame"].max())
-
-
-def _read_boxes(data: Any, path: Path, split: LabelSplit) -> OutsideTruth:
-    clips = Clips.read(path.with_name("clips.parquet")).table
-    test = clips[clips["official_split"] == "test"].set_index("clip")
-    table = Boxes(data).table[["clip", "frame", "actions", *BOX_COLUMNS]]
-    table = table[table["clip"].isin(test.index)].explode("actions")
-    boxes = table.rename(columns={"clip": "video", "actions": "class"})
-    return OutsideTruth(boxes.assign(frame=boxes["frame"] + 1), test["num_frames"])
-
-
-READERS = (
-    Reader(
-        "JHMDB-GT (gttubes, nframes, labels, test_videos) as JSON",
-        frozenset({"gttubes", "nframes", "labels", "test_videos"}),
-        _read_tubes,
-    ),
-    Reader(
-        "ST-CLIP's test annotations (images, annotations) as JSON",
-        frozenset({"images", "annotations"}),
-        _read_coco,
-    ),
-    Reader(
-        "boxes.parquet of the prepare stage, clips.parquet beside it",
-        frozenset(Boxes.COLUMNS),
-        _read_boxes,
-    ),
-)
-
-
-def _accepted() -> str:
-    return "; ".join(f"({n}) {r.title}" for n, r in enumerate(READERS, 1))
-
-
-# ---- detections
-
-
-def _read_detections(path: Path, num_frames: pd.Series, labels: tuple[str, ...]) -> pd.DataFrame:
-    """Read and check the csv; the index is the line number."""
-    try:
-        table = pd.read_csv(
-            io.BytesIO(_content(path)), dtype="str", keep_default_na=False, skip_blank_lines=False
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not a csv file ({error}).") from None
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus field for an index
-        raise DataError(f"{path}: line 2: has more fields than the header {list(table)}.")
-    missing = [c for c in DETECTION_COLUMNS if c not in table]
-    if missing:
-        raise DataError(
-            f"{path}: columns {missing} are missing; found {list(table)}, needed are "
-            f"{','.join(DETECTION_COLUMNS)}."
-        )
-    table = table[DETECTION_COLUMNS].fillna("")
-    table.index += 2  # line 1 is the header
-    table = table[(table != "").any(axis=1)]
-
-    def refuse(bad: np.ndarray, column: str, reason: str) -> None:
-        if bad.any():
-            line = table.index[bad][0]
-            raise DataError(
-                f"{path}: line {line}: {column} {table[column].loc[line]!r} {reason}; "
-                f"{bad.sum()} such rows."
-            )
-
-    refuse(
-        ~table["class"].isin(labels).to_numpy(), "class", f"is unknown; known are {sorted(labels)}"
-    )
-    refuse(
-        ~table["video"].isin(num_frames.index).to_numpy(),
-        "video",
-        f"is not among the {len(num_frames)} test videos of the ground truth (names are without "
-        f"class folder, such as {num_frames.index[0]!r})",
-    )
-    rows = table[["video", "class"]].copy()
-    for column in NUMBER_COLUMNS:
-        numbers = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
-        refuse(~np.isfinite(numbers), column, "is not a finite number")
-        rows[column] = table[column].astype("float64")  # to_numeric may be off in the last digit
-    last = num_frames.loc[rows["video"]].to_numpy()
-    frame = rows["frame"].to_numpy()
-    refuse(frame % 1 != 0, "frame", "is not a whole number")
-    refuse(frame < 1, "frame", "is below 1: frames count from 1")
-    refuse(frame > last, "frame", "is beyond the end of the video")
-    return rows.astype({"frame": "int64"})
+def _video_map(evaluation: OutsideResult, protocol: str, where: str) -> dict[str, float]:
+    """Link the rows to tubes, compare them with the ground truth's."""
+    rules = named_video_protocol(protocol)
+    table = evaluation.truth_table
+    if (table["tube"] < 0).any():
+        raise ConfigError(f"{where}: has no tubes, so there is no video mAP; leave it out.")
+    truth: dict[str, dict[str, list[Tube]]] = {label: {} for label in evaluation.labels}
+    for (label, video, _), tube in table.groupby(["class", "video", "tube"], sort=False):
+        frames = tube["frame"].to_numpy()
+        if (np.diff(frames) != 1).any():
+            raise DataError(f"{where}: a tube of video {video!r} has gaps or is out of order.")
+        made = Tube(int(frames[0]), tube[BOX_COLUMNS].to_numpy(np.float64))
+        truth[str(label)].setdefault(str(video), []).append(made)
+    found: dict[str, dict[str, list[Tube]]] = {label: {} for label in evaluation.labels}
+    for (label, video), rows in evaluation.rows.groupby(["class", "video"], sort=False):
+        rows = rows.sort_values("frame", kind="stable")
+        frames, starts = np.unique(rows["frame"], return_index=True)
+        boxes = np.split(rows[BOX_COLUMNS].to_numpy(np.float64), starts[1:])
+        scores = np.split(rows["score"].to_numpy(np.float64), starts[1:])
+        found[str(label)][str(video)] = link(frames.tolist(), boxes, scores, Linking())
+    return video_map(found, truth, rules)

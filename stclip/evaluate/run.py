@@ -1,5 +1,6 @@
 """Evaluate one training run: its score files against ground truth, with and without soft voting."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +12,13 @@ import pandas as pd
 
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.bootstrap import NUM_REPLICATES, clip_weights, interval, replicate_maps
-from stclip.evaluate.frame_map import (
-    ClassRows,
-    FrameBoxes,
-    Protocol,
-    frame_codes,
-    frame_map,
-    named_protocol,
-)
+from stclip.evaluate.frame_map import LabelledBoxes, frame_map, shared_box_rows
+from stclip.evaluate.matching import FrameBoxes, frame_codes
+from stclip.evaluate.protocol import Protocol, named_protocol
+from stclip.evaluate.report import ReportPart, report_part, write_report
+from stclip.evaluate.run_tubes import linked_tubes, truth_tubes
+from stclip.evaluate.tubes import Linking
+from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.evaluate.voting import ASSUMPTIONS
 from stclip.files import read_json, whole_file, write_json
 from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
@@ -36,7 +36,7 @@ class _Truth:
     group: str
     labels: tuple[str, ...]
     clips: pd.Index  # names; position is the clip number
-    table: pd.DataFrame  # x1..y2, clip_number, frame, action
+    table: pd.DataFrame  # clip, frame, x1..y2, tube, clip_number, action; index: the box
     num_boxes: int
     weights: np.ndarray  # (C, R) bootstrap weights
 
@@ -48,9 +48,10 @@ def evaluate_run(
     split: LabelSplit,
     key_frame_stride: int = 1,
     protocol: str = "iclip",
+    linking: Linking | None = None,
     num_replicates: int = NUM_REPLICATES,
     bootstrap_seed: int = 0,
-) -> tuple[dict[str, Any], pd.DataFrame]:
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, ReportPart]]:
     """Frame mAP of one run for every box source, label group and assumption.
 
     Args:
@@ -60,13 +61,14 @@ def evaluate_run(
         split: the label split with its clips filled in.
         key_frame_stride: only frames with frame % stride == 0 count; boxes are scored on no others.
         protocol: a key of `PROTOCOLS`.
+        linking: how boxes become tubes; None leaves video mAP out.
         num_replicates: bootstrap replicates over clips.
         bootstrap_seed: seed of the bootstrap; keep it, or runs are no longer paired.
 
     Returns:
-        Metrics, boxes -> labels -> assumption -> {mAP, interval, AP by class, counts}, as fractions
-        (None for a class without ground truth), and the replicate mAPs, a column
-        "boxes/labels/assumption" each.
+        Metrics, boxes -> labels -> assumption -> {mAP, interval, AP by class, counts, perhaps
+        video_mAP}, as fractions (None for a class without ground truth); the replicate mAPs, a
+        column "boxes/labels/assumption" each; classes, curves and errors under the same names.
 
     Raises:
         ConfigError: unknown protocol or label group.
@@ -76,6 +78,7 @@ def evaluate_run(
     truths: dict[str, _Truth] = {}
     metrics: dict[str, Any] = {}
     columns: dict[str, np.ndarray] = {}
+    report: dict[str, ReportPart] = {}
     for (boxes, group), record in scores.items():
         if group not in truths:
             truths[group] = _truth(
@@ -86,9 +89,10 @@ def evaluate_run(
         clip_numbers = _checked_clips(record, truth, where, key_frame_stride)
         cells = metrics.setdefault(boxes, {}).setdefault(group, {})
         for assumption, assume in ASSUMPTIONS.items():
-            cell, replicates = _evaluate(assume(record), clip_numbers, truth, rules)
-            cells[assumption] = cell
-            columns[f"{boxes}/{group}/{assumption}"] = replicates
+            name = f"{boxes}/{group}/{assumption}"
+            cells[assumption], columns[name], report[name] = _evaluate(
+                assume(record), clip_numbers, truth, rules, linking, key_frame_stride
+            )
         logger.info(
             "%s: read %d boxes and %d ground-truth boxes of %d clips, dropped none; %d of %d "
             "annotated key frames have no box and count as missed.",
@@ -99,27 +103,30 @@ def evaluate_run(
             cells["independent"]["num_frames_without_boxes"],
             cells["independent"]["num_frames"],
         )
-    return metrics, pd.DataFrame(columns)
+    return metrics, pd.DataFrame(columns), report
 
 
 def write_run(
     folder: Path,
     metrics: Mapping[str, Any],
     replicates: pd.DataFrame,
+    report: Mapping[str, ReportPart],
     provenance: Mapping[str, Any],
 ) -> None:
-    """Write metrics.json and replicates.parquet into `folder`.
+    """Write metrics.json, replicates.parquet and the report into `folder`.
 
     Args:
         folder: the run's folder.
         metrics: of `evaluate_run`.
         replicates: of `evaluate_run`.
+        report: of `evaluate_run`.
         provenance: what made the run (method, title, order, assumptions, scale, dataset, split,
             split_sha256, seed, config_hash, ...); stands beside "metrics" at the top of the file.
     """
     assert "metrics" not in provenance, "provenance must not hide the metrics"
     with whole_file(folder / REPLICATES_FILE) as temporary:
         replicates.to_parquet(temporary, index=False)
+    write_report(folder, report)
     # last: its presence says that the evaluation is whole
     write_json(folder / METRICS_FILE, {**provenance, "metrics": metrics})
 
@@ -184,8 +191,13 @@ def _checked_clips(record: Scores, truth: _Truth, where: str, stride: int) -> np
 
 
 def _evaluate(
-    record: Scores, clip_numbers: np.ndarray, truth: _Truth, rules: Protocol
-) -> tuple[dict[str, Any], np.ndarray]:
+    record: Scores,
+    clip_numbers: np.ndarray,
+    truth: _Truth,
+    rules: Protocol,
+    linking: Linking | None,
+    stride: int,
+) -> tuple[dict[str, Any], np.ndarray, ReportPart]:
     table = truth.table
     truth_numbers = table["clip_number"].to_numpy()
     found_codes, truth_codes = frame_codes(
@@ -195,28 +207,25 @@ def _evaluate(
     found = FrameBoxes(found_codes, record.boxes_xyxy)
     # float64: the product of two float32 numbers is exact, so no ties arise that are not there
     detector_scores = record.table["detector_score"].to_numpy(np.float64)
-    probabilities = record.probabilities.astype(np.float64)
-    truth_boxes = table[BOX_COLUMNS].to_numpy(np.float32)
-    of_label = {label: (table["action"] == label).to_numpy() for label in truth.labels}
-    classes = (
-        ClassRows(
-            label=label,
-            scores=probabilities[:, column] * detector_scores,
-            found=found,
-            truth=FrameBoxes(truth_codes[of_label[label]], truth_boxes[of_label[label]]),
-        )
-        for column, label in enumerate(truth.labels)
+    scores = np.ascontiguousarray(record.probabilities.T, np.float64) * detector_scores  # (K, N)
+    box, first = np.unique(table.index, return_index=True)  # a box has a row for each action
+    labelled = LabelledBoxes(
+        FrameBoxes(truth_codes[first], table[BOX_COLUMNS].to_numpy(np.float32)[first]),
+        np.searchsorted(box, table.index),
+        pd.Index(truth.labels).get_indexer(pd.Index(table["action"])),
     )
+    classes = shared_box_rows(truth.labels, scores, found, labelled, protocol=rules)
     result = frame_map(classes, rules)
     replicates = replicate_maps(
         result,
         found_clips=clip_numbers,
-        truth_clips={label: truth_numbers[mask] for label, mask in of_label.items()},
+        truth_clips={
+            label: truth_numbers[labelled.labels == k] for k, label in enumerate(truth.labels)
+        },
         weights=truth.weights,
-        protocol=rules,
     )
     annotated = np.unique(truth_codes)
-    cell = {
+    cell: dict[str, Any] = {
         "mAP": result.mean,
         "interval": list(interval(replicates)),
         "AP": {k: v if np.isfinite(v) else None for k, v in result.ap.items()},
@@ -226,5 +235,18 @@ def _evaluate(
         "num_gt_boxes": truth.num_boxes,
         "num_boxes": len(record),
         "num_frames_without_boxes": int((~np.isin(annotated, found_codes)).sum()),
+        "boxes_sha256": _boxes_sha256(record),
     }
-    return cell, replicates
+    if linking:
+        tubes = linked_tubes(record, scores, truth.labels, linking.every(stride), stride)
+        wanted = truth_tubes(table, truth.labels, stride)
+        cell["video_mAP"] = video_map(tubes, wanted, VIDEO_PROTOCOLS["act"])
+    return cell, replicates, report_part(result, found, labelled, rules)
+
+
+def _boxes_sha256(record: Scores) -> str:
+    """Which boxes were scored; two runs can be compared only if they scored the same."""
+    names = "\n".join(record.table["clip"])
+    frames = record.table["frame"].to_numpy("<i4").tobytes()
+    parts = (names.encode(), frames, record.boxes_xyxy.astype("<f4").tobytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()

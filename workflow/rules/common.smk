@@ -100,6 +100,11 @@ def what_is_scored(wildcards):
     }
 
 
+def how_it_is_judged(wildcards):
+    dataset = DATASETS[wildcards.dataset]
+    return {"protocol": dataset.protocol, "video_map": dataset.video_map}
+
+
 def runs_of(dataset, name):
     return expand(
         f"{RUN}/{name}",

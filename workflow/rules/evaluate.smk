@@ -8,10 +8,17 @@ rule evaluate:
     output:
         metrics=f"{RUN}/metrics.json",
         replicates=f"{RUN}/replicates.parquet",
+        report=expand(
+            f"{RUN}/{{file}}",
+            file=["classes.csv", "curves.csv", "errors.csv", "errors.png"],
+            allow_missing=True,
+        ),
     log:
         "logs/evaluate/{scale}/{dataset}/{split}/{method}/{seed}.log",
     params:
-        settings=lambda w: settings_of("evaluate", run_settings(w), what_is_scored(w)),
+        settings=lambda w: settings_of(
+            "evaluate", run_settings(w), what_is_scored(w), how_it_is_judged(w)
+        ),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,
     shell:

@@ -3,9 +3,17 @@ rule table2:
     input:
         metrics=runs_of("jhmdb", "metrics.json"),
         replicates=runs_of("jhmdb", "replicates.parquet"),
+        errors=runs_of("jhmdb", "errors.csv"),
         published="config/published/table2.yaml",
     output:
-        multiext("results/{scale}/table2", ".csv", ".md", ".tex"),
+        multiext(
+            "results/{scale}/table2",
+            ".csv",
+            ".md",
+            ".tex",
+            "_errors.csv",
+            "_errors.png",
+        ),
     log:
         "logs/tables/{scale}/table2.log",
     params:
