@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from stclip.errors import ConfigError
-from stclip.evaluate.average_precision import all_point, weighted_all_point
+from stclip.evaluate.average_precision import all_point, trapezoid, weighted_all_point
 from stclip.evaluate.bootstrap import clip_weights, interval, replicate_maps
 from stclip.evaluate.frame_map import ClassRows, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.iou import paired_iou
@@ -63,6 +63,13 @@ def test_iou_of_boxes_without_area_is_zero() -> None:
     flat, inverted = [5, 0, 5, 10], [8, 0, 2, 10]
     boxes = np.array([flat, inverted, flat], np.float32)
     assert paired_iou(boxes, np.array([BOX, BOX, flat], np.float32)).tolist() == [0, 0, 0]
+
+
+def test_iou_with_plus_one() -> None:
+    # 11 wide and high; 6 x 11 shared of 2 x 121 - 66. Boxes that only touch share a column.
+    others = np.array([[5, 0, 15, 10], [10, 0, 20, 10], ELSEWHERE])
+    overlap = paired_iou(np.array([BOX] * 3), others, plus=1)
+    assert overlap.tolist() == [pytest.approx(66 / 176), pytest.approx(11 / 231), 0]
 
 
 # ---- matching and average precision
@@ -123,6 +130,21 @@ def test_class_without_truth_is_left_out_and_class_without_detections_is_zero() 
 def test_envelope_by_hand() -> None:
     # Ranked FP, TP, TP, FP, TP of 4: precision at hits 1/2, 2/3, 3/5 -> envelope 2/3, 2/3, 3/5.
     assert all_point(np.array([1, 2, 4]), 4) == pytest.approx((2 / 3 + 2 / 3 + 3 / 5) / 4)
+
+
+def test_act_gives_a_taken_box_s_rival_the_next_best() -> None:
+    # As above, the second detection overlaps the taken A most; ACT lets it have B.
+    found = [(0, 0.9, BOX), (0, 0.8, [1, 0, 10, 10])]
+    assert ap(found, [(0, BOX), (0, [2, 0, 12, 10])], "act") == 1
+
+
+def test_trapezoids_by_hand() -> None:
+    # Ranked TP, FP, TP of 2: the curve goes (1, 0), (1, 1/2), (1/2, 1/2), (2/3, 1):
+    # 1/2 x (1 + 1) / 2 + 1/2 x (1/2 + 2/3) / 2.
+    assert trapezoid(np.array([0, 2]), 2) == pytest.approx(1 / 2 + 7 / 24)
+    assert trapezoid(np.array([1]), 1) == pytest.approx(1 / 4)  # from (0, 0) to (1/2, 1)
+    assert trapezoid(np.array([], int), 3) == 0
+    assert math.isnan(trapezoid(np.array([], int), 0))
 
 
 def test_vectorised_matching_equals_a_plain_loop() -> None:

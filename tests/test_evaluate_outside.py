@@ -204,7 +204,7 @@ def test_a_video_without_rows_counts_as_missed(tmp_path: Path) -> None:
 
 
 def test_boxes_outside_the_picture_stay_as_they_are_and_are_counted(tmp_path: Path) -> None:
-    truth = TUBES | {"resolution": dict.fromkeys(TUBES["nframes"], [12, 20])}  # height, width
+    truth = TUBES | {"resolution": {key: [12, 20] for key in TUBES["nframes"]}}
     rows = ["s,1,sit,0.9,0,0,10,10", "s,2,sit,0.9,-4,0,10,10", "w,1,wave,0.9,0,0,21,10"]
     result = run(tmp_path, rows, truth)
     # IoU 10 / 14 with the box that sticks out to the left, 10 / 21 with the one to the right
@@ -304,7 +304,7 @@ def test_video_map_links_the_rows(tmp_path: Path) -> None:
     ]
     result = run(tmp_path, rows, truth, video_protocol="act")
     assert result["video_mAP"] == {"0.2": 1, "0.5": 1, "0.75": 1, "0.5:0.95": 1}
-    # half of wave's frames: temporal overlap 10 / 20, too short to link in any case below 15
+    # ten frames of wave are too few for a tube
     result = run(tmp_path, rows[:30], truth, video_protocol="act")
     assert result["video_mAP"]["0.2"] == 0.5
     with pytest.raises(ConfigError, match=r"unknown video protocol 'x'; known are \['act', 'mul"):
