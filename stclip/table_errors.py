@@ -76,4 +76,4 @@ def write_comparison(
             temporary, index=False, float_format="%.6g", lineterminator="\n"
         )
     with whole_file(table.with_name(f"{table.stem}_errors.png")) as temporary:
-        draw_comparison(rows, temporary, title=f"scale {runs[0]['scale']}")
+        draw_comparison(rows, temporary, title=f"{table.stem}, scale {runs[0]['scale']}")

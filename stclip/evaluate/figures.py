@@ -40,8 +40,8 @@ def draw_report(parts: Mapping[str, "ReportPart"], path: Path) -> None:
         _draw_composition(composition, part)
         total = part.errors[part.errors["label"] == ""].set_index("kind")["gain"]
         costs.bar(ERROR_KINDS, 100 * total[ERROR_KINDS], color=_colours(ERROR_KINDS))
-        costs.set_ylabel("mAP given back")
-        costs.set_title("what mending each kind of error would give back")
+        costs.set_ylabel("mAP given back if mended")
+        costs.set_title("cost of each kind of error")
         costs.tick_params(axis="x", rotation=25)
     _save(figure, path)
 
@@ -59,7 +59,8 @@ def draw_comparison(rows: Mapping[str, pd.DataFrame], path: Path, *, title: str)
     names = list(rows)
     shares = {name: table.set_index("kind")["top"] for name, table in rows.items()}
     _stacked(composition, names, [[shares[name][kind] for name in names] for kind in KINDS])
-    composition.set_title(f"{title}: the best-ranked rows, as many as ground-truth boxes")
+    composition.set_title("the best-ranked rows, as many as ground-truth boxes")
+    figure.suptitle(title)
     height = 0.8 / len(ERROR_KINDS)
     for number, kind in enumerate(ERROR_KINDS):
         gains = [100 * table.set_index("kind")["gain"][kind] for table in rows.values()]
@@ -67,9 +68,9 @@ def draw_comparison(rows: Mapping[str, pd.DataFrame], path: Path, *, title: str)
         costs.barh(at, gains, height, color=KIND_COLOURS[kind], label=kind)
     costs.set_yticks(range(len(names)), names)
     costs.invert_yaxis()
-    costs.set_xlabel("mAP given back")
-    costs.set_title("what mending each kind of error would give back")
-    costs.legend(fontsize="small")
+    costs.set_xlabel("mAP given back if mended")
+    costs.set_title("cost of each kind of error")
+    _legend_below(costs)
     _save(figure, path)
 
 
@@ -103,9 +104,11 @@ def _stacked(axes: "Axes", names: Sequence[str], shares: Sequence[Sequence[float
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share")
-    axes.legend(
-        fontsize="x-small", ncols=len(KINDS), loc="upper center", bbox_to_anchor=(0.5, -0.15)
-    )
+    _legend_below(axes)
+
+
+def _legend_below(axes: "Axes") -> None:
+    axes.legend(fontsize="x-small", ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
 
 
 def _colours(kinds: Sequence[str]) -> list[str]:
