@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -121,11 +122,14 @@ def plain(problem: Problem, label: int) -> float:
     return area / len(own.frames)
 
 
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Processor seconds and result of a call."""
-    start = time.process_time()
-    result = call()
-    return time.process_time() - start, result
+def timed(call: Callable[[], Any], times: int = 1) -> tuple[float, Any]:
+    """Processor seconds (median) and result of a call."""
+    seconds = []
+    for _ in range(times):
+        start = time.process_time()
+        result = call()
+        seconds.append(time.process_time() - start)
+    return median(seconds), result
 
 
 def vectorised(problem: Problem) -> dict[str, float]:
@@ -139,7 +143,7 @@ def vectorised(problem: Problem) -> dict[str, float]:
 
 def measure(problem: Problem, loop_classes: int) -> dict[str, Any]:
     """Both ways; the loop's time on a sample of the classes is scaled to all of them."""
-    fast_s, fast = timed(lambda: vectorised(problem))
+    fast_s, fast = timed(lambda: vectorised(problem), times=5)
     num_classes = len(problem.scores)
     sample = np.unique(np.linspace(0, num_classes - 1, loop_classes).astype(int)).tolist()
     slow_s, slow = timed(lambda: [plain(problem, k) for k in sample])
