@@ -23,6 +23,7 @@ COLOURS = ["#009e73", "#d55e00", "#e69f00", "#cc79a7", "#56b4e9", "#999999", "#0
 KIND_COLOURS = dict(zip((*KINDS, MISSED), COLOURS, strict=False))
 ERROR_KINDS = [*KINDS[1:], MISSED]
 _LINES = ["-", "--", ":"]
+_IN_LEGEND = 24  # of more curves none can be told apart
 
 
 def draw_report(parts: Mapping[str, "ReportPart"], path: Path) -> None:
@@ -33,7 +34,8 @@ def draw_report(parts: Mapping[str, "ReportPart"], path: Path) -> None:
         path: a png.
     """
     shown = {cell: part for cell, part in parts.items() if "/base/" not in cell}
-    figure = _figure(len(shown), 3, width=15.0, row_height=3.6)
+    most = max(len(part.classes) for part in shown.values())
+    figure = _figure(len(shown), 3, width=15.0, row_height=max(3.6, 0.19 * most))
     for row, (cell, part) in enumerate(shown.items()):
         curves, composition, costs = (figure.axes[3 * row + column] for column in range(3))
         _draw_curves(curves, part, cell)
@@ -84,7 +86,8 @@ def _draw_curves(axes: "Axes", part: "ReportPart", cell: str) -> None:
     mean = part.classes["AP"].mean()
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"{cell}: mAP {100 * mean:.2f}" if cell else f"mAP {100 * mean:.2f}")
-    axes.legend(fontsize="x-small", loc="upper right", ncols=1 + len(part.classes) // 8)
+    if len(part.classes) <= _IN_LEGEND:
+        axes.legend(fontsize="x-small", loc="upper right", ncols=1 + len(part.classes) // 8)
 
 
 def _draw_composition(axes: "Axes", part: "ReportPart") -> None:

@@ -23,6 +23,7 @@ from stclip.evaluate.report import report_part, write_report
 from stclip.evaluate.tubes import Linking, Tube, link
 from stclip.evaluate.video_map import named_video_protocol, video_map
 from stclip.label_map import read_label_map
+from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, LabelSplit
 
 logger = logging.getLogger(__name__)
@@ -282,10 +283,13 @@ def _video_map(evaluation: OutsideResult, protocol: str, where: str) -> dict[str
         made = Tube(int(frames[0]), tube[BOX_COLUMNS].to_numpy(np.float64))
         truth[str(label)].setdefault(str(video), []).append(made)
     found: dict[str, dict[str, list[Tube]]] = {label: {} for label in evaluation.labels}
-    for (label, video), rows in evaluation.rows.groupby(["class", "video"], sort=False):
+    by_video = evaluation.rows.groupby(["class", "video"], sort=False)
+    progress = Progress("link tubes", total=by_video.ngroups)
+    for (label, video), rows in by_video:
         rows = rows.sort_values("frame", kind="stable")
         frames, starts = np.unique(rows["frame"], return_index=True)
         boxes = np.split(rows[BOX_COLUMNS].to_numpy(np.float64), starts[1:])
         scores = np.split(rows["score"].to_numpy(np.float64), starts[1:])
         found[str(label)][str(video)] = link(frames.tolist(), boxes, scores, Linking())
+        progress.advance()
     return video_map(found, truth, rules)
