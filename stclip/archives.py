@@ -1,24 +1,28 @@
-"""Reads .tar.gz and .zip archives member by member, in order, and trusts none of their names.
+"""Reads .tar.gz and .zip archives, or a folder unpacked from one, file by file in order.
 
-An archive comes from outside: a member must be a plain file below the folder it is unpacked into.
-The whole archive is read, so its own check sums (gzip's CRC-32, one per zip member) are verified
-even where a member is not used.
+What comes from outside is not trusted: a member must be a plain file below the folder it is
+unpacked into. The whole archive is read, so its own check sums (gzip's CRC-32, one per zip member)
+are verified even where a member is not used. Never more than one file is in memory.
 """
 
 import gzip
 import logging
+import re
 import stat
 import tarfile
 import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path, PureWindowsPath
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from stclip.errors import DataError
 
 logger = logging.getLogger(__name__)
+
+Member = tuple[str, str, Callable[[], bytes]]  # name, what it is if not a plain file, its content
 
 _CHUNK = 1 << 16
 _PROGRESS_S = 10.0
@@ -36,40 +40,100 @@ _DAMAGE = (
 )
 
 
-def iterate_members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of every file in a .tar.gz or .zip, in archive order.
+def locate(folder: Path, archive: str) -> Path:
+    """An archive in a folder or, where there is none, the folder unpacked from it.
 
-    Folders are skipped. Logs how far it is about every 10 s.
+    `splits.zip` becomes `{folder}/splits` only if `{folder}/splits.zip` does not exist.
+    """
+    packed = folder / archive
+    unpacked = folder / _stem(archive)
+    return unpacked if unpacked.is_dir() and not packed.exists() else packed
+
+
+def matching_members(
+    source: Path, pattern: str
+) -> Iterator[tuple[PurePosixPath, re.Match[str], bytes]]:
+    """Yield (name, match, content) of the files whose whole name matches; log how many do not.
+
+    The others are passed over without being held in memory.
+    """
+    expression, total = re.compile(pattern), 0
+
+    def wanted(name: str) -> bool:
+        nonlocal total
+        total += 1
+        return expression.fullmatch(name) is not None
+
+    count = 0
+    for name, content in iterate_members(source, wanted):
+        match = expression.fullmatch(name)
+        assert match
+        count += 1
+        yield PurePosixPath(name), match, content
+    if total > count:
+        logger.info("%s: %d files of other kinds ignored", source, total - count)
+
+
+def iterate_members(
+    source: Path, wanted: Callable[[str], bool] = lambda _: True
+) -> Iterator[tuple[str, bytes]]:
+    """Yield (name, content) of the wanted files of a .tar.gz, a .zip or a folder.
+
+    Archives come in their own order, folders sorted by name; a folder's names begin with its own,
+    as in an archive that holds it. Folders are skipped. Logs how far it is about every 10 s.
 
     Raises:
         DataError: the archive is missing, of another kind, cut off or damaged, or a member is
-            absolute, leaves the folder by `..`, or is a link or device.
+            absolute, leaves the folder by `..` or as a link, or is a link (in an archive) or
+            device.
     """
-    reader = next((r for suffix, r in _READERS.items() if archive.name.endswith(suffix)), None)
-    if reader is None:
-        raise DataError(f"{archive}: cannot read this kind of archive; known are {list(_READERS)}.")
-    if not archive.is_file():
-        raise DataError(f"{archive}: no such file; run the download stage first.")
-    size = archive.stat().st_size
-    count, last, reported = 0, "", time.monotonic()
-    with archive.open("rb") as file:
+    if source.is_dir():
+        yield from _checked_members(source, _folder_members(source), wanted, _Progress())
+        return
+    suffix = next((s for s in _READERS if source.name.endswith(s)), None)
+    if suffix is None:
+        raise DataError(f"{source}: cannot read this kind of archive; known are {list(_READERS)}.")
+    if not source.is_file():
+        raise DataError(
+            f"{source}: no such file; run the download stage first, or name an extracted copy in "
+            "the configuration."
+        )
+    size = source.stat().st_size
+    with source.open("rb") as file:
+        progress = _Progress(lambda: f"{100 * file.tell() / size:.0f}% read, ")
         try:
-            for name, kind, content in reader(file):
-                _check_member(archive, name, kind)
-                count, last = count + 1, name
-                yield name, content
-                if time.monotonic() - reported > _PROGRESS_S:
-                    reported = time.monotonic()
-                    percent = 100 * file.tell() / size
-                    logger.info("%s: %.0f%% read, %d files", archive.name, percent, count)
+            yield from _checked_members(source, _READERS[suffix](file), wanted, progress)
         except DataError:  # ours; a ValueError like some of the damage below
             raise
         except _DAMAGE as error:
+            count, last = progress.count, progress.last
             where = f"after {count} files (the last is {last!r})" if count else "at its start"
             raise DataError(
-                f"{archive}: damaged or cut off {where}, at byte {file.tell()} of {size} "
+                f"{source}: damaged or cut off {where}, at byte {file.tell()} of {size} "
                 f"({type(error).__name__}: {error}). Delete it and download it again."
             ) from None
+
+
+@dataclass
+class _Progress:
+    how_far: Callable[[], str] = lambda: ""
+    count: int = 0  # files passed
+    last: str = ""
+    reported: float = field(default_factory=time.monotonic)
+
+
+def _checked_members(
+    source: Path, members: Iterator[Member], wanted: Callable[[str], bool], progress: _Progress
+) -> Iterator[tuple[str, bytes]]:
+    for name, kind, read in members:
+        _check_member(source, name, kind)
+        content = read() if wanted(name) else None
+        progress.count, progress.last = progress.count + 1, name
+        if content is not None:
+            yield name, content
+        if time.monotonic() - progress.reported > _PROGRESS_S:
+            progress.reported = time.monotonic()
+            logger.info("%s: %s%d files", source.name, progress.how_far(), progress.count)
 
 
 def _check_member(archive: Path, name: str, kind: str) -> None:
@@ -78,12 +142,11 @@ def _check_member(archive: Path, name: str, kind: str) -> None:
         why = f"is {kind}" if kind else "points outside the folder it is unpacked into"
         raise DataError(
             f"{archive}: member {name!r} {why}; nothing of it is trusted. "
-            "Check where the archive comes from and download it again."
+            "Check where it comes from and get it again."
         )
 
 
-def _tar_members(file: BinaryIO) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (name, what it is if not a plain file, content)."""
+def _tar_members(file: BinaryIO) -> Iterator[Member]:
     with (
         gzip.GzipFile(fileobj=file) as unzipped,
         tarfile.open(fileobj=unzipped, mode="r|", bufsize=_CHUNK) as tar,
@@ -92,31 +155,50 @@ def _tar_members(file: BinaryIO) -> Iterator[tuple[str, str, bytes]]:
             if member.isdir():
                 continue
             content = tar.extractfile(member) if member.isreg() else None
-            yield (
-                member.name,
-                "" if content else "a link or device",
-                content.read() if content else b"",
-            )
+            if content is None:
+                yield member.name, "a link or device", bytes
+            else:
+                yield member.name, "", content.read
         while unzipped.read(_CHUNK):  # tar stops before gzip's own check sum; read on to it
             pass
 
 
-def _zip_members(file: BinaryIO) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (name, what it is if not a plain file, content)."""
+def _zip_members(file: BinaryIO) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if info.is_dir():
                 continue
             # The upper half is the Unix mode; archives made elsewhere have none.
             plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            yield (
-                info.filename,
-                "" if plain else "a link or device",
-                archive.read(info) if plain else b"",
-            )
+            with archive.open(info) as content:
+                yield info.filename, "" if plain else "a link or device", content.read
+                while content.read(_CHUNK):  # what was not wanted has a check sum, too
+                    pass
 
 
-_READERS: dict[str, Callable[[BinaryIO], Iterator[tuple[str, str, bytes]]]] = {
+def _folder_members(folder: Path) -> Iterator[Member]:
+    """Sorted by name. A link to a file of this folder is that file; all others are refused."""
+    root = folder.resolve()
+
+    def walk(inside: Path) -> Iterator[Member]:
+        for path in sorted(inside.iterdir()):
+            if path.is_dir() and not path.is_symlink():
+                yield from walk(path)
+                continue
+            target = path.resolve()
+            kind = "" if target.is_file() else "a link to a folder, a broken link or a device"
+            if not target.is_relative_to(root):
+                kind = "a link out of the folder"
+            yield f"{root.name}/{path.relative_to(root).as_posix()}", kind, path.read_bytes
+
+    yield from walk(root)
+
+
+_READERS: dict[str, Callable[[BinaryIO], Iterator[Member]]] = {
     ".tar.gz": _tar_members,
     ".zip": _zip_members,
 }
+
+
+def _stem(archive: str) -> str:
+    return next((archive.removesuffix(s) for s in _READERS if archive.endswith(s)), archive)

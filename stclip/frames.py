@@ -1,7 +1,8 @@
-"""Decodes frames and assembles batches; the only module that reads pictures for the methods.
+"""Reads frames and assembles batches; the only module that reads pictures for the methods.
 
-A batch decodes each of its frames once. Model-sized pictures stay in a bounded cache that the
-windows of neighbouring key frames share; only person crops need the decoded frame again.
+Stored frames are decoded already (`stclip.pictures`); what costs is bringing them to the model's
+size. Pictures of that size stay in a bounded cache that the windows of neighbouring key frames
+share; only person crops need the stored frame again.
 """
 
 from collections import OrderedDict
@@ -56,7 +57,7 @@ def spread(num_frames: int, *, num: int) -> list[int]:
 
 
 class FrameReader:
-    """Reads `{folder}/{clip}/{frame:05d}.png`, keeps model-sized pictures in a bounded cache."""
+    """Reads prepared frames, keeps model-sized pictures in a bounded cache."""
 
     def __init__(
         self, folder: Path, size: tuple[int, int], *, cache_bytes: int = CACHE_BYTES
@@ -66,38 +67,33 @@ class FrameReader:
         self.size = size
         self._capacity = max(1, cache_bytes // (3 * size[0] * size[1]))
         self._pictures: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
-        self._latest: OrderedDict[tuple[str, int], Image.Image] = OrderedDict()
 
     def picture(self, clip: str, frame: int) -> np.ndarray:
         """The whole frame for the model, uint8 (3, H, W)."""
         key = (clip, frame)
         if key not in self._pictures:
-            self._pictures[key] = to_model(self._decode(clip, frame), self.size)
-            if len(self._pictures) > self._capacity:
-                self._pictures.popitem(last=False)
+            self._keep(key, read_frame(self.folder, clip, frame))
         self._pictures.move_to_end(key)
         return self._pictures[key]
 
     def crops(self, clip: str, frame: int, boxes_xyxy: np.ndarray, inputs: Inputs) -> np.ndarray:
         """The persons of a frame for the model, uint8 (n, 3, H, W)."""
-        image = self._decode(clip, frame)
-        self.picture(clip, frame)  # its window wants it too: now it is decoded already
+        image = read_frame(self.folder, clip, frame)
+        if (clip, frame) not in self._pictures:  # its window wants it too, and here it is read
+            self._keep((clip, frame), image)
         mode, scale = inputs.crop_mode, inputs.crop_scale
         return np.stack(
             [crop_person(image, box, self.size, mode=mode, scale=scale) for box in boxes_xyxy]
         )
 
-    def _decode(self, clip: str, frame: int) -> Image.Image:
-        key = (clip, frame)
-        if key not in self._latest:
-            self._latest[key] = read_frame(self.folder, clip, frame)
-            if len(self._latest) > 32:
-                self._latest.popitem(last=False)
-        return self._latest[key]
+    def _keep(self, key: tuple[str, int], image: Image.Image) -> None:
+        self._pictures[key] = to_model(image, self.size)
+        if len(self._pictures) > self._capacity:
+            self._pictures.popitem(last=False)
 
 
 class BatchLoader(torch.utils.data.Dataset[Batch]):
-    """A list of batches of samples, decoded when asked for."""
+    """A list of batches of samples, read when asked for."""
 
     def __init__(
         self, reader: FrameReader, inputs: Inputs, batches: Sequence[Sequence[Sample]]
@@ -112,15 +108,15 @@ class BatchLoader(torch.utils.data.Dataset[Batch]):
         return len(self.batches)
 
     def __getitem__(self, index: int) -> Batch:
-        """Decode batch `index`."""
+        """Read batch `index`."""
         return assemble(self.reader, self.inputs, self.batches[index])
 
 
 def assemble(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Batch:
-    """Decode the pictures of some samples, each distinct frame once.
+    """Read the pictures of some samples, each distinct frame once.
 
     Raises:
-        DataError: a frame is missing or does not decode.
+        DataError: a frame is missing or its clip's file damaged.
     """
     wanted = [_frames_of(inputs, s) for s in samples]
     length = max(map(len, wanted))

@@ -1,27 +1,154 @@
-"""Reads one prepared frame; the only place that knows how frames are stored."""
+"""Stores and reads prepared frames; the only place that knows how they lie on the disk.
 
+A clip is one file, `{frames}/{clip}.npy`: its decoded frames as uint8 (T, H, W, 3), RGB, 0-based in
+time. A file is memory-mapped when it is read, so a frame costs what its bytes cost and nothing is
+decoded again by any method, epoch or scale. `benchmarks/frames.py` measures this against PNG and
+JPEG, `docs/data.md` states what it costs.
+
+T: frames of a clip; H, W: height and width of its pictures.
+"""
+
+import io
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from stclip.errors import DataError
+from stclip.files import whole_file
+
+_HEADER_BYTES = 128  # of a .npy file; numpy leaves room in it for a longer first axis
+# A mapping holds a file descriptor: a process (a DataLoader worker too) keeps only so many.
+_OPEN_CLIPS = 32
+
+
+def clip_file(frames: Path, clip: str) -> Path:
+    """Where a clip's frames lie."""
+    return frames / f"{clip}.npy"
+
+
+def read_clip(frames: Path, clip: str) -> UInt8[np.ndarray, "T H W 3"]:
+    """All frames of a clip, read-only and not copied: the disk is read where they are looked at.
+
+    Raises:
+        DataError: the file is missing, cut off or not what `FrameWriter` writes.
+    """
+    path = clip_file(frames, clip)
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        raise DataError(
+            f"{path}: frames of clip {clip!r} are missing; run prepare again."
+        ) from None
+    # a file that was replaced is opened anew
+    return _mapped(path, (stat.st_ino, stat.st_size, stat.st_mtime_ns))
 
 
 def read_frame(frames: Path, clip: str, frame: int) -> Image.Image:
-    """The RGB picture of a 0-based frame, from `{frames}/{clip}/{frame:05d}.png`.
+    """The RGB picture of a 0-based frame.
 
     Raises:
-        DataError: the file is missing or does not decode.
+        DataError: the clip's file is missing or damaged, or the clip has no such frame.
     """
-    path = frames / clip / f"{frame:05d}.png"
+    pictures = read_clip(frames, clip)
+    if not 0 <= frame < len(pictures):
+        raise DataError(
+            f"{clip_file(frames, clip)}: frame {frame} of clip {clip!r} is missing, there are 0 to "
+            f"{len(pictures) - 1}; run prepare again."
+        )
+    return Image.fromarray(pictures[frame])
+
+
+@lru_cache(maxsize=_OPEN_CLIPS)
+def _mapped(path: Path, version: tuple[int, int, int]) -> UInt8[np.ndarray, "T H W 3"]:
     try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(
-            f"{path}: frame {frame} of clip {clip!r} is missing; run prepare again."
-        ) from None
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's, by what is damaged
-        raise DataError(
-            f"{path}: frame {frame} of clip {clip!r} does not decode ({error}); run prepare again."
-        ) from None
+        mapped = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # a damaged header raises almost anything
+        raise _damaged(path, f"{type(error).__name__}: {error}") from None
+    if mapped.dtype != np.uint8 or mapped.ndim != 4 or mapped.shape[3] != 3 or not mapped.size:
+        raise _damaged(path, f"expected uint8 (T, H, W, 3), found {mapped.dtype} {mapped.shape}")
+    if version[1] != mapped.offset + mapped.size or not mapped.flags.c_contiguous:
+        expected = mapped.offset + mapped.size
+        raise _damaged(path, f"{version[1]} bytes long, expected are {expected}")
+    return mapped.view(np.ndarray)  # the mapping stays behind it; np.memmap makes slices slow
+
+
+def _damaged(path: Path, finding: str) -> DataError:
+    return DataError(f"{path}: damaged ({finding}); run prepare again.")
+
+
+def write_clip(frames: Path, clip: str, pictures: UInt8[np.ndarray, "T H W 3"]) -> None:
+    """Store a clip's frames, whole or not at all."""
+    path = clip_file(frames, clip)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(_header(pictures.shape) + pictures.tobytes())
+
+
+@dataclass
+class StoredClip:
+    """What a `FrameWriter` has stored of a clip."""
+
+    height: int
+    width: int
+    numbers: set[int] = field(default_factory=set)  # 0-based
+
+
+class FrameWriter:
+    """Stores frames one by one, in whatever order they come, in the memory of one frame.
+
+    Their number is known at the end only: until `finish` writes the headers, the files are not
+    readable as clips.
+    """
+
+    def __init__(self, frames: Path) -> None:
+        """`frames`: an existing folder."""
+        self.frames = frames
+        self.clips: dict[str, StoredClip] = {}
+
+    def add(self, clip: str, frame: int, picture: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Store one frame.
+
+        Raises:
+            DataError: the clip has this frame already, or frames of another size.
+        """
+        height, width = picture.shape[:2]
+        known = self.clips.setdefault(clip, StoredClip(height, width))
+        if (known.height, known.width) != (height, width):
+            raise DataError(
+                f"is {width}x{height}, the clip's first picture {known.width}x{known.height}; all "
+                "pictures of a clip have one size."
+            )
+        if frame in known.numbers:
+            raise DataError("is there twice.")
+        path = clip_file(self.frames, clip)
+        with path.open("r+b" if known.numbers else "wb") as file:
+            file.seek(_HEADER_BYTES + frame * picture.nbytes)
+            file.write(np.ascontiguousarray(picture).data)
+        known.numbers.add(frame)
+
+    def finish(self) -> None:
+        """Make the clips readable.
+
+        Raises:
+            DataError: a clip's frames are not 0 to T - 1.
+        """
+        for clip, stored in self.clips.items():
+            num_frames = len(stored.numbers)
+            if max(stored.numbers) != num_frames - 1:
+                missing = min(set(range(num_frames)) - stored.numbers)
+                raise DataError(f"{clip}: frame {missing} (0-based) is missing.")
+            with clip_file(self.frames, clip).open("r+b") as file:
+                file.write(_header((num_frames, stored.height, stored.width, 3)))
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    content = buffer.getvalue()
+    assert len(content) == _HEADER_BYTES, len(content)
+    return content

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
 
 from stclip.config import MethodConfig, load_method
+from stclip.pictures import write_clip
 from stclip.records import Boxes, Clips, Detections, LabelSplit
 
 ROOT = Path(__file__).parents[1]
@@ -52,10 +52,9 @@ def world(tmp_path: Path) -> World:
         num_frames = 11 + number % 3
         split = "train" if number < 5 else "test"
         clips.append((clip, split, num_frames, 48, 64, 30.0, "none", [action]))
-        (tmp_path / "frames" / clip).mkdir(parents=True)
+        pictures = rng.integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)
+        write_clip(tmp_path / "frames", clip, pictures)
         for frame in range(num_frames):
-            picture = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(tmp_path / "frames" / clip / f"{frame:05d}.png")
             boxes.append((clip, frame, 10, 5, 30, 40, 0, [action]))
             found.append((clip, frame, 11, 6, 31, 41, 0.9))
             if frame % 2:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stclip.archives import iterate_members
+from stclip.archives import iterate_members, locate, matching_members
 from stclip.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
@@ -138,3 +139,90 @@ def test_a_missing_or_unknown_archive_is_an_error(tmp_path: Path) -> None:
         list(iterate_members(tmp_path / "a.zip"))
     with pytest.raises(DataError, match=r"cannot read this kind.*\.tar\.gz.*\.zip"):
         list(iterate_members(tmp_path / "a.7z"))
+
+
+# --- an unpacked copy ---------------------------------------------------------------------------
+
+
+def unpack(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_folder_reads_like_the_archive_that_holds_it(tmp_path: Path) -> None:
+    files = {"a/1 (!) @+.txt": b"one", "a/2.txt": b"", "b/c/3.bin": CONTENT, "d.txt": b"four"}
+    folder = unpack(tmp_path / "top", dict(reversed(files.items())))
+    (folder / "empty").mkdir()
+    packed = make_tar(tmp_path / "a.tar.gz", {f"top/{name}": c for name, c in files.items()})
+    assert list(iterate_members(folder)) == list(iterate_members(packed))  # sorted by name
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    folder = unpack(tmp_path / "elsewhere", {"a/1": b"1"})
+    (tmp_path / "top").symlink_to(folder)
+    assert list(iterate_members(tmp_path / "top")) == [("elsewhere/a/1", b"1")]
+
+
+def test_a_link_inside_the_folder_is_its_file(tmp_path: Path) -> None:
+    folder = unpack(tmp_path / "top", {"a/1": b"1"})
+    (folder / "b").symlink_to("a/1")
+    assert list(iterate_members(folder)) == [("top/a/1", b"1"), ("top/b", b"1")]
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("/etc/passwd", "a link out of the folder"),
+        ("../outside", "a link out of the folder"),
+        ("../../nothing", "a link out of the folder"),
+        ("nothing", "a link to a folder, a broken link or a device"),
+        (".", "a link to a folder, a broken link or a device"),  # would go round and round
+    ],
+)
+def test_other_links_in_a_folder_are_refused(target: str, why: str, tmp_path: Path) -> None:
+    folder = unpack(tmp_path / "top", {"a/1": b"1"})
+    unpack(tmp_path / "outside", {"x": b"x"})
+    (folder / "evil").symlink_to(target)
+    with pytest.raises(DataError, match=f"top: member 'top/evil' is {why}"):
+        list(iterate_members(folder))
+
+
+def test_the_archive_is_taken_before_the_folder_unpacked_from_it(tmp_path: Path) -> None:
+    assert locate(tmp_path, "a.tar.gz") == tmp_path / "a.tar.gz"  # what is missing has this name
+    unpack(tmp_path / "a", {"1": b"1"})
+    assert locate(tmp_path, "a.tar.gz") == tmp_path / "a"
+    make_tar(tmp_path / "a.tar.gz", {})
+    assert locate(tmp_path, "a.tar.gz") == tmp_path / "a.tar.gz"
+
+
+# --- only some members --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS)
+def test_unwanted_members_are_passed_over_but_checked(
+    make: Maker, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"flow/1.jpg": CONTENT, "frames/1.jpg": b"one", "flow/2.jpg": CONTENT}
+    archive = make(tmp_path / name, files)
+    with caplog.at_level("INFO"):
+        members = list(matching_members(archive, r"frames/(?P<number>.)\..*"))
+    assert [(str(n), m["number"], c) for n, m, c in members] == [("frames/1.jpg", "1", b"one")]
+    assert f"{name}: 2 files of other kinds ignored" in caplog.text
+    with pytest.raises(DataError, match="outside the folder"):
+        list(iterate_members(make(tmp_path / name, {"../x": b""}), lambda _: False))
+    content = bytearray(make(tmp_path / name, files).read_bytes())
+    content[len(content) // 4] ^= 0xFF  # within the first, unwanted file
+    archive.write_bytes(content)
+    with pytest.raises(DataError, match="damaged or cut off"):
+        list(iterate_members(archive, lambda member: "flow" not in member))
+
+
+def test_an_unwanted_member_is_never_in_memory(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", {"big": bytes(60_000_000), "small": b"x"})
+    tracemalloc.start()
+    assert list(iterate_members(archive, lambda name: name == "small")) == [("small", b"x")]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 5_000_000

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 from stclip.config import DetectorConfig, load_scale
 from stclip.detect import detect, load_detector
 from stclip.errors import ConfigError, DataError
+from stclip.pictures import clip_file, write_clip
 from stclip.records import Clips, Detections
 from stclip.targets import resolve_target
 
@@ -71,8 +73,8 @@ def test_unknown_architecture_is_a_configuration_error(world: World) -> None:
 
 
 def test_no_person_anywhere_gives_an_empty_table(world: World) -> None:
-    for picture in world.frames.rglob("*.png"):
-        picture.write_bytes(BLACK)
+    for row in world.clips.table.itertuples():
+        write_clip(world.frames, row.clip, np.zeros((row.num_frames, 48, 64, 3), np.uint8))
     found = detect(
         config(), weights=weights(world.folder), clips=world.clips, frames=world.frames,
         key_frame_stride=5,
@@ -80,19 +82,6 @@ def test_no_person_anywhere_gives_an_empty_table(world: World) -> None:
     assert isinstance(found, Detections)
     assert isinstance(found.table, pd.DataFrame)
     assert len(found) == 0
-
-
-def _black() -> bytes:
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 48)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-BLACK = _black()
 
 
 def test_the_paper_s_detector_is_built_and_loaded_as_configured(world: World) -> None:
@@ -108,16 +97,16 @@ def test_the_paper_s_detector_is_built_and_loaded_as_configured(world: World) ->
     assert model.roi_heads.score_thresh == paper.score_threshold
 
 
-def test_a_frame_with_a_damaged_header_and_a_missing_one_are_named(world: World) -> None:
-    path = world.frames / "clip_5" / "00000.png"
+def test_a_clip_with_a_damaged_header_and_a_missing_one_are_named(world: World) -> None:
+    path = clip_file(world.frames, "clip_5")
     keywords = {"clips": world.clips, "frames": world.frames, "key_frame_stride": 5}
     content = bytearray(path.read_bytes())
-    content[20] ^= 0xFF  # inside the header chunk: Pillow has an error of its own for it
+    content[20] ^= 0xFF  # inside the header
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"00000\.png: frame 0 of clip 'clip_5' does not decode"):
+    with pytest.raises(DataError, match=r"clip_5\.npy: damaged"):
         detect(config(), weights=weights(world.folder), **keywords)
     path.unlink()
-    with pytest.raises(DataError, match=r"00000\.png: frame 0 of clip 'clip_5' is missing"):
+    with pytest.raises(DataError, match=r"clip_5\.npy: frames of clip 'clip_5' are missing"):
         detect(config(), weights=weights(world.folder), **keywords)
 
 

@@ -1,4 +1,4 @@
-"""The path of a frame: windows, CLIP's preprocessing, person crops, decoding, boxes to samples."""
+"""The path of a frame: windows, CLIP's preprocessing, person crops, batches."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,9 +10,12 @@ import torch
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
+from stclip import frames
 from stclip.errors import ConfigError, DataError
 from stclip.frames import BatchLoader, FrameReader, Sample, assemble, spread, window
 from stclip.method import Inputs
+from stclip.pictures import read_frame
+from stclip.pictures import write_clip as store_clip
 from stclip.preprocess import crop_person, to_model
 
 WINDOW = Inputs(unit="person", before=4, after=4, crops=True)
@@ -217,13 +220,12 @@ def test_crops_of_a_whole_clip_are_refused() -> None:
         Inputs(unit="clip", crops=True)
 
 
-# --- decoding and batches -----------------------------------------------------------------------
+# --- reading and batches ------------------------------------------------------------------------
 
 
 def write_clip(folder: Path, clip: str, num_frames: int, *, seed: int = 0) -> None:
-    (folder / clip).mkdir(parents=True)
-    for frame in range(num_frames):
-        noise(40, 30, seed=seed + frame).save(folder / clip / f"{frame:05d}.png")
+    pictures = [np.asarray(noise(40, 30, seed=seed + frame)) for frame in range(num_frames)]
+    store_clip(folder, clip, np.stack(pictures))
 
 
 def sample(clip: str, num_frames: int, key_frame: int, *, boxes: int = 1) -> Sample:
@@ -234,43 +236,10 @@ def sample(clip: str, num_frames: int, key_frame: int, *, boxes: int = 1) -> Sam
 def test_missing_frame_names_the_file(tmp_path: Path) -> None:
     write_clip(tmp_path, "a", 2)
     reader = FrameReader(tmp_path, (24, 24))
-    with pytest.raises(DataError, match=r"a/00002\.png: frame 2 of clip 'a' is missing; run prep"):
+    with pytest.raises(DataError, match=r"a\.npy: frame 2 of clip 'a' is missing, .* run prepare"):
         reader.picture("a", 2)
-    with pytest.raises(DataError, match=r"nowhere/00000\.png: frame 0"):
+    with pytest.raises(DataError, match=r"nowhere\.npy: frames of clip 'nowhere' are missing"):
         reader.crops("nowhere", 0, np.zeros((1, 4), np.float32), WINDOW)
-
-
-def _cut(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def _flip(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
-
-
-def _short_header(content: bytes) -> bytes:
-    return content[:8] + b"\0\0\0\x05" + content[12:]  # the length of the first chunk
-
-
-@pytest.mark.parametrize("damage", [_cut, _flip, _short_header, lambda _: b"", lambda _: b"text"])
-def test_damaged_frame_names_the_file(tmp_path: Path, damage: object) -> None:
-    write_clip(tmp_path, "a", 1)
-    path = tmp_path / "a" / "00000.png"
-    assert callable(damage)
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=r"a/00000\.png: frame 0 of clip 'a' does not decode \("):
-        FrameReader(tmp_path, (24, 24)).picture("a", 0)
-
-
-def test_grey_and_palette_frames_become_rgb(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    grey = Image.fromarray(np.full((24, 24), 90, np.uint8))
-    grey.save(tmp_path / "a" / "00000.png")
-    grey.convert("P").save(tmp_path / "a" / "00001.png")
-    reader = FrameReader(tmp_path, (24, 24))
-    assert np.array_equal(reader.picture("a", 0), np.full((3, 24, 24), 90))
-    assert reader.picture("a", 1).shape == (3, 24, 24)
 
 
 def test_batch_holds_every_picture_once_and_says_where(tmp_path: Path) -> None:
@@ -291,12 +260,11 @@ def test_batch_holds_every_picture_once_and_says_where(tmp_path: Path) -> None:
     assert batch.box_sample.tolist() == [0, 0, 1, 2, 2, 2]
     assert batch.images.shape == (14, 3, 24, 24)
     assert batch.images.dtype == torch.uint8
-    with Image.open(tmp_path / "a" / "00010.png") as image:
-        assert np.array_equal(batch.images[13].numpy(), to_model(image, (24, 24)))
+    image = read_frame(tmp_path, "a", 10)
+    assert np.array_equal(batch.images[13].numpy(), to_model(image, (24, 24)))
     assert batch.boxes.tolist() == np.concatenate([s.boxes_xyxy for s in samples]).tolist()
     assert batch.crops is not None
-    with Image.open(tmp_path / "b" / "00001.png") as image:
-        expected = crop(image, [0, 0, 12, 20], (24, 24))
+    expected = crop(read_frame(tmp_path, "b", 1), [0, 0, 12, 20], (24, 24))
     assert np.array_equal(batch.crops[2].numpy(), expected)
 
 
@@ -314,48 +282,50 @@ def test_whole_clips_are_spread_frames_and_no_crops(tmp_path: Path) -> None:
     assert batch.box_sample.tolist() == [0] * 5 + [1]
 
 
+Reads = Counter[tuple[str, int]]
+
+
 @pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """Counts how often each file is opened."""
-    counts: Counter[str] = Counter()
-    original = Image.open
+def read(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, int]]:
+    """Counts how often each frame is read."""
+    counts: Counter[tuple[str, int]] = Counter()
 
-    def counting(path: Path) -> Image.Image:
-        counts["/".join(path.parts[-2:])] += 1
-        return original(path)
+    def counting(folder: Path, clip: str, frame: int) -> Image.Image:
+        counts[clip, frame] += 1
+        return read_frame(folder, clip, frame)
 
-    monkeypatch.setattr(Image, "open", counting)
+    monkeypatch.setattr(frames, "read_frame", counting)
     return counts
 
 
-def test_a_batch_decodes_each_frame_once(tmp_path: Path, decoded: Counter[str]) -> None:
-    clips = [f"c{i}" for i in range(8)]  # 8 windows of 9: more than the reader keeps decoded
+def test_a_batch_reads_each_frame_once(tmp_path: Path, read: Reads) -> None:
+    clips = [f"c{i}" for i in range(8)]  # 8 windows of 9
     for clip in clips:
         write_clip(tmp_path, clip, 12)
     samples = [sample(clip, 12, 5, boxes=2) for clip in clips] + [sample("c0", 12, 7)]
     assemble(FrameReader(tmp_path, (24, 24)), WINDOW, samples)
     # c0: frames 1..9 and 3..11; the others 1..9.
-    assert len(decoded) == 11 + 7 * 9
-    assert set(decoded.values()) == {1}
+    assert len(read) == 11 + 7 * 9
+    assert set(read.values()) == {1}
 
 
-def test_neighbouring_batches_share_pictures(tmp_path: Path, decoded: Counter[str]) -> None:
+def test_neighbouring_batches_share_pictures(tmp_path: Path, read: Reads) -> None:
     write_clip(tmp_path, "a", 12)
     reader = FrameReader(tmp_path, (24, 24))
     inputs = Inputs(unit="person", before=4, after=4)
     for key in range(12):
         assemble(reader, inputs, [sample("a", 12, key)])
-    assert len(decoded) == 12
-    assert set(decoded.values()) == {1}
+    assert len(read) == 12
+    assert set(read.values()) == {1}
 
 
-def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, decoded: Counter[str]) -> None:
+def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, read: Reads) -> None:
     write_clip(tmp_path, "a", 40)
     reader = FrameReader(tmp_path, (24, 24), cache_bytes=2 * 3 * 24 * 24)  # two pictures
     for frame in (0, 1, 0, *range(2, 40), 0):
         reader.picture("a", frame)
-    assert decoded["a/00000.png"] == 2  # pushed out by 2..39
-    assert decoded["a/00001.png"] == 1
+    assert read["a", 0] == 2  # pushed out by 2..39
+    assert read["a", 1] == 1
     one = FrameReader(tmp_path, (24, 24), cache_bytes=0)  # never less than one
     assert np.array_equal(one.picture("a", 3), reader.picture("a", 3))
 

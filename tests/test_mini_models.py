@@ -32,6 +32,7 @@ from stclip.mini.samples import write_samples
 from stclip.mini.scenery import STILL, VIDEO
 from stclip.mini.tiny_clip import CHECKSUMS, CONFIG, WEIGHTS, pretrain
 from stclip.model.backbone import load_backbone
+from stclip.pictures import clip_file, write_clip
 from stclip.records import Boxes, Clips
 
 logger = logging.getLogger(__name__)
@@ -205,9 +206,8 @@ def prepared(folder: Path, actions: list[str]) -> tuple[Clips, Boxes, Path]:
     """Clips of 10 frames of 48 x 64 with a box each, as the prepare stage writes them."""
     rows = []
     for clip in actions:
-        (folder / clip).mkdir(parents=True)
+        write_clip(folder, clip, np.full((10, 48, 64, 3), (200, 220, 200), np.uint8))
         for frame in range(10):
-            Image.new("RGB", (64, 48), (200, 220, 200)).save(folder / clip / f"{frame:05d}.png")
             rows.append([clip, frame, 8, 8, 31, 39, 0, [clip]])
     columns = ["clip", "frame", "x1", "y1", "x2", "y2", "tube", "actions"]
     clips = pd.DataFrame(
@@ -240,8 +240,8 @@ def test_contact_sheet_has_a_row_for_each_class_with_boxes(tmp_path: Path) -> No
 
 def test_contact_sheet_names_a_missing_frame_and_missing_boxes(tmp_path: Path) -> None:
     clips, boxes, frames = prepared(tmp_path / "frames", ["clap"])
-    (frames / "clap" / "00000.png").unlink()
-    with pytest.raises(DataError, match=r"clap/00000\.png: frame 0 of clip 'clap' is missing; run"):
+    clip_file(frames, "clap").unlink()
+    with pytest.raises(DataError, match=r"clap\.npy: frames of clip 'clap' are missing; run"):
         write_samples(clips, boxes, frames, tmp_path / "samples.png")
     nobody = Boxes(boxes.table.iloc[:0])
     with pytest.raises(DataError, match="clip 'clap' has no boxes"):

@@ -19,7 +19,8 @@ from scipy.io import savemat
 
 from stclip.config import DatasetConfig, read_yaml
 from stclip.errors import ConfigError, DataError
-from stclip.prepare import jhmdb
+from stclip.pictures import read_clip, read_frame
+from stclip.prepare import jhmdb, store
 from stclip.prepare.jhmdb import prepare
 from stclip.records import Boxes, Clips
 
@@ -144,16 +145,14 @@ def test_another_official_split(raw: Raw, tmp_path: Path) -> None:
     assert table["official_split"].tolist() == ["train", "test", "test"]
 
 
-def test_frames_keep_their_bytes_and_count_from_zero(raw: Raw, tmp_path: Path) -> None:
+def test_frames_keep_their_pixels_and_count_from_zero(raw: Raw, tmp_path: Path) -> None:
     frames = run(raw, tmp_path) / "frames"
-    assert sorted(p.name for p in frames.iterdir()) == sorted([ODD, "c_2", "w_1"])
-    assert sorted(p.name for p in (frames / "w_1").iterdir()) == [
-        "00000.png",
-        "00001.png",
-        "00002.png",
-    ]
-    for number in (1, 2, 3, 4):
-        assert (frames / ODD / f"{number - 1:05d}.png").read_bytes() == png(number)
+    assert sorted(p.name for p in frames.iterdir()) == sorted([f"{ODD}.npy", "c_2.npy", "w_1.npy"])
+    for clip, num_frames in ((ODD, 4), ("c_2", 3), ("w_1", 3)):
+        assert read_clip(frames, clip).shape == (num_frames, HEIGHT, WIDTH, 3)
+        for number in range(1, num_frames + 1):
+            published = np.asarray(Image.open(io.BytesIO(png(number))))
+            assert np.array_equal(read_frame(frames, clip, number - 1), published)
 
 
 def test_boxes_are_tight_with_inclusive_corners(raw: Raw, tmp_path: Path) -> None:
@@ -212,7 +211,7 @@ SPOILED: dict[str, tuple[Callable[[Raw], object], str]] = {
     ),
     "frame twice": (
         lambda raw: raw.pictures.update({"wave/w_1/2.png": png(1)}),
-        r"wave/w_1/2\.png: frame 2 is in the archive twice",
+        r"wave/w_1/2\.png: is there twice",
     ),
     "frame without number": (
         lambda raw: raw.pictures.update({"wave/w_1/cover.png": png(1)}),
@@ -224,29 +223,29 @@ SPOILED: dict[str, tuple[Callable[[Raw], object], str]] = {
     ),
     "picture cut off": (
         lambda raw: raw.pictures.update({"wave/w_1/00002.png": png(2)[:-15]}),
-        r"wave/w_1/00002\.png: does not decode as PNG",
+        r"wave/w_1/00002\.png: does not decode as PNG or JPEG",
     ),
     "picture with a wrong byte": (
         lambda raw: raw.pictures.update(
             {"wave/w_1/00002.png": png(2)[:45] + b"?" + png(2)[46:]}  # byte 45: in the pixels
         ),
-        r"wave/w_1/00002\.png: does not decode as PNG",
+        r"wave/w_1/00002\.png: does not decode as PNG or JPEG",
     ),
     "picture whose pixels are no pixels": (
         lambda raw: raw.pictures.update({"wave/w_1/00002.png": with_pixels(b"not compressed")}),
-        r"wave/w_1/00002\.png: does not decode as PNG",
+        r"wave/w_1/00002\.png: does not decode as PNG or JPEG",
     ),
     "picture of no kind": (
         lambda raw: raw.pictures.update({"wave/w_1/00002.png": b"<html>"}),
-        r"wave/w_1/00002\.png: does not decode as PNG",
+        r"wave/w_1/00002\.png: does not decode as PNG or JPEG",
     ),
     "empty picture": (
         lambda raw: raw.pictures.update({"wave/w_1/00002.png": b""}),
-        r"wave/w_1/00002\.png: does not decode as PNG",
+        r"wave/w_1/00002\.png: does not decode as PNG or JPEG",
     ),
     "picture of another size": (
         lambda raw: raw.pictures.update({"wave/w_1/00002.png": png(2, width=20)}),
-        r"wave/w_1/00002\.png: is 20x12, .* 16x12",
+        r"wave/w_1/00002\.png: is 20x12, the clip's first picture 16x12",
     ),
     "video without frames": (
         lambda raw: [raw.pictures.pop(f"wave/w_1/0000{n}.png") for n in (1, 2, 3)],
@@ -334,23 +333,24 @@ def test_an_unknown_official_split_is_a_config_error(raw: Raw, tmp_path: Path) -
         run(raw, tmp_path, official_split=4)
 
 
-@pytest.mark.parametrize("dies_in", ["_picture_size", "_boxes_table"])
+@pytest.mark.parametrize("dies_in", ["decode", "_boxes_table"])
 def test_dying_midway_leaves_nothing_that_looks_whole(
     dies_in: str, raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = getattr(jhmdb, dies_in), 0
+    module = {"decode": store, "_boxes_table": jhmdb}[dies_in]
+    real, calls = getattr(module, dies_in), 0
 
     def die(*args: object) -> object:
         nonlocal calls
         calls += 1
-        if calls == {"_picture_size": 6, "_boxes_table": 1}[dies_in]:
+        if calls == {"decode": 6, "_boxes_table": 1}[dies_in]:
             raise KeyboardInterrupt
         return real(*args)
 
     # kill -9 clears nothing up, so the temporary folder must not be in the way of the next run
     leftover = tmp_path / "out" / ".frames.tmp" / "old_video"
     leftover.mkdir(parents=True)
-    monkeypatch.setattr(jhmdb, dies_in, die)
+    monkeypatch.setattr(module, dies_in, die)
     with pytest.raises(KeyboardInterrupt):
         run(raw, tmp_path)
     assert list((tmp_path / "out").iterdir()) == []

@@ -22,6 +22,7 @@ from stclip import method as methods
 from stclip.config import BoxSource, MethodConfig, load_method
 from stclip.errors import ConfigError
 from stclip.model.st_clip import STCLIP
+from stclip.pictures import write_clip
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit, Scores
 from stclip.score import score
 from stclip.train import train
@@ -50,11 +51,12 @@ def write_frames(video: Path, folder: Path) -> pd.DataFrame:
     capture = cv2.VideoCapture(str(video))
     rows = []
     for clip, action in (("first", "shoot_ball"), ("second", "throw")):
-        (folder / clip).mkdir(parents=True)
+        pictures = []
         for frame in range(NUM_FRAMES):
             read, picture = capture.read()
             assert read, f"{video} ends before frame {frame} of clip {clip}"
-            assert cv2.imwrite(str(folder / clip / f"{frame:05d}.png"), picture)
+            pictures.append(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+        write_clip(folder, clip, np.stack(pictures))
         height, width = picture.shape[:2]
         rows.append((clip, NUM_FRAMES, height, width, [action]))
     capture.release()

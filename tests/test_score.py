@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import World
-from PIL import Image
 
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
+from stclip.pictures import clip_file
 from stclip.records import Scores
 from stclip.runs import write_untrained
 from stclip.score import score
@@ -103,14 +103,15 @@ def test_damaged_and_missing_weights_are_named(world: World) -> None:
         run_score(world, config, weights)
 
 
-def test_undecodable_frame_is_named(world: World) -> None:
+def test_a_damaged_clip_is_named(world: World) -> None:
     config = world.method("clip_frame", iterations=0)
     weights = make_weights(world, config)
-    path = world.frames / "clip_8" / "00003.png"
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(DataError, match=r"00003\.png: frame 3 of clip 'clip_8' does not decode"):
+    path = clip_file(world.frames, "clip_8")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-60])
+    with pytest.raises(DataError, match=r"clip_8\.npy: damaged"):
         run_score(world, config, weights)
-    Image.new("RGB", (64, 48)).save(path)
+    path.write_bytes(whole)
     run_score(world, config, weights)
 
 

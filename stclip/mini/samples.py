@@ -24,7 +24,7 @@ FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 def write_samples(clips: Clips, boxes: Boxes, frames: Path, out: Path) -> None:
     """Write a contact sheet (PNG): per class the first clip, about six frames with their boxes.
 
-    Frames are `frames`/{clip}/{frame:05d}.png, 0-based. The classes stand in two columns.
+    The classes stand in two columns.
 
     Raises:
         DataError: there are no clips, a clip has no boxes, or a frame is missing.

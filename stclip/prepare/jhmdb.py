@@ -1,6 +1,7 @@
 """J-HMDB (Jhuang et al. 2013): three published archives -> frames, Boxes, Clips.
 
-Layout inside the archives (the top folder's name does not matter):
+Each archive may also lie there unpacked, as a folder of its name. Layout inside (the top folder's
+name does not matter):
     Rename_Images.tar.gz  Rename_Images/<class>/<video>/00001.png, numbered from 1 without gap
     splits.zip            splits/<class>_test_split<1|2|3>.txt, lines `<video>.avi <1 train|2 test>`
     puppet_mask.zip       puppet_mask/<class>/<video>/puppet_mask.mat, `part_mask` uint8 (H, W, T),
@@ -11,29 +12,28 @@ H, W: picture size; T: frames of a mask; N: frames of a video.
 
 import logging
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from scipy.io import loadmat
 
-from stclip.archives import iterate_members
+from stclip.archives import locate, matching_members
 from stclip.errors import ConfigError, DataError
-from stclip.files import whole_folder
+from stclip.pictures import StoredClip
+from stclip.prepare.store import same_videos, store_frames, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 
 logger = logging.getLogger(__name__)
 
-# Bare names of the files to read; a leading dot is what file managers leave behind (._x, .DS_Store)
-_SPLIT_FILE = r"(?P<action>[^.].*)_test_split(?P<number>\d+)\.txt"
-_MASK_FILE = r"puppet_mask\.mat"
-_FRAME_FILE = r"(?P<number>[^.].*)\.png"
+# Whole names of the files to read; a leading dot is what file managers leave behind (._x).
+_SPLIT_FILE = r"(?:.*/)?(?P<action>[^./][^/]*)_test_split(?P<number>\d+)\.txt"
+_MASK_FILE = r"(?:.*/)?puppet_mask\.mat"
 _SPLIT_LINE = r"(?P<clip>\S+)\.avi\s+(?P<code>[12])"
 _OFFICIAL = {"1": "train", "2": "test"}
+_BY = "the official split"
 
 
 @dataclass(frozen=True)
@@ -55,23 +55,17 @@ class _Mask:
     width: int
 
 
-@dataclass
-class _Frames:
-    numbers: set[int]  # 1-based, as in the file names
-    height: int
-    width: int
-
-
 def prepare(raw: Path, out: Path, *, licence: str, fps: float, official_split: int = 1) -> None:
-    """Write `out`/frames/<clip>/<frame>.png (0-based), boxes.parquet and, last, clips.parquet.
+    """Write `out`/frames, boxes.parquet and, last, clips.parquet.
 
     Boxes follow the ACT convention: the tight box of the mask's non-zero pixels, 0-based inclusive
     corners (x2 is the last non-zero column). A frame without mask, because the mask ends early or
     is empty there, repeats the box before it (the one after it at the start of a video); such boxes
-    are counted and logged. The bytes of the pictures are those published.
+    are counted and logged.
 
     Args:
-        raw: Folder of Rename_Images.tar.gz, splits.zip and puppet_mask.zip.
+        raw: Folder of Rename_Images.tar.gz, splits.zip and puppet_mask.zip, or of Rename_Images/,
+            splits/ and puppet_mask/; other files and folders in it are not looked at.
         out: Folder of the prepared data; other files in it are left alone.
         licence: Written into every row of clips.parquet.
         fps: Frames per second of the videos; the archives do not say it.
@@ -82,16 +76,16 @@ def prepare(raw: Path, out: Path, *, licence: str, fps: float, official_split: i
         DataError: an archive is missing or damaged, a video lacks frames, mask or split, frames are
             not 1..N, a picture or mask cannot be read, or a video's masks are all empty.
     """
-    videos = _read_splits(raw / "splits.zip", official_split)
-    masks = _read_masks(raw / "puppet_mask.zip")
-    _same_videos(videos, masks, "mask", raw / "puppet_mask.zip")
-    pictures = raw / "Rename_Images.tar.gz"
-    with whole_folder(out / "frames") as folder:
-        frames = _unpack_frames(pictures, folder)
-        _same_videos(videos, frames, "frames", pictures)
-        for name, found in frames.items():
-            _check_numbers(found.numbers, f"{pictures}: {name}")
-        boxes = _boxes_table(videos, masks, frames, raw / "puppet_mask.zip")
+    pictures = locate(raw, "Rename_Images.tar.gz")
+    mask_archive = locate(raw, "puppet_mask.zip")
+    videos = _read_splits(locate(raw, "splits.zip"), official_split)
+    masks = _read_masks(mask_archive)
+    same_videos(mask_archive, masks, "mask", listed=videos, by=_BY)
+
+    def build(folder: Path) -> tuple[Clips, Boxes]:
+        frames = store_frames(pictures, folder)
+        same_videos(pictures, frames, "frames", listed=videos, by=_BY)
+        boxes = _boxes_table(videos, masks, frames, mask_archive)
         clips = pd.DataFrame(
             {
                 "clip": [v.clip for v in videos.values()],
@@ -104,17 +98,16 @@ def prepare(raw: Path, out: Path, *, licence: str, fps: float, official_split: i
                 "actions": [[v.action] for v in videos.values()],
             }
         )
-        # clips.parquet says that all is whole: it goes before the first and comes after the last.
-        (out / "clips.parquet").unlink(missing_ok=True)
-    boxes.write(out / "boxes.parquet")
-    Clips(clips).write(out / "clips.parquet")
+        return Clips(clips), boxes
+
+    write_prepared(out, build)
 
 
 def _read_splits(archive: Path, official_split: int) -> dict[str, _Video]:
     """The videos of one official split, `<class>/<video>` -> video, sorted by that name."""
     videos: dict[str, _Video] = {}
     found = set()
-    for name, match, content in _files(archive, _SPLIT_FILE):
+    for name, match, content in matching_members(archive, _SPLIT_FILE):
         found.add(int(match["number"]))
         if int(match["number"]) != official_split:
             continue
@@ -144,9 +137,9 @@ def _read_splits(archive: Path, official_split: int) -> dict[str, _Video]:
 
 def _read_masks(archive: Path) -> dict[str, _Mask]:
     """`<class>/<video>` -> boxes of its mask."""
-    files = _files(archive, _MASK_FILE)
+    files = matching_members(archive, _MASK_FILE)
     return {
-        _folder(archive, name): _mask_boxes(content, f"{archive}: {name}")
+        video_of(archive, name): _mask_boxes(content, f"{archive}: {name}")
         for name, _, content in files
     }
 
@@ -178,57 +171,11 @@ def _mask_boxes(content: bytes, where: str) -> _Mask:
     return _Mask(boxes_xyxy, height, width)
 
 
-def _unpack_frames(archive: Path, folder: Path) -> dict[str, _Frames]:
-    """Write every picture under its 0-based number; `<class>/<video>` -> what was found."""
-    frames: dict[str, _Frames] = {}
-    for name, match, content in _files(archive, _FRAME_FILE):
-        where = f"{archive}: {name}"
-        if not re.fullmatch(r"\d+", match["number"], re.ASCII) or int(match["number"]) < 1:
-            raise DataError(f"{where}: pictures are called 00001.png and so on, from 1.")
-        key, number = _folder(archive, name), int(match["number"])
-        height, width = _picture_size(content, where)
-        if key not in frames:
-            frames[key] = _Frames(set(), height, width)
-            (folder / name.parent.name).mkdir(exist_ok=True)
-        known = frames[key]
-        if (known.height, known.width) != (height, width):
-            raise DataError(
-                f"{where}: is {width}x{height}, the video's first picture in the archive "
-                f"{known.width}x{known.height}; all pictures of a video have one size."
-            )
-        if number in known.numbers:
-            raise DataError(f"{where}: frame {number} is in the archive twice.")
-        known.numbers.add(number)
-        (folder / name.parent.name / f"{number - 1:05d}.png").write_bytes(content)
-    return frames
-
-
-def _picture_size(content: bytes, where: str) -> tuple[int, int]:
-    """(H, W) of a PNG whose check sums are right and whose pixels decode (0.4 ms for 128x96)."""
-    try:
-        with Image.open(BytesIO(content), formats=["PNG"]) as picture:
-            picture.verify()  # every chunk up to the last; it uses the picture up
-        with Image.open(BytesIO(content), formats=["PNG"]) as picture:
-            picture.load()
-            width, height = picture.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{where}: does not decode as PNG ({error}). Delete the archive and download it again."
-        ) from None
-    return height, width
-
-
-def _check_numbers(numbers: set[int], where: str) -> None:
-    missing = sorted(set(range(1, max(numbers) + 1)) - numbers)
-    if missing:
-        raise DataError(
-            f"{where}: frames should be 1 to {max(numbers)}, missing is {missing[0]}"
-            f"{f' and {len(missing) - 1} more' if missing[1:] else ''}."
-        )
-
-
 def _boxes_table(
-    videos: dict[str, _Video], masks: dict[str, _Mask], frames: dict[str, _Frames], archive: Path
+    videos: dict[str, _Video],
+    masks: dict[str, _Mask],
+    frames: dict[str, StoredClip],
+    archive: Path,
 ) -> Boxes:
     """One box per frame; logs how many are repeated and how many masks were left over."""
     parts, late, empty, surplus = [], 0, 0, 0
@@ -268,39 +215,3 @@ def _box_of_every_frame(boxes_xyxy: np.ndarray, num_frames: int, where: str) -> 
         raise DataError(f"{where}: the mask is empty in all frames, so there is no box to draw.")
     latest = np.searchsorted(present, np.arange(num_frames), side="right") - 1
     return boxes_xyxy[present[latest.clip(min=0)]]
-
-
-def _same_videos(
-    videos: dict[str, _Video],
-    found: dict[str, _Mask] | dict[str, _Frames],
-    what: str,
-    archive: Path,
-) -> None:
-    """Every video of the split has frames and a mask, and there are no others."""
-    for names, problem in (
-        (videos.keys() - found.keys(), f"videos of the official split without {what}"),
-        (found.keys() - videos.keys(), f"videos with {what} that the official split does not list"),
-    ):
-        if names:
-            first = sorted(names)[:3]
-            raise DataError(f"{archive}: {len(names)} {problem}, the first: {', '.join(first)}.")
-
-
-def _files(archive: Path, pattern: str) -> Iterator[tuple[PurePosixPath, re.Match[str], bytes]]:
-    """The files whose bare name matches, with the match; counts the others in the log."""
-    ignored = 0
-    for name, content in iterate_members(archive):
-        path = PurePosixPath(name)
-        match = re.fullmatch(pattern, path.name)
-        if match:
-            yield path, match, content
-        ignored += not match
-    if ignored:
-        logger.info("%s: %d files of other kinds ignored", archive, ignored)
-
-
-def _folder(archive: Path, name: PurePosixPath) -> str:
-    """`<class>/<video>` of a file in a video's folder."""
-    if len(name.parts) < 3:
-        raise DataError(f"{archive}: {name}: expected <class>/<video>/{name.name}.")
-    return "/".join(name.parts[-3:-1])

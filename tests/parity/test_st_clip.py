@@ -15,7 +15,6 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from PIL import Image
 from st_clip_reference import Settings, encode_picture, encode_text, key_frame_logits
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from stclip.frames import FrameReader, Sample, assemble
 from stclip.method import Batch
 from stclip.model.backbone import Backbone
 from stclip.model.st_clip import STCLIP
+from stclip.pictures import write_clip
 
 PATCH, LAYERS, WIDTH, HEAD_WIDTH, EMBED = 16, 3, 64, 32, 32
 LABELS = ["brush_hair", "run", "shoot_ball", "Ice Dancing"]
@@ -120,7 +120,7 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
 
 
 class Scene:
-    """PNG files of the plan's clips and the batch that the loader makes of them."""
+    """Frames of the plan's clips and the batch that the loader makes of them."""
 
     def __init__(self, folder: Path, size: tuple[int, int]) -> None:
         height, width = size
@@ -130,12 +130,9 @@ class Scene:
         for clip, num_frames, _, _ in PLAN:
             if clip in self.clips:
                 continue
-            (folder / clip).mkdir()
-            self.clips[clip] = []
-            for frame in range(num_frames):
-                picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-                Image.fromarray(picture).save(folder / clip / f"{frame:05d}.png")
-                self.clips[clip].append(torch.from_numpy(picture).permute(2, 0, 1).double())
+            pictures = rng.integers(0, 256, (num_frames, height, width, 3), np.uint8)
+            write_clip(folder, clip, pictures)
+            self.clips[clip] = list(torch.from_numpy(pictures).permute(0, 3, 1, 2).double())
         self.samples = []
         for clip, num_frames, key_frame, num_people in PLAN:
             corner = rng.integers(0, min(size) // 2, (num_people, 2))

@@ -1,0 +1,137 @@
+"""What all parsers end with: published picture files -> stored frames, tables written last.
+
+Picture files are called `.../<class>/<video>/<number>.<png or jpg>`, numbered from 1 without gap.
+
+H, W: height and width of a picture.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from stclip.archives import matching_members
+from stclip.errors import DataError
+from stclip.files import whole_folder
+from stclip.pictures import FrameWriter, StoredClip
+from stclip.records import Boxes, Clips
+
+# Whole name of a picture file; a leading dot is what file managers leave behind (._00001.png).
+FRAME_FILE = r"(?:.*/)?(?P<number>[^./][^/]*)\.(?P<kind>png|jpg)"
+
+
+def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> None:
+    """Write `out`/frames, boxes.parquet and, last, clips.parquet, each whole or not at all.
+
+    Args:
+        out: Folder of the prepared data; other files in it are left alone.
+        build: Fills the folder of frames it is given and returns the tables.
+    """
+    with whole_folder(out / "frames") as folder:
+        clips, boxes = build(folder)
+        # clips.parquet says that all is whole: it goes before the first and comes after the last.
+        (out / "clips.parquet").unlink(missing_ok=True)
+    boxes.write(out / "boxes.parquet")
+    clips.write(out / "clips.parquet")
+
+
+class FrameStore:
+    """Takes a source's picture files one by one and stores them under the bare video names."""
+
+    def __init__(self, source: Path, frames: Path) -> None:
+        """`source`: archive or folder, for messages; `frames`: existing folder to store in."""
+        self.source = source
+        self._writer = FrameWriter(frames)
+        self._folders: dict[str, str] = {}  # clip -> <class>/<video>
+
+    def add(self, name: PurePosixPath, number: str, content: bytes) -> None:
+        """Decode and store one picture file; `number` is its bare name without suffix.
+
+        Raises:
+            DataError: the name is not one, the picture does not decode, is there twice or has
+                another size than the others of its video.
+        """
+        where = f"{self.source}: {name}"
+        if not re.fullmatch(r"\d+", number, re.ASCII) or int(number) < 1:
+            raise DataError(f"{where}: pictures are called 00001{name.suffix} and so on, from 1.")
+        video = video_of(self.source, name)
+        clip = name.parent.name
+        if self._folders.setdefault(clip, video) != video:
+            raise DataError(
+                f"{where}: video {clip!r} is in two classes, {self._folders[clip]} and {video}."
+            )
+        picture = decode(content, where)
+        try:
+            self._writer.add(clip, int(number) - 1, picture)
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+
+    def finish(self) -> dict[str, StoredClip]:
+        """Make the frames readable; `<class>/<video>` -> what is stored.
+
+        Raises:
+            DataError: a video's pictures are not numbered 1..N.
+        """
+        found = {self._folders[clip]: stored for clip, stored in self._writer.clips.items()}
+        for video, stored in found.items():
+            last = max(stored.numbers) + 1
+            missing = sorted(set(range(last)) - stored.numbers)
+            if missing:
+                more = f" and {len(missing) - 1} more" if missing[1:] else ""
+                raise DataError(
+                    f"{self.source}: {video}: frames should be 1 to {last}, missing is "
+                    f"{missing[0] + 1}{more}."
+                )
+        self._writer.finish()
+        return found
+
+
+def store_frames(source: Path, frames: Path) -> dict[str, StoredClip]:
+    """Store all pictures of an archive or folder; `<class>/<video>` -> what is stored."""
+    store = FrameStore(source, frames)
+    for name, match, content in matching_members(source, FRAME_FILE):
+        store.add(name, match["number"], content)
+    return store.finish()
+
+
+def decode(content: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
+    """The RGB pixels of a PNG or JPEG file whose check sums are right."""
+    try:
+        with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as picture:
+            picture.verify()  # every chunk up to the last; it uses the picture up
+        with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{where}: does not decode as PNG or JPEG ({error}). Get it again: delete the archive "
+            "and download it, or unpack it anew."
+        ) from None
+
+
+def video_of(source: Path, name: PurePosixPath) -> str:
+    """`<class>/<video>` of a file in a video's folder."""
+    if len(name.parts) < 3:
+        raise DataError(f"{source}: {name}: expected <class>/<video>/{name.name}.")
+    return "/".join(name.parts[-3:-1])
+
+
+def same_videos(
+    source: Path, found: Iterable[str], what: str, *, listed: Collection[str], by: str
+) -> None:
+    """Every listed video was found in `source`, and no others.
+
+    Raises:
+        DataError: naming the first three that are missing or too many.
+    """
+    videos = set(found)
+    for names, problem in (
+        (set(listed) - videos, f"videos of {by} without {what}"),
+        (videos - set(listed), f"videos with {what} that {by} does not list"),
+    ):
+        if names:
+            first = ", ".join(sorted(names)[:3])
+            raise DataError(f"{source}: {len(names)} {problem}, the first: {first}.")
