@@ -29,7 +29,7 @@ class Strict(BaseModel):
 class Source(Strict):
     """A file to download and how to know that it is whole."""
 
-    url: str  # https://... or file:PATH (relative to the working folder)
+    url: str  # https://..., file:PATH (relative to the working folder) or manual:PAGE
     sha256: str | None = None
     sha256_prefix: str | None = None  # for sources that publish no more, as torchvision's names
     md5: str | None = None
@@ -38,6 +38,8 @@ class Source(Strict):
     @model_validator(mode="after")
     def _one_checksum(self) -> Self:
         given = [k for k in ("sha256", "sha256_prefix", "md5", "checksums") if getattr(self, k)]
+        if not given and self.url.startswith("manual:"):  # some pages publish none
+            return self
         if len(given) != 1:
             raise ValueError(f"{self.url}: give exactly one checksum, got {given or 'none'}")
         return self
@@ -51,15 +53,25 @@ class BoxSource(Strict):
     top: int | None = Field(default=None, ge=1)  # keep the best `top` boxes of a frame
 
 
+class DatasetSource(Strict):
+    """One form in which a data set is published, and who reads it."""
+
+    target: str  # module:function that prepares it
+    archives: dict[str, Source]  # file name under raw/ -> source
+    params: dict[str, Any] = {}  # keyword arguments of the target, beside the data set's own
+
+
 class DatasetConfig(Strict):
-    """One data set: where it comes from, who reads it, what its labels mean."""
+    """One data set, resolved: where it comes from, who reads it, what its labels mean."""
 
     title: str
-    target: str  # module:function that prepares it
     licence: str
     citation: str
-    archives: dict[str, Source]  # file name under raw/ -> source
-    params: dict[str, Any] = {}  # keyword arguments of the target
+    source: str  # the name of the form that is read
+    extracted: str | None = None  # folder of an unpacked copy, read in place of the archives
+    target: str  # of that source
+    archives: dict[str, Source]  # of that source; none where there is an unpacked copy
+    params: dict[str, Any] = {}  # the data set's and that source's
     label_text: Literal["raw", "spaced"] = "raw"  # spaced: underscores become spaces
     boxes: dict[str, BoxSource]
     splits: list[str]
@@ -186,13 +198,28 @@ def load_scale(folder: Path, scale: str) -> Scale:
 
 
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
-    """A data set's settings with the scale's overrides; archives are replaced, not merged."""
+    """A data set's settings with the scale's overrides and one of its `sources` chosen.
+
+    A source's archives are replaced by an override, not merged.
+    """
     path = folder / "datasets" / f"{dataset}.yaml"
+    where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
     content = merge(read_yaml(path), overrides)
-    if "archives" in overrides:
-        content["archives"] = overrides["archives"]
-    return _checked(DatasetConfig, content, f"{path} at scale {scale}")
+    forms = content.pop("sources", None)
+    if not isinstance(forms, dict):
+        raise ConfigError(f"{where}: sources: expected a mapping of names, found {forms!r}.")
+    for name, override in overrides.get("sources", {}).items():
+        if "archives" in override:
+            forms[name] = {**forms[name], "archives": override["archives"]}
+    sources = {n: _checked(DatasetSource, f, f"{where}: sources.{n}") for n, f in forms.items()}
+    chosen = pick(sources, str(content.get("source")), what=f"source of {where}")
+    content |= {
+        "target": chosen.target,
+        "archives": {} if content.get("extracted") else chosen.archives,
+        "params": merge(content.get("params", {}), chosen.params),
+    }
+    return _checked(DatasetConfig, content, where)
 
 
 def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> MethodConfig:

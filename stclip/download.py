@@ -71,21 +71,31 @@ def download(
     in the next one; where the server cannot resume, or has a new version, it starts anew.
 
     Args:
-        source: Address (http, https or `file:PATH`, relative to the working folder) and checksum.
+        source: Address (http, https, `file:PATH`, relative to the working folder, or `manual:PAGE`
+            for what a person has to put there) and checksum.
         out: File to write.
         retries: Tries in a row without a new byte, after the first, before giving up.
         backoff_s: Seconds before the first retry; doubled each time. A server's Retry-After wins.
         timeout_s: Longest silence of the server, in seconds.
 
     Raises:
-        ConfigError: the address is not one of the three kinds.
+        ConfigError: the address is not one of these kinds.
         DataError: the file does not exist, the server gives up, the checksum differs, the disk is
             full.
     """
     scheme = source.url.partition(":")[0]
-    if scheme not in ("http", "https", "file"):
+    if scheme == "manual" and not out.exists():
+        raise DataError(
+            f"{out}: no such file, and no script can fetch it. Get it by hand from "
+            f"{source.url.removeprefix('manual:')}, put it there and run this again."
+        )
+    if scheme == "manual" and source == Source(url=source.url):
+        logger.warning("%s: taken as it is, its publisher gives no checksum", out)
+        return
+    if scheme not in ("http", "https", "file", "manual"):
         raise ConfigError(
-            f"{source.url}: cannot download from {scheme!r}; use http:, https: or file:PATH."
+            f"{source.url}: cannot download from {scheme!r}; use http:, https: or file:PATH, or "
+            "manual:PAGE for what a person fetches."
         )
     with requests.Session() as session:
         fetcher = _Fetcher(session, retries=retries, backoff_s=backoff_s, timeout_s=timeout_s)
@@ -94,6 +104,11 @@ def download(
             if expected.fits(_hash_file(out, expected.algorithm).hexdigest()):
                 logger.info("%s: kept, its %s is right", out, expected.algorithm)
                 return
+            if scheme == "manual":
+                raise DataError(
+                    f"{out}: its {expected.algorithm} is not {expected.hexdigest}; get it again "
+                    f"from {source.url.removeprefix('manual:')}."
+                )
             logger.warning("%s: its %s is wrong; fetching it again", out, expected.algorithm)
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_name(out.name + ".part")

@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import yaml
 from conftest import ROOT, World
 
 from stclip.config import (
+    DatasetConfig,
+    Source,
     config_hash,
     load_dataset,
     load_method,
@@ -13,6 +16,7 @@ from stclip.config import (
     what_trains,
 )
 from stclip.errors import ConfigError
+from stclip.targets import resolve_target
 
 CONFIG = ROOT / "config"
 METHODS = sorted(p.stem for p in (CONFIG / "methods").glob("*.yaml"))
@@ -79,9 +83,61 @@ def test_unknown_backbone_names_those_of_the_scale(world: World) -> None:
 
 def test_a_source_needs_exactly_one_checksum(world: World) -> None:
     archives = {"a.zip": {"url": "https://example.org/a.zip"}}
-    edit(world.config / "datasets" / "jhmdb.yaml", archives=archives)
-    with pytest.raises(ConfigError, match=r"archives\.a\.zip.*exactly one checksum, got none"):
+    sources = {"official": {"target": "a:b", "archives": archives}}
+    edit(world.config / "datasets" / "jhmdb.yaml", sources=sources)
+    with pytest.raises(
+        ConfigError,
+        match=r"sources\.official: archives\.a\.zip.*exactly one checksum, got none",
+    ):
         load_dataset(world.config, "jhmdb", scale="small")
+
+
+def test_a_source_s_target_takes_its_params() -> None:
+    names = yaml.safe_load((CONFIG / "datasets" / "jhmdb.yaml").read_text())["sources"]
+    assert set(names) == {"official", "repackaged", "authors"}
+    for name in names:
+        config = at_scale(CONFIG, "paper", {"source": name})
+        inspect.signature(resolve_target(config.target)).bind(Path(), Path(), **config.params)
+        assert config.archives
+
+
+def at_scale(folder: Path, scale: str, overrides: dict[str, object]) -> DatasetConfig:
+    """J-HMDB with what a scale's YAML would set beside its own overrides."""
+    settings = load_scale(folder, scale)
+    changed = settings.model_copy(
+        update={"datasets": {"jhmdb": merge(settings.datasets.get("jhmdb", {}), overrides)}}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stclip.config.load_scale", lambda *_: changed)
+        return load_dataset(folder, "jhmdb", scale=scale)
+
+
+def test_a_scale_chooses_the_source_and_an_extracted_copy() -> None:
+    official = load_dataset(CONFIG, "jhmdb", scale="paper")
+    repackaged = at_scale(CONFIG, "paper", {"source": "repackaged"})
+    assert list(repackaged.archives) == ["JHMDB.tar.gz"]
+    assert repackaged.params == official.params | {
+        "archive": "JHMDB.tar.gz", "frames": "Frames", "ground_truth": "JHMDB-GT.pkl",
+    }  # fmt: skip
+    copy = at_scale(CONFIG, "paper", {"extracted": "/data/JHMDB"})
+    assert (copy.extracted, copy.archives) == ("/data/JHMDB", {})
+    assert (copy.target, copy.params) == (official.target, official.params)
+
+
+def test_a_scale_s_archives_replace_those_of_the_source() -> None:
+    mini = load_dataset(CONFIG, "jhmdb", scale="mini")
+    assert all(source.url.startswith("file:") for source in mini.archives.values())
+    one = {"sources": {"official": {"archives": {"a.zip": {"url": "file:a.zip", "md5": "0" * 32}}}}}
+    assert list(at_scale(CONFIG, "paper", one).archives) == ["a.zip"]
+
+
+def test_an_unknown_source_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown source .*'zip'; known are \['authors', 'offic"):
+        at_scale(CONFIG, "paper", {"source": "zip"})
+
+
+def test_a_manual_source_may_lack_a_checksum() -> None:
+    assert Source(url="manual:https://example.org").md5 is None
 
 
 def test_damaged_yaml_is_named(world: World) -> None:

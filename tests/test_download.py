@@ -336,7 +336,7 @@ def test_a_listing_without_the_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        (Source(url="ftp://example.org/a.zip", md5=MD5), "'ftp'; use http:, https: or file:"),
+        (Source(url="ftp://example.org/a.zip", md5=MD5), "'ftp'; use http:, https: or file:PATH"),
         (Source(url="file:a.zip", sha256=MD5), "is not a sha256"),
         (Source(url="file:a.zip", sha256_prefix=SHA256[:7]), "is not a sha256"),
         (Source(url="file:a.zip", md5="z" * 32), "is not a md5"),
@@ -345,3 +345,29 @@ def test_a_listing_without_the_file_is_an_error(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_a_config_error(source: Source, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=problem):
         download(source, tmp_path / "out.zip")
+
+
+def test_a_file_that_only_a_person_can_fetch(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, out = Source(url="manual:https://example.org/page"), tmp_path / "raw" / "a.tar.gz"
+    with pytest.raises(
+        DataError,
+        match=r"a\.tar\.gz: no such file.*by hand from https://example\.org/page, put",
+    ):
+        download(source, out)
+    out.parent.mkdir()
+    out.write_bytes(b"content")
+    download(source, out)
+    assert "taken as it is" in caplog.text
+    assert out.read_bytes() == b"content"
+
+
+def test_a_hand_fetched_file_with_a_checksum_is_verified_and_never_removed(tmp_path: Path) -> None:
+    out = tmp_path / "a.json"
+    out.write_bytes(b"content")
+    right = hashlib.sha256(b"content").hexdigest()
+    download(Source(url="manual:https://example.org", sha256=right), out)
+    with pytest.raises(DataError, match=r"a\.json: its sha256 is not 0+; get it again from https"):
+        download(Source(url="manual:https://example.org", sha256="0" * 64), out)
+    assert out.read_bytes() == b"content"

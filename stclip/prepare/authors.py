@@ -116,9 +116,8 @@ def _with_actions(
 ) -> pd.DataFrame:
     """Name the actions; they have to be those of the class folders."""
     names = dict(enumerate(actions, start=1))
-    table = boxes.assign(
-        actions=[[names.get(number) for number in numbers] for numbers in boxes["action_ids"]]
-    )
+    named = boxes["action_ids"].map(lambda numbers: [names.get(n, "?") for n in numbers])
+    table = boxes.assign(actions=named)
     expected = table["clip"].map(lambda clip: folders[clip].split("/")[0])
     wrong = [a != [e] for a, e in zip(table["actions"], expected, strict=True)]
     if any(wrong):

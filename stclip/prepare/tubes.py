@@ -81,15 +81,15 @@ def prepare(
             truth, licence=licence, fps=fps, official_split=official_split, where=where
         )
         folders = {PurePosixPath(video).name: video for video in truth["gttubes"]}
-        listed = {folders[clip]: row for clip, row in clips.table.set_index("clip").iterrows()}
+        sizes = clips.table[["num_frames", "height", "width"]].to_numpy().tolist()
+        listed = dict(zip((folders[clip] for clip in clips.table["clip"]), sizes, strict=True))
         same_videos(source, found, "frames", listed=listed, by=ground_truth)
         for video, stored in found.items():
-            told = tuple(int(listed[video][c]) for c in ("num_frames", "height", "width"))
-            seen = (len(stored.numbers), stored.height, stored.width)
-            if seen != told:
+            seen = [len(stored.numbers), stored.height, stored.width]
+            if seen != listed[video]:
                 raise DataError(
                     f"{source}: {video}: frames, height and width are {seen}, "
-                    f"{ground_truth} says {told}."
+                    f"{ground_truth} says {listed[video]}."
                 )
         return clips, boxes
 
@@ -164,7 +164,7 @@ def _read_tubes(
     num_splits = len(data["train_videos"])
     if not 1 <= official_split <= num_splits:
         raise ConfigError(
-            f"{where}: has no official split {official_split}, only {list(range(1, num_splits + 1))}."
+            f"{where}: has no official split {official_split}, only 1 to {num_splits}."
         )
     train = set(data["train_videos"][official_split - 1])
     test = set(data["test_videos"][official_split - 1])
@@ -198,14 +198,13 @@ def _read_tubes(
     if not parts:
         raise DataError(f"{where}: official split {official_split} lists no video.")
     boxes = pd.concat(parts).sort_values(["order", "frame", "tube"], kind="stable")
+    boxes = boxes.drop(columns="order")
     logger.info(
         "%s: %d videos, %d frames, %d boxes; %d videos outside official split %d left out",
         *(where, len(videos), sum(c[2] for c in clips), len(boxes)),
         *(len(data["gttubes"].keys() - train - test), official_split),
     )
-    return Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))), Boxes(
-        boxes.drop(columns="order")
-    )
+    return Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))), Boxes(boxes)
 
 
 def _tubes(data: Mapping[str, Any], video: str, where: str | Path) -> list[tuple[str, np.ndarray]]:

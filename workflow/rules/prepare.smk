@@ -1,4 +1,4 @@
-# Official archives -> clips.parquet, boxes.parquet, frames.
+# Archives, or an unpacked copy -> clips.parquet, boxes.parquet, frames.
 rule prepare:
     input:
         lambda w: expand(
@@ -20,7 +20,8 @@ rule prepare:
         settings=lambda w: settings_of(
             "prepare", DATASETS[w.dataset].params, DATASETS[w.dataset].target
         ),
+        raw=lambda w: DATASETS[w.dataset].extracted or f"data/{w.scale}/{w.dataset}/raw",
     shell:
         "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --raw data/{wildcards.scale}/{wildcards.dataset}/raw"
+        " --raw {params.raw:q}"
         " --out data/{wildcards.scale}/{wildcards.dataset}"
