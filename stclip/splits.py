@@ -46,14 +46,31 @@ def make_split(
     )
 
 
-def resolve_split(split: LabelSplit, clips: Clips) -> LabelSplit:
-    """Fill in the clips a label split selects, in the order of `clips`.
+def select_clips(split: LabelSplit, clips: Clips) -> dict[str, list[str]]:
+    """The clips of "train", "unseen" and "base", in the order of `clips`.
 
-    - `train_clips`: official train, at least one base action and no unseen one;
-    - `unseen_clips`: official test, at least one unseen action;
-    - `base_clips`: official test, at least one base action.
+    - train: official train, at least one base action and no unseen one;
+    - unseen: official test, at least one unseen action;
+    - base: official test, at least one base action.
 
     With one action per clip this is the protocol of Huang et al. 2025.
+    """
+    chosen: dict[str, list[str]] = {"train": [], "unseen": [], "base": []}
+    rows = zip(*(clips.table[c] for c in ("clip", "official_split", "actions")), strict=True)
+    for clip, official, actions in rows:
+        unseen = not set(split.unseen).isdisjoint(actions)
+        base = not set(split.base).isdisjoint(actions)
+        if official == "train" and base and not unseen:
+            chosen["train"].append(clip)
+        if official == "test" and unseen:
+            chosen["unseen"].append(clip)
+        if official == "test" and base:
+            chosen["base"].append(clip)
+    return chosen
+
+
+def resolve_split(split: LabelSplit, clips: Clips) -> LabelSplit:
+    """Fill in the clips a label split selects (`select_clips`).
 
     Raises:
         DataError: a label of the split occurs in no clip, or a group of clips stays empty.
@@ -66,19 +83,7 @@ def resolve_split(split: LabelSplit, clips: Clips) -> LabelSplit:
             f"{where}: no clip shows {unknown}; known actions are {known}. Correct the names in "
             "the split file."
         )
-    train: list[str] = []
-    unseen_test: list[str] = []
-    base_test: list[str] = []
-    rows = zip(*(clips.table[c] for c in ("clip", "official_split", "actions")), strict=True)
-    for clip, official, actions in rows:
-        unseen = not set(split.unseen).isdisjoint(actions)
-        base = not set(split.base).isdisjoint(actions)
-        if official == "train" and base and not unseen:
-            train.append(clip)
-        if official == "test" and unseen:
-            unseen_test.append(clip)
-        if official == "test" and base:
-            base_test.append(clip)
+    train, unseen_test, base_test = select_clips(split, clips).values()
     if not (train and unseen_test and base_test):
         found = clips.table["official_split"].value_counts().to_dict()
         raise DataError(

@@ -1,6 +1,7 @@
 """From archive to label split: download, prepare, splits."""
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from stclip.cli.options import (
     ScaleName,
     Seed,
     app,
+    data_app,
     splits_app,
 )
 
@@ -47,7 +49,7 @@ def download(
 def prepare(
     dataset: Dataset, scale: ScaleName, raw: In, out: Out, config: ConfigFolder = CONFIG
 ) -> None:
-    """Read the official archives: clips.parquet, boxes.parquet and frames."""
+    """Read the archives, or an unpacked copy of them: clips.parquet, boxes.parquet and frames."""
     from stclip import config as c
     from stclip.targets import resolve_target
 
@@ -76,3 +78,57 @@ def splits_make(
         labels_of(Clips.read(clips)), name=name, dataset=dataset, num_unseen=num_unseen, seed=seed
     )
     made.write(out)
+
+
+@data_app.command()
+def verify(
+    dataset: Annotated[str, typer.Argument(help="A file of config/datasets.")],
+    scale: ScaleName = "paper",
+    clips: Annotated[Path | None, typer.Option(help="[default: the scale's]")] = None,
+    boxes: Annotated[Path | None, typer.Option(help="[default: the scale's]")] = None,
+    ground_truth: Annotated[
+        Path | None,
+        typer.Option(help="Check this JHMDB-GT file (pkl or JSON) instead of prepared tables."),
+    ] = None,
+    splits: Annotated[Path, typer.Option(help="Folder of {dataset}/{split}.json.")] = Path(
+        "splits"
+    ),
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Compare a prepared data set with the published counts; exit status 1 if any differs."""
+    import pandas as pd
+
+    from stclip import config as c
+    from stclip.prepare.tubes import load_tubes, read_tubes
+    from stclip.records import Boxes, Clips, LabelSplit
+    from stclip.verify import count, differences, published_counts
+
+    path = config / "published" / f"{dataset}_counts.yaml"
+    published = published_counts(c.read_yaml(path), str(path))
+    settings = c.load_dataset(config, dataset, scale=scale)
+    files = [splits / dataset / f"{name}.json" for name in settings.splits]
+    if ground_truth:
+        data = load_tubes(ground_truth)
+        tables = read_tubes(data, licence="", fps=0, where=ground_truth)
+    else:
+        folder = Path("data", scale, dataset)
+        tables = (
+            Clips.read(clips or folder / "clips.parquet"),
+            Boxes.read(boxes or folder / "boxes.parquet"),
+        )
+    found = count(*tables, [LabelSplit.read(file) for file in files])
+    different = differences(published.counts, found)
+    if different:
+        rows = [
+            (d.what, *("-" if n is None else f"{n:,}" for n in (d.published, d.found)))
+            for d in different
+        ]
+        table = pd.DataFrame(rows, columns=["what", "published", "found"])
+        print(table.to_markdown(index=False, stralign="right", colalign=("left",)))
+        print(f"{len(different)} counts differ; {len(published.counts)} are published.")
+    else:
+        print(f"All {len(published.counts)} counts agree.")
+    if published.note:
+        print(published.note)
+    if different:
+        raise typer.Exit(1)

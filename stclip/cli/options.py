@@ -12,7 +12,9 @@ app = typer.Typer(
 )
 splits_app = typer.Typer(no_args_is_help=True, help="Resolve and make zero-shot label splits.")
 mini_app = typer.Typer(no_args_is_help=True, help="Draw the miniature and train what it needs.")
+data_app = typer.Typer(no_args_is_help=True, help="Check prepared data sets.")
 app.add_typer(splits_app, name="splits")
+app.add_typer(data_app, name="data")
 app.add_typer(mini_app, name="mini")
 
 ConfigFolder = Annotated[Path, typer.Option("--config", help="Folder of the YAML files.")]
