@@ -248,7 +248,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
     assert "too large" in done.stderr
     assert "Traceback" not in done.stderr
     left = [p for p in tmp_path.rglob("*") if p.is_file()]
-    assert [p.name for p in left if p.suffix in (".parquet", ".safetensors", ".png")] == []
+    assert [p.name for p in left if p.suffix in (".parquet", ".safetensors", ".npy")] == []
 
 
 def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> None:
