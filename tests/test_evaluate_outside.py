@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,6 +21,7 @@ TUBES = {
     "train_videos": [["sit/t"]],
     "test_videos": [["sit/s", "wave/w", "run/r"]],
     "nframes": {"sit/s": 2, "wave/w": 1, "run/r": 1, "sit/t": 1},
+    "resolution": dict.fromkeys(("sit/s", "wave/w", "run/r", "sit/t"), (240, 320)),
     "gttubes": {
         "sit/s": {"1": [[[1, 0, 0, 10, 10], [2, 0, 0, 10, 10]]]},
         "wave/w": {"2": [[[1, 0, 0, 10, 10]]]},
@@ -165,7 +168,7 @@ def test_authors_annotations(tmp_path: Path) -> None:
     [
         ({"tubes": {}}, r"unknown ground-truth format with keys \['tubes'\]; accepted are \(1\)"),
         ([], r"unknown ground-truth format with keys \[\]; accepted"),
-        ({**TUBES, "nframes": {}}, r"looks like JHMDB-GT .* is not built like it \(KeyError"),
+        ({**TUBES, "nframes": {}}, r"truth.json: .*not built like .* tubes \(KeyError"),
         (
             {
                 "images": [{"id": 1, "movie": "s", "timestamp": "1"}],
@@ -184,12 +187,26 @@ def test_bad_ground_truth_is_named(tmp_path: Path, truth: Any, message: str) -> 
 def test_ground_truth_that_is_no_data_is_named(tmp_path: Path) -> None:
     other = tmp_path / "truth.pkl"
     other.write_bytes(b"\x80\x04")
-    with pytest.raises(DataError, match=r"truth\.pkl: neither JSON nor parquet .*accepted are"):
+    with pytest.raises(DataError, match=r"truth\.pkl: not a readable pickle"):
+        run(tmp_path, GOOD, ground_truth=other)
+    other.write_bytes(b"\xff\xd8 a picture")
+    with pytest.raises(DataError, match=r"truth\.pkl: neither JSON nor pickle .*accepted are"):
         run(tmp_path, GOOD, ground_truth=other)
     table = tmp_path / "table.parquet"
     pd.DataFrame({"a": [1]}).to_parquet(table)
     with pytest.raises(DataError, match=r"table\.parquet: unknown ground-truth format"):
         run(tmp_path, GOOD, ground_truth=table)
+
+
+def test_pickled_ground_truth(tmp_path: Path) -> None:
+    pickled = tmp_path / "JHMDB-GT.pkl"
+    tubes = {
+        video: {int(label): [np.array(tube, np.float32) for tube in many]}
+        for video, labels in TUBES["gttubes"].items()
+        for label, many in labels.items()
+    }
+    pickled.write_bytes(pickle.dumps(TUBES | {"gttubes": tubes}, protocol=2))
+    assert run(tmp_path, GOOD, ground_truth=pickled)["mAP"] == run(tmp_path, GOOD)["mAP"]
 
 
 def test_split_of_another_data_set_is_refused(tmp_path: Path) -> None:
@@ -351,5 +368,5 @@ def test_ava_csv_needs_its_label_map(tmp_path: Path) -> None:
 def test_ground_truth_boxes_must_be_boxes(tmp_path: Path, box: str) -> None:
     truth = json.loads(json.dumps(TUBES))
     truth["gttubes"]["sit/s"]["1"][0][1] = [2, *json.loads(box)]
-    with pytest.raises(DataError, match=r"video 's' frame 2 is no box"):
+    with pytest.raises(DataError, match=r"truth.json: .*'s' frame [12] is (no box|not finite)"):
         run(tmp_path, GOOD, truth)

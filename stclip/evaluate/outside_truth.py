@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 
 from stclip.errors import ConfigError, DataError
+from stclip.prepare.tubes import KEYS, read_tubes
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
+from stclip.restricted_pickle import load_pickle
 
 _AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "tube"]
 _AVA_SECONDS = (902, 1798)
@@ -67,19 +69,24 @@ def read_truth(
     """
     content = content_of(path)
     try:
-        data = _parse(content)
+        data = _parse(content, path)
+    except DataError:
+        raise
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path}: neither JSON nor parquet nor csv ({error}); accepted are {_accepted()}."
+            f"{path}: neither JSON nor pickle nor parquet nor csv ({error}); accepted are "
+            f"{_accepted()}."
         ) from None
     keys = set(map(str, data)) if isinstance(data, dict | pd.DataFrame) else set()
     for reader in READERS:
         if reader.keys <= keys:
             try:
                 truth = reader.read(data, path, split, label_map)
+            except ConfigError:
+                raise
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from None
             except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-                if isinstance(error, ConfigError | DataError):
-                    raise
                 raise DataError(
                     f"{path}: looks like {reader.title} but is not built like it "
                     f"({type(error).__name__}: {error})."
@@ -92,11 +99,13 @@ def read_truth(
     )
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes, path: Path) -> Any:
     if content[:4] == b"PAR1":
         return pd.read_parquet(io.BytesIO(content))
     if content.lstrip()[:1] in (b"{", b"["):
         return json.loads(content)
+    if content[:1] in (b"\x80", b"("):  # a pickle's first byte, by its protocol
+        return load_pickle(content, path)
     header = content[:4096].splitlines()[:1]
     named = bool(header) and b"class_id" in header[0]
     return pd.read_csv(io.BytesIO(content), header=0 if named else None, dtype={0: "str"})
@@ -118,19 +127,16 @@ def _videos(first: Any, last: Any, *, width: Any = np.nan, height: Any = np.nan)
 
 
 def _read_tubes(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    rows, lengths, sizes = [], {}, {}
-    for key in data["test_videos"][0]:  # official split 1
-        video = PurePosixPath(key).name
-        lengths[video] = data["nframes"][key]
-        sizes[video] = data.get("resolution", {}).get(key, (np.nan, np.nan))
-        tubes = [(label, tube) for label, many in data["gttubes"][key].items() for tube in many]
-        for number, (label, tube) in enumerate(tubes):
-            name = data["labels"][int(label)]
-            rows += [(video, name, number, *box) for box in tube]
-    boxes = pd.DataFrame(rows, columns=["video", "class", "tube", "frame", *BOX_COLUMNS])
-    size = np.array(list(sizes.values()), np.float64).reshape(-1, 2)
-    last = pd.Series(lengths, dtype="int64")
-    return OutsideTruth(boxes, _videos(1, last, width=size[:, 1], height=size[:, 0]))
+    return _from_tables(*read_tubes(data, licence="", fps=0))
+
+
+def _from_tables(clips: Clips, boxes: Boxes) -> OutsideTruth:
+    test = clips.table[clips.table["official_split"] == "test"].set_index("clip")
+    table = boxes.table[["clip", "frame", "actions", "tube", *BOX_COLUMNS]]
+    table = table[table["clip"].isin(test.index)].explode("actions")
+    table = table.rename(columns={"clip": "video", "actions": "class"}).reset_index(drop=True)
+    videos = _videos(1, test["num_frames"], width=test["width"], height=test["height"])
+    return OutsideTruth(table.assign(frame=table["frame"] + 1), videos)
 
 
 def _read_coco(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
@@ -150,13 +156,7 @@ def _read_coco(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth
 
 
 def _read_boxes(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    clips = Clips.read(path.with_name("clips.parquet")).table
-    test = clips[clips["official_split"] == "test"].set_index("clip")
-    table = Boxes(data).table[["clip", "frame", "actions", "tube", *BOX_COLUMNS]]
-    table = table[table["clip"].isin(test.index)].explode("actions")
-    boxes = table.rename(columns={"clip": "video", "actions": "class"}).reset_index(drop=True)
-    videos = _videos(1, test["num_frames"], width=test["width"], height=test["height"])
-    return OutsideTruth(boxes.assign(frame=boxes["frame"] + 1), videos)
+    return _from_tables(Clips.read(path.with_name("clips.parquet")), Boxes(data))
 
 
 def _read_ucf(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
@@ -217,8 +217,8 @@ def _read_ava(
 
 READERS = (
     Reader(
-        "JHMDB-GT (gttubes, nframes, labels, test_videos) as JSON",
-        frozenset({"gttubes", "nframes", "labels", "test_videos"}),
+        "JHMDB-GT or UCF101v2-GT (gttubes, nframes, labels, ...) as pickle or JSON",
+        frozenset(KEYS),
         _read_tubes,
     ),
     Reader(
@@ -232,7 +232,7 @@ READERS = (
         _read_boxes,
     ),
     Reader(
-        "corrected UCF101-24 annotations (db, classes, trainvideos) as JSON",
+        "corrected UCF101-24 annotations (db, classes, trainvideos) as pickle or JSON",
         frozenset({"db", "classes", "trainvideos"}),
         _read_ucf,
     ),
