@@ -38,11 +38,13 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile workflow
 
-# The README's table is the one the main job last wrote.
+# The tables of the README and of docs/detectors.md are those that were last written.
 readme:
 	mkdir -p docs/results/mini
 	cp results/mini/table2.csv docs/results/mini/table2.csv
 	stclip show docs/results/mini/table2.csv --into README.md
+	cp results/mini/detectors.csv docs/results/mini/detectors.csv
+	stclip show docs/results/mini/detectors.csv --into docs/detectors.md
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

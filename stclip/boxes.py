@@ -34,12 +34,16 @@ def select_boxes(
     Returns:
         Columns clip, frame, x1, y1, x2, y2, detector_score, and actions for ground truth; rows by
         clip (in the order of `names`), frame, falling score.
+
+    Raises:
+        DataError: boxes are detected in a clip or frame that does not exist.
     """
     if source.source == "ground_truth":
         table = ground_truth.table.assign(detector_score=np.float32(1))
     elif detections is None:
         raise DataError("detected boxes are asked for but no detections were given.")
     else:
+        _check_frames(detections, clips)
         table = detections.table.rename(columns={"score": "detector_score"})
     table = table[table["clip"].isin(set(names)) & (table["frame"] % key_frame_stride == 0)]
     order = table["clip"].map({clip: i for i, clip in enumerate(names)})
@@ -59,12 +63,29 @@ def select_boxes(
     table = _clip_to_picture(table[keep], clips)
     empty = (table["x2"] <= table["x1"]) | (table["y2"] <= table["y1"])
     logger.info(
-        "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping",
+        "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping; "
+        "%d clips have none",
         read, source.source, len(names), len(table) - empty.sum(), read - len(table), empty.sum(),
+        len(names) - table.loc[~empty, "clip"].nunique(),
     )  # fmt: skip
     columns = ["clip", "frame", *BOX_COLUMNS, "detector_score"]
     columns += [c for c in ("actions",) if c in table]
     return table.loc[~empty, columns].reset_index(drop=True)
+
+
+def _check_frames(detections: Detections, clips: Clips) -> None:
+    """Every detection lies in a frame of a known clip."""
+    lengths = dict(zip(clips.table["clip"], clips.table["num_frames"].tolist(), strict=True))
+    last = detections.table.groupby("clip")["frame"].agg(["min", "max"])
+    for clip, first, final in last.itertuples():
+        if clip not in lengths:
+            raise DataError(f"boxes of clip {clip!r}, which clips.parquet does not list.")
+        if first < 0 or final >= lengths[clip]:
+            frame = first if first < 0 else final
+            raise DataError(
+                f"detections in frame {frame} of clip {clip!r}, whose frames are 0 to "
+                f"{lengths[clip] - 1}; run detect again."
+            )
 
 
 def _clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:

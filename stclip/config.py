@@ -78,6 +78,8 @@ class DatasetConfig(Strict):
     key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
     protocol: str = "iclip"  # of frame mAP, a key of stclip.evaluate.protocol.PROTOCOLS
     video_map: bool = False  # whether boxes are linked to tubes for video mAP
+    detector: str  # a detector of the scale
+    published: str | None = None  # file of published/ with the paper's values
 
 
 class BackboneConfig(Strict):
@@ -87,14 +89,35 @@ class BackboneConfig(Strict):
     weights: str | None  # path, `package:...`, or null for random weights
 
 
-class DetectorConfig(Strict):
-    """The person detector of a scale."""
+class FinetuneConfig(Strict):
+    """Fine-tuning of a detector on the persons of a split's training clips."""
 
-    architecture: str  # module:function that builds a torchvision detection model
-    params: dict[str, Any] = {}  # its keyword arguments
-    weights: str
+    epochs: int = Field(ge=1)
+    frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a training clip
     batch_frames: int = Field(default=8, ge=1)
-    score_threshold: float = Field(default=0.05, ge=0, le=1)
+    lr: float = Field(gt=0)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup_steps: int = Field(default=0, ge=0)  # linear from 0; then a cosine down to 0
+    frozen: list[str] = []  # parts that keep their weights, as backbone.body.conv1
+    flip: bool = True  # mirror every second picture, by chance
+    seed: int = Field(default=0, ge=0)
+
+
+class DetectorConfig(Strict):
+    """A source of person boxes."""
+
+    target: str  # module:Class, a `stclip.detectors.backend.Backend`
+    params: dict[str, Any] = {}  # checked by the backend's own Config
+    weights: str | None = None  # where fine-tuning begins, if there is any
+    files: dict[str, str] = {}  # whatever else the backend reads: name -> path
+    batch_frames: int = Field(default=8, ge=1)
+    score_threshold: float = Field(default=0.05, ge=0, le=1)  # boxes below are not stored
+    precision: Literal["fp32", "bf16"] = "fp32"
+    finetune: FinetuneConfig | None = None
+    datasets: list[str] = []  # those it has boxes for; none named: all
+    by_hand: str | None = None  # what a person must do before it can be used
 
 
 class TrainConfig(Strict):
@@ -143,7 +166,7 @@ class Scale(Strict):
     title: str
     published: bool  # whether the paper's values stand beside ours in the tables
     backbones: dict[str, BackboneConfig]
-    detector: DetectorConfig
+    detectors: dict[str, DetectorConfig] = {}
     miniature: dict[str, dict[str, Any]] = {}  # arguments of `stclip mini ...`, by subcommand
     models: dict[str, Source] = {}  # file name under data/{scale}/models/ -> source
     datasets: dict[str, dict[str, Any]] = {}
@@ -258,6 +281,16 @@ def what_trains(config: MethodConfig) -> dict[str, Any]:
     )
     settings["train"].pop("checkpoint_every")
     return settings
+
+
+def what_detects(config: DetectorConfig) -> dict[str, Any]:
+    """The settings that move a detector's boxes; whom it serves and what it needs do not."""
+    return config.model_dump(mode="json", exclude={"datasets", "by_hand"})
+
+
+def what_finetunes(config: DetectorConfig) -> dict[str, Any]:
+    """The settings that move the weights of a fine-tuned detector."""
+    return config.model_dump(mode="json", include={"target", "params", "weights", "finetune"})
 
 
 def pick(choices: Mapping[str, V], name: str, *, what: str) -> V:

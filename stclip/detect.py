@@ -1,87 +1,130 @@
-"""Finds the persons: runs a torchvision detector over the key frames of the test clips."""
+"""Finds the persons: runs a detector over the key frames of the test clips.
+
+A killed job goes on after the last finished clip and ends with the same bytes: the batches are
+planned over all clips, and a batch that holds an unfinished clip runs again as it was.
+"""
 
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from PIL import Image
-from safetensors.torch import load_file
 
-from stclip.config import DetectorConfig
-from stclip.device import best_device
+from stclip.config import DetectorConfig, config_hash, what_detects
+from stclip.detectors.backend import Backend, Key, Persons, load_backend
 from stclip.errors import DataError
-from stclip.pictures import read_frame
+from stclip.files import digest
+from stclip.journal import open_journal
+from stclip.prefetch import decode_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections
-from stclip.targets import resolve_target
 
 logger = logging.getLogger(__name__)
-PERSON = 1  # COCO's category, and the only one of a person detector
+
+
+def key_frames(clips: Clips, *, stride: int) -> list[Key]:
+    """Clip and frame of every key frame of the official test clips, in order."""
+    test = clips.table[clips.table["official_split"] == "test"]
+    return [
+        (clip, frame)
+        for clip, num_frames in zip(test["clip"], test["num_frames"].tolist(), strict=True)
+        for frame in range(0, num_frames, stride)
+    ]
 
 
 def detect(
-    config: DetectorConfig, *, weights: Path, clips: Clips, frames: Path, key_frame_stride: int
+    settings: DetectorConfig,
+    *,
+    files: Mapping[str, Path],
+    clips: Clips,
+    frames: Path,
+    key_frame_stride: int,
+    out: Path,
+    workers: int = 0,
 ) -> Detections:
-    """Person boxes of every key frame of the official test clips, unfiltered.
+    """Write the person boxes of every key frame of the official test clips, unfiltered, to `out`.
 
-    Boxes are in pixels of the frame; those under `config.score_threshold` are not kept. Frames
-    without a person have no row.
+    Boxes are in pixels of the frame as the detector gives them; those under
+    `settings.score_threshold` are not kept. Frames without a person have no row.
+
+    Args:
+        settings: the detector.
+        files: what it reads, by name (`stclip.detectors.backend.files_of`).
+        clips: the data set's clips.
+        frames: folder of the prepared frames.
+        key_frame_stride: every n-th frame of a clip is looked at.
+        out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
+        workers: threads that decode frames ahead of the model.
 
     Raises:
-        DataError: weights or a frame missing or damaged, or no test clip.
+        ConfigError: a wrong setting, or a library that is not installed.
+        DataError: weights, boxes or a frame missing or damaged, or no test clip.
     """
-    device = best_device()
-    model = load_detector(config, weights).to(device).eval()
-    test = clips.table[clips.table["official_split"] == "test"]
-    wanted = [
-        (clip, frame)
-        for clip, num_frames in zip(test["clip"], test["num_frames"], strict=True)
-        for frame in range(0, num_frames, key_frame_stride)
-    ]
+    wanted = key_frames(clips, stride=key_frame_stride)
     if not wanted:
         raise DataError("no clip of the official test split to detect persons in; run prepare.")
-    progress = Progress("detect", total=len(wanted))
-    tables, empty = [], 0
-    for start in range(0, len(wanted), config.batch_frames):
-        keys = wanted[start : start + config.batch_frames]
-        pictures = [_as_tensor(read_frame(frames, *key)).to(device) for key in keys]
-        with torch.inference_mode():
-            found = model(pictures)
-        for (clip, frame), result in zip(keys, found, strict=True):
-            persons = (result["labels"] == PERSON) & (result["scores"] >= config.score_threshold)
-            empty += not bool(persons.any())
-            boxes, score = (result[key][persons].cpu().numpy() for key in ("boxes", "scores"))
-            table = pd.DataFrame(boxes, columns=BOX_COLUMNS)
-            tables.append(table.assign(clip=clip, frame=frame, score=score))
-        progress.advance(len(keys))
-    detections = Detections(pd.concat(tables)[list(Detections.COLUMNS)])
+    per_clip: dict[str, list[int]] = {}
+    for clip, frame in wanted:
+        per_clip.setdefault(clip, []).append(frame)
+    backend = load_backend(settings, files=files, clips=clips)
+    # frames prepared anew make a new folder; whoever never looks at them does not care
+    prepared = frames.stat().st_mtime_ns if backend.needs_frames and frames.exists() else 0
+    read_too = {name: digest(path) for name, path in files.items()} | {"prepared": str(prepared)}
+    key = config_hash(what_detects(settings), {"files": read_too, "frames": per_clip})
+    with open_journal(out.with_name(f".{out.name}.journal"), key=key) as journal:
+        size = settings.batch_frames
+        planned = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        batches = [b for b in planned if any(clip not in journal.done for clip, _ in b)]
+        done = sum(len(per_clip[clip]) for clip in journal.done)
+        if done:
+            logger.info("detect: %d of %d key frames are done already", done, len(wanted))
+        progress = Progress("detect", total=len(wanted), done=done)
+        found: dict[Key, Persons] = {}
+        looked_at = batches if backend.needs_frames else [[] for _ in batches]
+        pictures_of = decode_ahead(frames, looked_at, workers=workers)
+        for keys, pictures in zip(batches, pictures_of, strict=True):
+            found |= zip(keys, _find(backend, keys, pictures), strict=True)
+            for clip in dict.fromkeys(clip for clip, _ in keys):
+                its = [(clip, frame) for frame in per_clip[clip]]
+                if clip not in journal.done and all(k in found for k in its):
+                    journal.add(clip, [_as_rows(found.pop(k)) for k in its])
+                    progress.advance(len(its))
+        detections = _table(per_clip, journal.done)
+        detections.write(out)
+    boxed = set(zip(detections.table["clip"], detections.table["frame"].tolist(), strict=True))
     logger.info(
-        "detect: %d key frames of %d clips, %d boxes, %d frames without any",
-        len(wanted), len(test), len(detections), empty,
+        "detect: %d key frames of %d clips, %d boxes; %d frames and %d whole clips have none and "
+        "count as missed",
+        len(wanted), len(per_clip), len(detections), len(wanted) - len(boxed),
+        len(per_clip.keys() - {clip for clip, _ in boxed}),
     )  # fmt: skip
     return detections
 
 
-def load_detector(config: DetectorConfig, weights: Path) -> torch.nn.Module:
-    """Build the detector and load its weights (.safetensors, or a state dict as torchvision's)."""
-    model: torch.nn.Module = resolve_target(config.architecture)(**config.params)
+def _find(backend: Backend, keys: list[Key], pictures: list[np.ndarray]) -> list[Persons]:
     try:
-        if weights.suffix == ".safetensors":
-            state = load_file(weights)
-        else:
-            state = torch.load(weights, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
-    except FileNotFoundError:
+        return backend.find(keys, pictures)
+    except DataError as error:
+        (first, frame), (last, final) = keys[0], keys[-1]
         raise DataError(
-            f"{weights}: no detector weights; the rule that makes them has not run."
+            f"frames {frame} of clip {first!r} to {final} of {last!r}: the detector's {error} "
+            "Are its weights whole? With precision bf16, try fp32."
         ) from None
-    except Exception as error:  # each format has errors of its own
-        raise DataError(f"{weights}: not the weights of {config.architecture}: {error}") from None
-    return model
 
 
-def _as_tensor(picture: Image.Image) -> torch.Tensor:
-    """A frame as float (3, height, width) in 0..1."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255
+def _as_rows(persons: Persons) -> list[list[float]]:
+    """x1, y1, x2, y2, score; float32 survives JSON as the shortest float64 that means it."""
+    scores = persons.scores[:, None]
+    return np.concatenate([persons.boxes_xyxy, scores], axis=1).astype(np.float32).tolist()
+
+
+def _table(per_clip: Mapping[str, Sequence[int]], done: Mapping[str, Any]) -> Detections:
+    rows = [
+        (clip, frame, *row)
+        for clip, numbers in per_clip.items()
+        for frame, persons in zip(numbers, done[clip], strict=True)
+        for row in persons
+    ]
+    return Detections(pd.DataFrame(rows, columns=["clip", "frame", *BOX_COLUMNS, "score"]))

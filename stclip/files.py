@@ -1,6 +1,7 @@
 """Writing files so that a half-written one is never taken for a whole one."""
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -79,3 +80,9 @@ def read_json(path: Path) -> Any:
         raise DataError(
             f"{path}: not valid JSON ({error}); delete it and run the stage that writes it."
         ) from None
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

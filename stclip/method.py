@@ -122,8 +122,8 @@ class Method(nn.Module, ABC):
                 parameter.copy_(state[name])
 
 
-def make_config(target: type[Method], params: dict[str, Any], *, where: str) -> Any:
-    """The method's own Config from YAML `params`.
+def make_config(target: type[Any], params: dict[str, Any], *, where: str) -> Any:
+    """The own Config of a method or detector from YAML `params`.
 
     Raises:
         ConfigError: unknown, missing or refused params.

@@ -106,6 +106,17 @@ class Detections(Table):
 
     COLUMNS: ClassVar = _BOX_TYPES | {"score": "float32"}
 
+    def __post_init__(self) -> None:
+        """Scores are in 0..1."""
+        super().__post_init__()
+        wrong = ~self.table["score"].between(0, 1)  # NaN too
+        if wrong.any():
+            bad = self.table[wrong].iloc[0]
+            raise DataError(
+                f"Detections: score {bad['score']} of clip {bad['clip']!r} frame {bad['frame']} "
+                "lies outside 0..1."
+            )
+
 
 class Scores(Table):
     """One row per scored box: `detector_score` (1 for ground-truth boxes) and one column per label.

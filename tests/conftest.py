@@ -73,7 +73,6 @@ def world(tmp_path: Path) -> World:
                 "title": "small",
                 "published": False,
                 "backbones": {"small": {"model": str(write_small_clip(tmp_path)), "weights": None}},
-                "detector": {"architecture": "none:none", "weights": "none"},
                 "methods": {"*": {"backbone": "small"}},
             }
         )

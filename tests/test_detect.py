@@ -1,3 +1,6 @@
+import json
+import logging
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -7,22 +10,26 @@ import torch
 from conftest import ROOT, World
 from safetensors.torch import save_file
 
-from stclip.config import DetectorConfig, load_scale
-from stclip.detect import detect, load_detector
+from stclip import detect as stage
+from stclip.config import DetectorConfig, load_scale, what_detects
+from stclip.detectors.backend import Persons, files_of, load_backend
 from stclip.errors import ConfigError, DataError
+from stclip.journal import open_journal
 from stclip.pictures import clip_file, write_clip
 from stclip.records import Clips, Detections
-from stclip.targets import resolve_target
 
 
 class Stub(torch.nn.Module):
     """Answers like a torchvision detector: a person by brightness, one dog, one faint person."""
+
+    calls = 0
 
     def __init__(self) -> None:
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
 
     def forward(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
+        Stub.calls += len(pictures)
         boxes = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
         labels, scores = torch.tensor([1, 18, 1]), torch.tensor([0.9, 0.8, 0.01])
         assert all(p.min() >= 0 and p.max() <= 1 and p.shape[0] == 3 for p in pictures)
@@ -31,8 +38,46 @@ class Stub(torch.nn.Module):
         return [whole if p.mean() > 0.25 else empty for p in pictures]
 
 
-def config() -> DetectorConfig:
-    return DetectorConfig(architecture="test_detect:Stub", weights="", batch_frames=3)
+class Pixel:
+    """A backend whose box and score follow from the frame's first pixel, and from the batch."""
+
+    needs_frames = True
+    batches: list[list[tuple[str, int]]] = []  # noqa: RUF012
+    dies_at = -1
+
+    class Config:
+        __dataclass_fields__: dict = {}  # type: ignore[type-arg]  # noqa: RUF012
+
+    def __init__(self, config, *, settings, files, clips) -> None:  # type: ignore[no-untyped-def]
+        pass
+
+    def find(self, keys, pictures):  # type: ignore[no-untyped-def]
+        if len(Pixel.batches) == Pixel.dies_at:
+            raise KeyboardInterrupt
+        Pixel.batches.append(list(keys))
+        found = []
+        for place, picture in enumerate(pictures):
+            value = float(picture[0, 0, 0]) + place / 3  # 1/3: not short in decimals
+            box = np.array([[0, 0, value + 1, 7]], np.float32)
+            found.append(Persons(box, np.array([value / 300], np.float32)))
+        return found
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    Pixel.batches, Pixel.dies_at, Stub.calls = [], -1, 0
+
+
+def config(**changes: object) -> DetectorConfig:
+    settings = {
+        "target": "stclip.detectors.torchvision:TorchvisionDetector",
+        "params": {"builder": "test_detect:Stub"},
+        "batch_frames": 3,
+    }
+    return DetectorConfig.model_validate(settings | changes)
+
+
+PIXEL = config(target="test_detect:Pixel", params={})
 
 
 def weights(folder: Path) -> Path:
@@ -41,79 +86,220 @@ def weights(folder: Path) -> Path:
     return path
 
 
-def test_persons_of_test_key_frames_above_the_threshold(world: World) -> None:
-    found = detect(
-        config(), weights=weights(world.folder), clips=world.clips, frames=world.frames,
-        key_frame_stride=5,
-    )  # fmt: skip
+def detect(world: World, settings: DetectorConfig, **changes: object) -> Detections:
+    keywords = {
+        "files": {"weights": weights(world.folder)},
+        "clips": world.clips,
+        "frames": world.frames,
+        "key_frame_stride": 5,
+        "out": world.folder / "found.parquet",
+    }
+    return stage.detect(settings, **(keywords | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_persons_of_test_key_frames_above_the_threshold(world: World, workers: int) -> None:
+    found = detect(world, config(), workers=workers)
     # test clips 5..9 have 13, 11, 12, 13, 11 frames: three key frames 0 5 10 each
     assert len(found) == 15
     assert found.boxes_xyxy.tolist() == [[1, 2, 3, 4]] * 15
     assert found.table["frame"].tolist() == [0, 5, 10] * 5
     assert set(found.table["clip"]) == {f"clip_{i}" for i in range(5, 10)}
+    written = Detections.read(world.folder / "found.parquet")
+    pd.testing.assert_frame_equal(written.table, found.table)
+    assert not list(world.folder.glob(".found*")), "the journal goes when all is done"
+
+
+def test_a_killed_job_goes_on_by_clip_and_ends_with_the_same_bytes(world: World) -> None:
+    # 15 key frames in batches of 4 cross the clips (3 frames each); the third call dies.
+    settings = PIXEL.model_copy(update={"batch_frames": 4})
+    whole, again = world.folder / "whole.parquet", world.folder / "again.parquet"
+    detect(world, settings, out=whole)
+    every = list(Pixel.batches)
+    assert [len(b) for b in every] == [4, 4, 4, 3]
+    Pixel.batches, Pixel.dies_at = [], 2
+    with pytest.raises(KeyboardInterrupt):
+        detect(world, settings, out=again)
+    assert not again.exists()
+    journal = world.folder / ".again.parquet.journal"
+    with journal.open("ab") as file:  # 8 frames: clips 5 and 6 are finished; then a torn line
+        file.write(b'["clip_7", [[[1.0, 2')
+    assert len(journal.read_bytes().split(b"\n")) == 4
+    Pixel.batches, Pixel.dies_at = [], -1
+    detect(world, settings, out=again)
+    # Clip 7 begins in the second batch, which runs again as it was.
+    assert Pixel.batches == every[1:]
+    assert again.read_bytes() == whole.read_bytes()
+    assert not journal.exists()
+
+
+def test_finished_clips_are_not_detected_again(world: World) -> None:
+    Pixel.dies_at = 3  # batches of 3 are clips here: three are finished
+    with pytest.raises(KeyboardInterrupt):
+        detect(world, PIXEL)
+    Pixel.batches, Pixel.dies_at = [], -1
+    detect(world, PIXEL)
+    assert [clip for batch in Pixel.batches for clip, _ in batch] == ["clip_8"] * 3 + ["clip_9"] * 3
+
+
+@pytest.mark.parametrize("what", ["threshold", "weights"])
+def test_a_journal_of_other_settings_or_weights_is_begun_anew(
+    world: World, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Pixel.dies_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        detect(world, PIXEL)
+    Pixel.batches, Pixel.dies_at = [], -1
+    files, settings = {"weights": weights(world.folder)}, PIXEL
+    if what == "threshold":
+        settings = PIXEL.model_copy(update={"score_threshold": 0.2})
+    else:
+        save_file({"weight": torch.ones(1)}, files["weights"])
+    with caplog.at_level(logging.INFO):
+        stage.detect(
+            settings, files=files, clips=world.clips, frames=world.frames, key_frame_stride=5,
+            out=world.folder / "found.parquet",
+        )  # fmt: skip
+    assert len(Pixel.batches) == 5
+    assert "of other settings; starting anew" in caplog.text
 
 
 def test_weights_missing_or_of_another_model_are_named(world: World) -> None:
-    keywords = {"clips": world.clips, "frames": world.frames, "key_frame_stride": 5}
-    with pytest.raises(DataError, match=r"none\.safetensors: no detector weights"):
-        detect(config(), weights=world.folder / "none.safetensors", **keywords)
+    none = world.folder / "none.safetensors"
+    with pytest.raises(DataError, match=r"none\.safetensors: no such file \(weights"):
+        detect(world, config(), files={"weights": none})
     path = world.folder / "other.safetensors"
     save_file({"strange": torch.zeros(1)}, path)
     with pytest.raises(DataError, match=r"other\.safetensors: not the weights of test_detect:Stub"):
-        detect(config(), weights=path, **keywords)
+        detect(world, config(), files={"weights": path})
+    path.write_bytes(b"cut")
+    with pytest.raises(DataError, match=r"other\.safetensors: not the weights"):
+        detect(world, config(), files={"weights": path})
+    with pytest.raises(ConfigError, match=r"needs `weights`, a path; none is given"):
+        detect(world, config(), files={})
 
 
-def test_unknown_architecture_is_a_configuration_error(world: World) -> None:
-    wrong = config().model_copy(update={"architecture": "torchvision.models.detection:yolo"})
-    with pytest.raises(ConfigError, match=r"yolo.*must be module:name"):
-        detect(
-            wrong, weights=weights(world.folder), clips=world.clips, frames=world.frames,
-            key_frame_stride=5,
-        )  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "stclip.detectors.torchvision:Yolo"}, r"Yolo.*must be module:name"),
+        ({"params": {"builder": "torchvision.models.detection:yolo"}}, r"yolo.*module:name"),
+        ({"params": {"bilder": "x"}}, r"unknown params \['bilder'\].*takes \['arguments', 'build"),
+        ({"params": {}}, r"missing 1 required.*builder"),
+        ({"precision": "bf16"}, r"bf16 needs a model with the parts.*Stub.*precision: fp32"),
+    ],
+)
+def test_wrong_settings_are_configuration_errors(
+    world: World, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        detect(world, config(**changes))
 
 
-def test_no_person_anywhere_gives_an_empty_table(world: World) -> None:
+def test_no_person_anywhere_gives_an_empty_table_and_says_so(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     for row in world.clips.table.itertuples():
         write_clip(world.frames, row.clip, np.zeros((row.num_frames, 48, 64, 3), np.uint8))
-    found = detect(
-        config(), weights=weights(world.folder), clips=world.clips, frames=world.frames,
-        key_frame_stride=5,
-    )  # fmt: skip
+    with caplog.at_level(logging.INFO):
+        found = detect(world, config())
     assert isinstance(found, Detections)
-    assert isinstance(found.table, pd.DataFrame)
     assert len(found) == 0
-
-
-def test_the_paper_s_detector_is_built_and_loaded_as_configured(world: World) -> None:
-    """torchvision's Faster R-CNN v2 as config/scales/paper.yaml names it, with random weights."""
-    paper = load_scale(ROOT / "config", "paper").detector
-    torch.manual_seed(0)
-    path = world.folder / "random.pth"
-    torch.save(resolve_target(paper.architecture)(**paper.params).state_dict(), path)
-    model = load_detector(paper, path).eval()
-    with torch.inference_mode():
-        (found,) = model([torch.rand(3, 48, 64)])
-    assert {"boxes", "labels", "scores"} <= found.keys()
-    assert model.roi_heads.score_thresh == paper.score_threshold
+    assert len(Detections.read(world.folder / "found.parquet")) == 0
+    assert "0 boxes; 15 frames and 5 whole clips have none and count as missed" in caplog.text
 
 
 def test_a_clip_with_a_damaged_header_and_a_missing_one_are_named(world: World) -> None:
     path = clip_file(world.frames, "clip_5")
-    keywords = {"clips": world.clips, "frames": world.frames, "key_frame_stride": 5}
     content = bytearray(path.read_bytes())
     content[20] ^= 0xFF  # inside the header
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"clip_5\.npy: damaged"):
-        detect(config(), weights=weights(world.folder), **keywords)
+    for workers in (0, 2):
+        with pytest.raises(DataError, match=r"clip_5\.npy: damaged"):
+            detect(world, config(), workers=workers)
     path.unlink()
     with pytest.raises(DataError, match=r"clip_5\.npy: frames of clip 'clip_5' are missing"):
-        detect(config(), weights=weights(world.folder), **keywords)
+        detect(world, config())
 
 
 def test_no_test_clip_is_told(world: World) -> None:
     train = Clips(world.clips.table.assign(official_split="train"))
     with pytest.raises(DataError, match="no clip of the official test split"):
-        detect(
-            config(), weights=weights(world.folder), clips=train, frames=world.frames,
-            key_frame_stride=5,
-        )  # fmt: skip
+        detect(world, config(), clips=train)
+
+
+@pytest.mark.parametrize(
+    ("box", "score", "message"),
+    [
+        ([0, 0, np.nan, 1], 0.5, r"box \[0\.0, 0\.0, nan, 1\.0\] is not finite"),
+        ([0, 0, 1, 1], 1.5, r"score 1\.5 lies outside 0\.\.1"),
+        ([0, 0, 1, 1], np.nan, r"score nan lies outside 0\.\.1"),
+    ],
+)
+def test_impossible_boxes_of_a_model_stop_with_the_frame(
+    world: World, monkeypatch: pytest.MonkeyPatch, box: list[float], score: float, message: str
+) -> None:
+    def find(self, keys, pictures):  # type: ignore[no-untyped-def]
+        return [Persons(np.array([box], np.float32), np.array([score], np.float32))] * len(keys)
+
+    monkeypatch.setattr(Pixel, "find", find)
+    with pytest.raises(DataError, match=rf"frames 0 of clip 'clip_5' to .*{message}"):
+        detect(world, PIXEL)
+
+
+def test_scores_of_a_detections_file_lie_in_0_to_1(world: World) -> None:
+    for score in (-0.1, 1.01, np.nan):
+        with pytest.raises(DataError, match=r"score .* of clip 'clip_0' frame 0.* outside 0\.\.1"):
+            Detections(world.detections.table.assign(score=score))
+
+
+def test_a_sequence_of_numbers_survives_the_journal(world: World) -> None:
+    rng = np.random.default_rng(0)
+    box = rng.random((50, 4), np.float32) * 300
+    rows = stage._as_rows(Persons(box, rng.random(50, np.float32)))
+    assert np.array_equal(np.array(json.loads(json.dumps(rows)), np.float32)[:, :4], box)
+
+
+@pytest.mark.parametrize("name", ["fasterrcnn_v2", "fasterrcnn_v1"])
+def test_the_paper_s_detectors_are_built_and_loaded_as_configured(world: World, name: str) -> None:
+    """torchvision's Faster R-CNNs as config/scales/paper.yaml names them, with random weights."""
+    settings = load_scale(ROOT / "config", "paper").detectors[name]
+    settings = settings.model_copy(update={"score_threshold": 0.001, "precision": "fp32"})
+    from stclip.targets import resolve_target
+
+    torch.manual_seed(0)
+    path = world.folder / "random.pth"
+    built = resolve_target(settings.params["builder"])(**settings.params.get("arguments", {}))
+    torch.save(built.state_dict(), path)
+    backend = load_backend(settings, files={"weights": path}, clips=world.clips)
+    assert backend.model.roi_heads.score_thresh == 0.001  # type: ignore[attr-defined]
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    (persons,) = backend.find([("a", 0)], [picture])
+    assert ((persons.scores >= 0.001) & (persons.scores <= 1)).all()
+    assert len(files_of(settings)) == 1
+
+
+def test_a_second_process_waits_for_the_journal(tmp_path: Path) -> None:
+    path, order = tmp_path / "a.journal", []
+
+    def second() -> None:
+        with open_journal(path, key="k") as journal:
+            order.append(("second", dict(journal.done)))
+
+    with open_journal(path, key="k") as journal:
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        journal.add("clip", [1])
+        order.append(("first", dict(journal.done)))
+    thread.join(10)
+    # What the first finished is written by then, so the second begins a journal of its own.
+    assert order == [("first", {"clip": [1]}), ("second", {})]
+    assert not path.exists()
+
+
+def test_a_change_of_words_detects_nothing_anew() -> None:
+    changed = config(by_hand="other words", datasets=["jhmdb"])
+    assert what_detects(changed) == what_detects(config())
+    assert what_detects(config(batch_frames=4)) != what_detects(config())

@@ -17,6 +17,7 @@ from conftest import ROOT
 
 BIN = Path(sys.executable).parent
 TABLE = "results/table2.csv"
+DETECTORS = "results/detectors.csv"
 
 DUMMY_MODULE = '''
 """A video-level method: the mean CLIP feature of four frames; everyone gets the clip's scores."""
@@ -68,6 +69,7 @@ def make_project(folder: Path) -> Path:
     def shrink(scale: dict) -> None:  # type: ignore[type-arg]
         scale["miniature"]["render"] |= {"train_videos": 1, "test_videos": 2}
         scale["miniature"]["detector"]["steps"] = 12
+        scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
         scale["datasets"]["jhmdb"] |= {"splits": ["1"], "key_frame_stride": 5}
         scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
 
@@ -162,6 +164,62 @@ def test_each_stage_logs_what_it_read_and_kept(project: Path) -> None:
             assert "|" in path.read_text(), f"{path} is empty"
 
 
+def test_the_table_of_detectors_needs_no_method(project: Path) -> None:
+    jobs = planned(snakemake(project, "-n", DETECTORS))
+    assert jobs == {
+        "finetune": 1, "detect": 1, "quality": 1, "detectors": 1, "active_scale": 1, "total": 5,
+    }  # fmt: skip
+    done = snakemake(project, DETECTORS)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    table = pd.read_csv(project / DETECTORS, dtype=str)
+    assert list(zip(table["detector"], table["boxes"], strict=True)) == [
+        ("ground truth", "gt"), ("tiny", "all"), ("tiny", "detected"), ("tiny", "top3"),
+        ("tiny_finetuned", "all"), ("tiny_finetuned", "detected"), ("tiny_finetuned", "top3"),
+    ]  # fmt: skip
+    assert table.loc[0, ["AP", "recall@0.5", "ceiling avg"]].tolist() == ["100.00"] * 3
+    assert set(table["scale"]) == {"mini"}
+    assert not [c for c in table if "published" in c or c.startswith("ceiling split 2")]
+    folder = project / "data/mini/jhmdb/detections"
+    assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == [
+        "1.parquet", "all.parquet", "quality.json",
+    ]  # fmt: skip
+    assert "Nothing to be done" in snakemake(project, DETECTORS).stderr
+
+
+def test_a_fine_tuned_detector_can_be_that_of_a_data_set(project: Path) -> None:
+    """Its boxes are of the split that is scored."""
+    path = project / "config" / "scales" / "mini.yaml"
+    before = path.read_text()
+    edit(path, lambda c: c["datasets"]["jhmdb"].update(detector="tiny_finetuned"))
+    done = snakemake(project, "-n", "-p", TABLE, "--quiet", "host")
+    path.write_text(before)
+    assert planned(done)["score"] == 3
+    assert "--detections data/mini/jhmdb/detections/tiny_finetuned/1.parquet" in done.stdout
+
+
+def test_fine_tuning_settings_make_the_fine_tuned_boxes_anew(project: Path) -> None:
+    snakemake(project, DETECTORS)
+    path = project / "config" / "scales" / "mini.yaml"
+    before = path.read_text()
+    edit(path, lambda c: c["detectors"]["tiny_finetuned"]["finetune"].update(lr=1e-4))
+    jobs = planned(snakemake(project, "-n", DETECTORS))
+    command = ["stclip", "detect", "--detector", "tiny_finetuned", "--dataset", "jhmdb", "--scale"]
+    folder = "data/mini/jhmdb"
+    command += ["mini", "--weights", f"{folder}/detectors/tiny_finetuned/1.safetensors"]
+    command += ["--split", f"{folder}/splits/1.json", "--clips", f"{folder}/clips.parquet"]
+    command += ["--frames", f"{folder}/frames", "--out", "elsewhere.parquet"]
+    done = subprocess.run(
+        command, cwd=project, env=environment(project), capture_output=True, text=True
+    )
+    path.write_text(before)
+    assert jobs == {
+        "finetune": 1, "detect": 1, "quality": 1, "detectors": 1, "active_scale": 1, "total": 5,
+    }  # fmt: skip
+    assert done.returncode == 1
+    assert "fine-tuned by other settings or on another split" in done.stderr
+    assert not (project / "elsewhere.parquet").exists()
+
+
 def test_a_second_run_has_nothing_to_do(project: Path) -> None:
     done = snakemake(project, TABLE)
     assert "Nothing to be done" in done.stdout + done.stderr
@@ -182,7 +240,7 @@ STAGES = {  # stage -> a file that says it is at work
     "render": "logs/mini/render.log",
     "prepare": "data/mini/jhmdb/.frames.tmp",
     "detector": "logs/mini/detector.log",
-    "detect": "logs/detect/mini/jhmdb/all.log",
+    "detect": "logs/detect/mini/jhmdb/tiny/all.log",
     "train": "runs/mini/jhmdb/1/st_clip/0/checkpoint.pt",
     "score": "logs/score/mini/jhmdb/1/st_clip/0.log",
     "evaluate": "logs/evaluate/mini/jhmdb/1/st_clip/0.log",
@@ -221,7 +279,7 @@ def test_kill_in_every_stage_ends_with_the_same_numbers(
 
 OUTPUTS = {  # stage -> its command line (folders of the finished project) and what it would write
     "prepare": "prepare --raw data/mini/jhmdb/raw --out {out} --dataset jhmdb --scale mini",
-    "detect": "detect --weights data/mini/models/tiny_detector.safetensors"
+    "detect": "detect --detector tiny"
     " --clips {d}/clips.parquet --frames {d}/frames --out {out}/all.parquet --dataset jhmdb"
     " --scale mini",
     "train": "train --method st_clip --split {d}/splits/1.json --clips {d}/clips.parquet"
@@ -229,7 +287,7 @@ OUTPUTS = {  # stage -> its command line (folders of the finished project) and w
     " --scale mini",
     "score": "score --method st_clip --weights runs/mini/jhmdb/1/st_clip/0/weights.safetensors"
     " --split {d}/splits/1.json --clips {d}/clips.parquet --boxes {d}/boxes.parquet"
-    " --detections {d}/detections/all.parquet --frames {d}/frames --source gt --seed 0"
+    " --detections {d}/detections/tiny/all.parquet --frames {d}/frames --source gt --seed 0"
     " --out {out} --dataset jhmdb --scale mini",
 }
 
@@ -276,6 +334,7 @@ def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> No
         ("methods=[yolo]", "unknown method 'yolo'"),
         ("datasets=[kth]", "unknown dataset 'kth'"),
         ("boxes=[guessed]", "unknown box source 'guessed'"),
+        ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned']"),
         ("colour=red", "Additional properties are not allowed ('colour' was unexpected)"),
     ],
 )
@@ -310,3 +369,30 @@ def test_paper_scale_plans_the_real_pipeline() -> None:
     assert "data/paper/jhmdb/raw/Rename_Images.tar.gz" in text
     assert "data/paper/models/ViT-B-16.pt" in text
     assert "mini" not in text.replace("snakemake-minimal", "")
+
+
+def plan_at_paper_scale(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["snakemake", DETECTORS, "-n", "--quiet", "host", "--config", "scale=paper"]
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment(ROOT), capture_output=True, text=True
+    )
+
+
+def test_paper_scale_compares_the_detectors_that_need_nothing_by_hand() -> None:
+    jobs = planned(plan_at_paper_scale())
+    assert jobs["download_model"] == 2  # both of torchvision's
+    assert jobs["finetune"] == 4
+    assert jobs["detect"] == 2 + 4
+    assert not {"train", "score"} & jobs.keys()
+
+
+@pytest.mark.parametrize(
+    ("detector", "hint"),
+    [("released", "jhmdb_faster_RCNN_person.json"), ("detectron2_r50_fpn_3x", "conda env update")],
+)
+def test_a_detector_that_needs_something_by_hand_says_what(detector: str, hint: str) -> None:
+    done = plan_at_paper_scale(f"detectors=[{detector}]")
+    assert done.returncode != 0
+    assert f"detector {detector} needs ['data/paper/by_hand/" in done.stdout + done.stderr
+    assert hint in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -12,12 +12,19 @@ README = ROOT / "README.md"
 TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
 
 
-def test_the_table_is_the_one_that_was_written(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    copy = tmp_path / "README.md"
-    copy.write_text(README.read_text())
-    put_into(copy, read_table(TABLE), marker="table2")
-    assert copy.read_text() == README.read_text()
-    assert "| ST-CLIP" in README.read_text()
+@pytest.mark.parametrize(
+    ("document", "table", "row"),
+    [
+        (README, TABLE, "| ST-CLIP"),
+        (ROOT / "docs" / "detectors.md", TABLE.with_name("detectors.csv"), "| tiny_finetuned"),
+    ],
+)
+def test_the_table_is_the_one_that_was_written(tmp_path, document, table, row) -> None:  # type: ignore[no-untyped-def]
+    copy = tmp_path / "copy.md"
+    copy.write_text(document.read_text())
+    put_into(copy, read_table(table), marker=table.stem)
+    assert copy.read_text() == document.read_text()
+    assert row in document.read_text()
 
 
 def test_a_document_without_markers_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -72,7 +72,6 @@ def write_config(folder: Path) -> MethodConfig:
         "title": "smoke",
         "published": False,
         "backbones": {"ViT-B-16": {"model": "ViT-B-16-quickgelu", "weights": None}},
-        "detector": {"architecture": "none:none", "weights": "none"},
         "methods": {
             "st_clip": {
                 # No warm-up and a large step: two steps must be visible in single precision.

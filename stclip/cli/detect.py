@@ -1,26 +1,180 @@
-"""Person boxes: detect."""
+"""Person boxes: finetune, detect, quality, detectors."""
 
-from stclip.cli.options import CONFIG, ConfigFolder, Dataset, In, Out, ScaleName, app
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stclip.cli.options import (
+    CONFIG,
+    ConfigFolder,
+    Dataset,
+    DetectorName,
+    In,
+    OptionalIn,
+    Out,
+    ScaleName,
+    Workers,
+    app,
+)
+from stclip.errors import ConfigError
+
+
+@app.command()
+def finetune(
+    detector: DetectorName,
+    scale: ScaleName,
+    split: In,
+    clips: In,
+    boxes: In,
+    frames: In,
+    out: Out,
+    workers: Workers = 0,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Fine-tune a person detector on the training clips of a split."""
+    from stclip import config as c
+    from stclip.records import Boxes, Clips, LabelSplit
+
+    settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
+    from stclip.detectors.backend import files_of
+    from stclip.finetune import finetune as stage
+
+    stage(
+        settings,
+        files=files_of(settings),
+        split=LabelSplit.read(split),
+        clips=Clips.read(clips),
+        ground_truth=Boxes.read(boxes),
+        frames=frames,
+        out=out,
+        workers=workers,
+    )
 
 
 @app.command()
 def detect(
+    detector: DetectorName,
     dataset: Dataset,
     scale: ScaleName,
-    weights: In,
     clips: In,
     frames: In,
     out: Out,
+    weights: OptionalIn = None,
+    split: OptionalIn = None,
+    workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Box every person on the key frames of the test clips."""
+    """Box every person on the key frames of the test clips (fine-tuned: give weights and split)."""
     from stclip import config as c
-    from stclip.detect import detect as stage
-    from stclip.records import Clips
+    from stclip.records import Clips, LabelSplit
 
+    settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
     stride = c.load_dataset(config, dataset, scale=scale).key_frame_stride
-    detector = c.load_scale(config, scale).detector
-    found = stage(
-        detector, weights=weights, clips=Clips.read(clips), frames=frames, key_frame_stride=stride
+    if settings.datasets and dataset not in settings.datasets:
+        raise ConfigError(
+            f"detector {detector!r} has no boxes for {dataset!r}, only for {settings.datasets}."
+        )
+    from stclip.detectors.backend import files_of
+
+    files = files_of(settings)
+    if weights is not None:
+        files["weights"] = weights
+    if settings.finetune is not None:
+        if weights is None or split is None:
+            raise ConfigError(
+                f"detector {detector!r} is fine-tuned: --weights and --split must say on what."
+            )
+        from stclip.finetune import check_finetuned
+
+        check_finetuned(weights, settings, LabelSplit.read(split))
+    from stclip.detect import detect as stage
+
+    stage(
+        settings,
+        files=files,
+        clips=Clips.read(clips),
+        frames=frames,
+        key_frame_stride=stride,
+        out=out,
+        workers=workers,
     )
-    found.write(out)
+
+
+@app.command()
+def quality(
+    detections: Annotated[
+        list[str], typer.Argument(help="NAME=FILE of each detector, NAME:SPLIT=FILE if fine-tuned.")
+    ],
+    dataset: Dataset,
+    scale: ScaleName,
+    split: Annotated[list[Path], typer.Option(help="Label splits with their clips.")],
+    clips: In,
+    boxes: In,
+    out: Out,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Judge person boxes: AP, recall, and the ceiling they set for a perfect classifier."""
+    from stclip import config as c
+    from stclip.detector_quality import box_filters, measure, measure_ground_truth
+    from stclip.detector_table import write_quality
+    from stclip.records import Boxes, Clips, Detections, LabelSplit
+
+    settings = c.load_dataset(config, dataset, scale=scale)
+    splits = [LabelSplit.read(path) for path in split]
+    known, truth = Clips.read(clips), Boxes.read(boxes)
+    rows = measure_ground_truth(
+        sources=settings.boxes, ground_truth=truth, clips=known, splits=splits,
+        key_frame_stride=settings.key_frame_stride,
+    )  # fmt: skip
+    for name, paths in _by_detector(detections, [s.name for s in splits]).items():
+        tables = {path: Detections.read(path) for path in dict.fromkeys(paths.values())}
+        rows += measure(
+            name, {s: tables[path] for s, path in paths.items()},
+            filters=box_filters(settings.boxes), ground_truth=truth, clips=known, splits=splits,
+            key_frame_stride=settings.key_frame_stride,
+        )  # fmt: skip
+    about = {"scale": scale, "dataset": dataset, "title": settings.title}
+    write_quality(out, rows, about | {"splits": [s.name for s in splits]})
+
+
+def _by_detector(arguments: list[str], splits: list[str]) -> dict[str, dict[str, Path]]:
+    """Detector -> split -> file; one file serves all splits unless it names its own."""
+    files: dict[str, dict[str, Path]] = {}
+    for argument in arguments:
+        name, equals, path = argument.partition("=")
+        detector, _, split = name.partition(":")
+        if not (equals and detector and path) or (split and split not in splits):
+            raise ConfigError(
+                f"{argument!r}: expected NAME=FILE or NAME:SPLIT=FILE with a split of {splits}."
+            )
+        files.setdefault(detector, {}).update(
+            {s: Path(path) for s in ([split] if split else splits)}
+        )
+    for detector, paths in files.items():
+        missing = [s for s in splits if s not in paths]
+        if missing:
+            raise ConfigError(f"detector {detector!r}: no file for the splits {missing}.")
+    return files
+
+
+@app.command()
+def detectors(
+    measured: Annotated[list[Path], typer.Argument(help="Files that `stclip quality` wrote.")],
+    scale: ScaleName,
+    out: Out,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """The table of detectors: csv, md and tex; the paper's gap beside it at its own scale."""
+    from stclip import config as c
+    from stclip.detector_table import build_detectors, published_shares, read_quality
+    from stclip.tables import write_table
+
+    contents = [read_quality(path) for path in measured]
+    shares = {}
+    for about, _ in contents:
+        settings = c.load_dataset(config, about["dataset"], scale=scale)
+        if c.load_scale(config, scale).published and settings.published:
+            values = c.read_yaml(config / "published" / f"{settings.published}.yaml")
+            shares[about["dataset"]] = published_shares(values, about["splits"])
+    write_table(build_detectors(contents, shares), out)

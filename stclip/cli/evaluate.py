@@ -56,6 +56,7 @@ def evaluate(
     )
     about = provenance(settings, dataset=dataset, scale=scale, split=label_split, seed=seed)
     about |= {"key_frame_stride": data.key_frame_stride, "protocol": data.protocol}
+    about |= {"detector": data.detector}
     write_run(run, metrics, replicates, report, about)
 
 

@@ -21,7 +21,9 @@ ConfigFolder = Annotated[Path, typer.Option("--config", help="Folder of the YAML
 Dataset = Annotated[str, typer.Option(help="A file of config/datasets.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="A file of config/scales.")]
 MethodName = Annotated[str, typer.Option("--method", help="A file of config/methods.")]
+DetectorName = Annotated[str, typer.Option("--detector", help="A detector of the scale.")]
 In = Annotated[Path, typer.Option(help="A file or folder that an earlier stage wrote.")]
+OptionalIn = Annotated[Path | None, typer.Option(help="A file, where there is one.")]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 

@@ -29,6 +29,12 @@ def checked(load, *arguments, **keywords):
         raise WorkflowError(f"Configuration: {error}")
 
 
+def detector_paths(detector):
+    """The files that a detector reads, whoever makes them."""
+    weights = [] if detector.weights is None else [detector.weights]
+    return [*weights, *detector.files.values()]
+
+
 SCALE_SETTINGS = checked(settings.load_scale, CONFIG, SCALE)
 DATASETS = {
     d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
@@ -50,6 +56,19 @@ for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what="box source")
 
+DETECTORS = SCALE_SETTINGS.detectors
+if config["detectors"] == "all":
+    COMPARED = [name for name, detector in DETECTORS.items() if not detector.by_hand]
+else:
+    COMPARED = config["detectors"]
+for name in [*COMPARED, *(dataset.detector for dataset in DATASETS.values())]:
+    detector = checked(settings.pick, DETECTORS, name, what="detector")
+    absent = [path for path in detector_paths(detector) if not Path(path).exists()]
+    if detector.by_hand and absent:
+        raise WorkflowError(
+            f"Configuration: detector {name} needs {absent}. By hand: {detector.by_hand}"
+        )
+
 
 def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -62,6 +81,7 @@ wildcard_constraints:
     split=one_of({split for dataset in DATASETS.values() for split in dataset.splits}),
     seed=r"\d+",
     boxes=one_of(config["boxes"]),
+    detector=one_of(DETECTORS),
     model=one_of(SCALE_SETTINGS.models),
 
 
@@ -89,6 +109,19 @@ def backbone_files(wildcards):
     """Weights to download first; those inside the package are always there."""
     weights = run_settings(wildcards).backbone.weights
     return [] if weights is None or weights.startswith("package:") else [weights]
+
+
+def detections_file(dataset, detector, split):
+    """The boxes that a detector finds; a fine-tuned one has boxes of its own for every split."""
+    part = split if DETECTORS[detector].finetune else "all"
+    return f"data/{SCALE}/{dataset}/detections/{detector}/{part}.parquet"
+
+
+def compared_detectors(dataset):
+    """The detectors of the table that have boxes for a data set; its own among them."""
+    own = DATASETS[dataset].detector
+    fit = [n for n in COMPARED if dataset in (DETECTORS[n].datasets or [dataset])]
+    return fit if own in fit else [own, *fit]
 
 
 def what_is_scored(wildcards):

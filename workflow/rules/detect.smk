@@ -1,13 +1,62 @@
-# Persons on the key frames of the test clips; unfiltered.
+# Persons on the key frames of the test clips, unfiltered; how good they are, and their ceiling.
+rule finetune:
+    input:
+        lambda w: detector_paths(DETECTORS[w.detector]),
+        split="data/{scale}/{dataset}/splits/{split}.json",
+        clips="data/{scale}/{dataset}/clips.parquet",
+        boxes="data/{scale}/{dataset}/boxes.parquet",
+        frames="data/{scale}/{dataset}/frames",
+    output:
+        "data/{scale}/{dataset}/detectors/{detector}/{split}.safetensors",
+    log:
+        "logs/finetune/{scale}/{dataset}/{detector}/{split}.log",
+    threads: need("finetune", "threads", 1)
+    resources:
+        gpu=need("finetune", "gpu", 0),
+        mem_mb=need("finetune", "mem_mb", 2000),
+        runtime=need("finetune", "runtime", 30),
+    params:
+        settings=lambda w: settings_of(
+            "finetune", settings.what_finetunes(DETECTORS[w.detector])
+        ),
+        workers=lambda w, threads: threads - 1,
+    shell:
+        "stclip --log {log} --threads {threads} finetune --detector {wildcards.detector}"
+        " --scale {wildcards.scale} --split {input.split} --clips {input.clips}"
+        " --boxes {input.boxes} --frames {input.frames} --workers {params.workers}"
+        " --out {output}"
+
+
+def detector_inputs(wildcards):
+    """What a detector reads: its files, or the weights and the split of its fine-tuning."""
+    detector = DETECTORS[wildcards.detector]
+    if not detector.finetune:
+        return detector_paths(detector)
+    folder = f"data/{wildcards.scale}/{wildcards.dataset}"
+    return [
+        *detector.files.values(),
+        f"{folder}/detectors/{wildcards.detector}/{wildcards.part}.safetensors",
+        f"{folder}/splits/{wildcards.part}.json",
+    ]
+
+
+def finetuned_options(wildcards, input):
+    """Options that name weights and split of a fine-tuned detector."""
+    if not DETECTORS[wildcards.detector].finetune:
+        return ""
+    *_, weights, split = input.detector
+    return f"--weights {weights} --split {split}"
+
+
 rule detect:
     input:
-        weights=SCALE_SETTINGS.detector.weights,
+        detector=detector_inputs,
         clips="data/{scale}/{dataset}/clips.parquet",
         frames="data/{scale}/{dataset}/frames",
     output:
-        "data/{scale}/{dataset}/detections/all.parquet",
+        "data/{scale}/{dataset}/detections/{detector}/{part}.parquet",
     log:
-        "logs/detect/{scale}/{dataset}/all.log",
+        "logs/detect/{scale}/{dataset}/{detector}/{part}.log",
     threads: need("detect", "threads", 1)
     resources:
         gpu=need("detect", "gpu", 0),
@@ -16,10 +65,77 @@ rule detect:
     params:
         settings=lambda w: settings_of(
             "detect",
-            SCALE_SETTINGS.detector,
+            settings.what_detects(DETECTORS[w.detector]),
             str(DATASETS[w.dataset].key_frame_stride),
         ),
+        finetuned=finetuned_options,
+        workers=lambda w, threads: threads - 1,
     shell:
-        "stclip --log {log} --threads {threads} detect --dataset {wildcards.dataset}"
-        " --scale {wildcards.scale} --weights {input.weights} --clips {input.clips}"
-        " --frames {input.frames} --out {output}"
+        "stclip --log {log} --threads {threads} detect --detector {wildcards.detector}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} {params.finetuned}"
+        " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
+        " --out {output}"
+
+
+def named_detections(wildcards):
+    """NAME=FILE or NAME:SPLIT=FILE of every detector of the table."""
+    return [
+        f"{name}:{split}={detections_file(wildcards.dataset, name, split)}"
+        for name in compared_detectors(wildcards.dataset)
+        for split in DATASETS[wildcards.dataset].splits
+    ]
+
+
+rule quality:
+    input:
+        lambda w: sorted({text.partition("=")[2] for text in named_detections(w)}),
+        splits=lambda w: expand(
+            "data/{scale}/{dataset}/splits/{split}.json",
+            split=DATASETS[w.dataset].splits,
+            **w,
+        ),
+        clips="data/{scale}/{dataset}/clips.parquet",
+        boxes="data/{scale}/{dataset}/boxes.parquet",
+    output:
+        "data/{scale}/{dataset}/detections/quality.json",
+    log:
+        "logs/quality/{scale}/{dataset}.log",
+    resources:
+        mem_mb=need("quality", "mem_mb", 2000),
+        runtime=need("quality", "runtime", 30),
+    params:
+        settings=lambda w: settings_of(
+            "quality",
+            {n: b.model_dump() for n, b in DATASETS[w.dataset].boxes.items()},
+            str(DATASETS[w.dataset].key_frame_stride),
+            DATASETS[w.dataset].title,
+        ),
+        detections=named_detections,
+        splits=lambda w, input: [f"--split {path}" for path in input.splits],
+    shell:
+        "stclip --log {log} --threads 1 quality {params.detections} {params.splits}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
+        " --boxes {input.boxes} --out {output}"
+
+
+rule detectors:
+    input:
+        measured=expand(
+            "data/{scale}/{dataset}/detections/quality.json",
+            scale=SCALE,
+            dataset=DATASETS,
+        ),
+        published=[
+            f"config/published/{dataset.published}.yaml"
+            for dataset in DATASETS.values()
+            if dataset.published
+        ],
+    output:
+        multiext("results/{scale}/detectors", ".csv", ".md", ".tex"),
+    log:
+        "logs/tables/{scale}/detectors.log",
+    params:
+        settings=settings_of("tables", str(SCALE_SETTINGS.published)),
+    shell:
+        "stclip --log {log} detectors {input.measured} --scale {wildcards.scale}"
+        " --out {output[0]}"

@@ -5,7 +5,9 @@ rule score:
         split="data/{scale}/{dataset}/splits/{split}.json",
         clips="data/{scale}/{dataset}/clips.parquet",
         boxes="data/{scale}/{dataset}/boxes.parquet",
-        detections="data/{scale}/{dataset}/detections/all.parquet",
+        detections=lambda w: detections_file(
+            w.dataset, DATASETS[w.dataset].detector, w.split
+        ),
         frames="data/{scale}/{dataset}/frames",
         backbone=backbone_files,
     output:
