@@ -100,6 +100,31 @@ def test_ucf_counts() -> None:
     assert truth.boxes["y2"].max() <= 239
 
 
+@pytest.mark.parametrize(
+    ("split", "unseen", "base"),
+    [  # videos, annotated frames, tubes, boxes; videos, annotated frames, boxes
+        ("1", (229, 44_703, 463, 63_358), (681, 93_824, 107_222)),
+        ("2", (236, 30_875, 266, 33_954), (674, 107_652, 136_626)),
+        ("3", (231, 31_755, 303, 36_914), (679, 106_772, 133_666)),
+        ("4", (214, 31_194, 283, 36_354), (696, 107_333, 134_226)),
+    ],
+)
+def test_ucf_split_counts(split: str, unseen: tuple[int, ...], base: tuple[int, ...]) -> None:
+    labels = LabelSplit.read(ROOT / "splits" / "ucf101_24" / f"{split}.json")
+
+    def counts(names: tuple[str, ...]) -> tuple[int, int, int, int]:
+        boxes = ucf_truth().boxes
+        boxes = boxes[boxes["class"].isin(names)]
+        distinct = [len(boxes[keys].drop_duplicates()) for keys in (
+            ["video"], ["video", "frame"], ["video", "tube"],
+        )]  # fmt: skip
+        return (*distinct, len(boxes))
+
+    assert counts(labels.unseen) == unseen
+    videos, frames, _, boxes = counts(labels.base)
+    assert (videos, frames, boxes) == base
+
+
 def test_ucf_check_value_of_the_rule() -> None:
     _, rows = ucf_rows("2")
     first = rows[
