@@ -19,6 +19,7 @@ from stclip.files import read_json, whole_file, write_json
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 _BOX_TYPES = {"clip": "str", "frame": "int32"} | dict.fromkeys(BOX_COLUMNS, "float32")
 LABEL_GROUPS = ("unseen", "base")
+_ROUNDING = 1e-5  # how far float32 may carry a probability past 1
 SCORE_PREFIX = "score:"  # keeps a label called "frame" apart from the column
 
 
@@ -127,11 +128,19 @@ class Scores(Table):
     COLUMNS: ClassVar = _BOX_TYPES | {"detector_score": "float32"}
 
     def __post_init__(self) -> None:
-        """Probabilities must be finite."""
+        """Probabilities and detector scores are finite and in 0..1, but for rounding."""
         super().__post_init__()
         if not np.isfinite(self.probabilities).all():
             raise DataError(
                 "Scores: a class probability is not finite; the run that wrote it diverged."
+            )
+        values = np.column_stack([self.table["detector_score"], self.probabilities])
+        wrong = ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))
+        if wrong.any():
+            row = self.table[wrong.any(1)].iloc[0]
+            raise DataError(
+                f"Scores: {values[wrong][0]} of clip {row['clip']!r} frame {row['frame']} lies "
+                "outside 0..1; class probabilities and detector scores do not."
             )
 
     @property

@@ -102,3 +102,14 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
             assert (tmp_path / "frames" / "first").exists()
             (folder / "second").touch()
     assert [p.name for p in (tmp_path / "frames").iterdir()] == ["second"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "detector"), [(1.5, 1.0), (-0.1, 1.0), (0.5, 1.2), (0.5, -1.0), (0.5, np.nan)]
+)
+def test_scores_lie_in_0_to_1(probability: float, detector: float) -> None:
+    boxes = pd.DataFrame(BOX | {"detector_score": [detector]})
+    with pytest.raises(DataError, match="of clip 'a' frame 0 lies outside"):
+        Scores.from_parts(boxes, np.array([[probability]]), "x")
+    almost = boxes.assign(detector_score=1 + 1e-6)  # rounding of a softmax in float32
+    assert len(Scores.from_parts(almost, np.array([[1.0]]), "x")) == 1
