@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stclip.errors import ConfigError, DataError
-from stclip.evaluate.tubes import Linking, Tube, link, suppress, tube_iou
+from stclip.evaluate.tubes import Linking, Overlaps, Tube, link, suppress, tube_iou
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 
 BOX, FAR = [0, 0, 10, 10], [50, 0, 60, 10]
@@ -20,7 +20,9 @@ def linked(
 ) -> list[Tube]:
     return link(
         list(per_frame),
-        [np.array([box for box, _ in rows], float).reshape(-1, 4) for rows in per_frame.values()],
+        Overlaps(
+            [np.array([b for b, _ in rows], float).reshape(-1, 4) for rows in per_frame.values()]
+        ),
         [np.array([score for _, score in rows], float) for rows in per_frame.values()],
         linking,
     )
@@ -89,7 +91,7 @@ def test_linking_of_every_fifth_frame_counts_frames_of_the_video() -> None:
 
 def test_bad_input_is_named() -> None:
     with pytest.raises(DataError, match=r"frames to link must rise, found \[1, 1\]"):
-        link([1, 1], [np.zeros((0, 4))] * 2, [np.zeros(0)] * 2, SHORT)
+        link([1, 1], Overlaps([np.zeros((0, 4))] * 2), [np.zeros(0)] * 2, SHORT)
     with pytest.raises(ConfigError, match="must be at least 1"):
         Linking(top=0)
 

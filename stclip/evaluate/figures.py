@@ -45,6 +45,7 @@ def draw_report(parts: Mapping[str, "ReportPart"], path: Path) -> None:
         costs.set_ylabel("mAP given back if mended")
         costs.set_title("cost of each kind of error")
         costs.tick_params(axis="x", rotation=25)
+    _legend(figure)
     _save(figure, path)
 
 
@@ -67,12 +68,12 @@ def draw_comparison(rows: Mapping[str, pd.DataFrame], path: Path, *, title: str)
     for number, kind in enumerate(ERROR_KINDS):
         gains = [100 * table.set_index("kind")["gain"][kind] for table in rows.values()]
         at = np.arange(len(names)) + (number - (len(ERROR_KINDS) - 1) / 2) * height
-        costs.barh(at, gains, height, color=KIND_COLOURS[kind], label=kind)
+        costs.barh(at, gains, height, color=KIND_COLOURS[kind])
     costs.set_yticks(range(len(names)), names)
     costs.invert_yaxis()
     costs.set_xlabel("mAP given back if mended")
     costs.set_title("cost of each kind of error")
-    _legend_below(costs)
+    _legend(figure)
     _save(figure, path)
 
 
@@ -87,7 +88,7 @@ def _draw_curves(axes: "Axes", part: "ReportPart", cell: str) -> None:
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"{cell}: mAP {100 * mean:.2f}" if cell else f"mAP {100 * mean:.2f}")
     if len(part.classes) <= _IN_LEGEND:
-        axes.legend(fontsize="x-small", loc="upper right", ncols=1 + len(part.classes) // 8)
+        axes.legend(fontsize="x-small", loc="best", ncols=1 + len(part.classes) // 8)
 
 
 def _draw_composition(axes: "Axes", part: "ReportPart") -> None:
@@ -102,16 +103,18 @@ def _stacked(axes: "Axes", names: Sequence[str], shares: Sequence[Sequence[float
     """Horizontal bars that are divided by kind."""
     left = np.zeros(len(names))
     for kind, share in zip(KINDS, shares, strict=True):
-        axes.barh(names, share, left=left, color=KIND_COLOURS[kind], label=kind)
+        axes.barh(names, share, left=left, color=KIND_COLOURS[kind])
         left += np.asarray(share)
     axes.invert_yaxis()
     axes.set_xlim(0, 1)
     axes.set_xlabel("share")
-    _legend_below(axes)
 
 
-def _legend_below(axes: "Axes") -> None:
-    axes.legend(fontsize="x-small", ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+def _legend(figure: "Figure") -> None:
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 
 def _colours(kinds: Sequence[str]) -> list[str]:

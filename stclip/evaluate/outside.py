@@ -20,7 +20,7 @@ from stclip.evaluate.outside_rows import read_rows
 from stclip.evaluate.outside_truth import OutsideTruth, read_truth
 from stclip.evaluate.protocol import Protocol, named_protocol
 from stclip.evaluate.report import report_part, write_report
-from stclip.evaluate.tubes import Linking, Tube, link
+from stclip.evaluate.tubes import Linking, Overlaps, Tube, link
 from stclip.evaluate.video_map import named_video_protocol, video_map
 from stclip.label_map import read_label_map
 from stclip.progress import Progress
@@ -290,6 +290,6 @@ def _video_map(evaluation: OutsideResult, protocol: str, where: str) -> dict[str
         frames, starts = np.unique(rows["frame"], return_index=True)
         boxes = np.split(rows[BOX_COLUMNS].to_numpy(np.float64), starts[1:])
         scores = np.split(rows["score"].to_numpy(np.float64), starts[1:])
-        found[str(label)][str(video)] = link(frames.tolist(), boxes, scores, Linking())
+        found[str(label)][str(video)] = link(frames.tolist(), Overlaps(boxes), scores, Linking())
         progress.advance()
     return video_map(found, truth, rules)

@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from stclip.errors import DataError
-from stclip.evaluate.tubes import Linking, Tube, link
+from stclip.evaluate.tubes import Linking, Overlaps, Tube, link
 from stclip.records import BOX_COLUMNS, Scores
 
 TubesByClass = dict[str, dict[str, list[Tube]]]  # class -> clip -> tubes
@@ -40,10 +40,10 @@ def linked_tubes(
         frames, starts = np.unique(np.sort(number), return_index=True)
         by_frame = np.asarray(of_clip)[np.argsort(number, kind="stable")]
         per_frame = np.split(by_frame, starts[1:])
-        found = [boxes[r] for r in per_frame]
+        overlaps = Overlaps([boxes[r] for r in per_frame])
         for k, label in enumerate(labels):
             own = [scores[k, r] for r in per_frame]
-            tubes[label][str(clip)] = link(frames.tolist(), found, own, linking)
+            tubes[label][str(clip)] = link(frames.tolist(), overlaps, own, linking)
     return tubes
 
 

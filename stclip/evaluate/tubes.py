@@ -77,32 +77,55 @@ def suppress(tubes: Sequence[Tube], *, threshold: float, plus: int) -> list[Tube
     return kept
 
 
-class _Growing:
-    """A tube under construction: boxes and scores of the frames it was extended in."""
+class Overlaps:
+    """IoU between the boxes of two frames of a clip, computed when asked for and kept.
 
-    def __init__(self, frame: int, box: np.ndarray, score: float) -> None:
-        self.frames, self.boxes, self.total = [frame], [box], score
+    The labels of a clip share its boxes, so one of these serves all of them.
+    """
+
+    def __init__(self, boxes_xyxy: Sequence[Shaped[np.ndarray, "_ 4"]]) -> None:
+        """`boxes_xyxy`: per frame, its boxes, pixels."""
+        self.boxes = boxes_xyxy
+        self._known: dict[tuple[int, int], list[list[float]]] = {}
+
+    def between(self, one: int, other: int) -> list[list[float]]:
+        """A row per box of frame number `one`, a column per box of frame number `other`."""
+        if (one, other) not in self._known:
+            a, b = self.boxes[one], self.boxes[other]
+            flat = paired_iou(np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1)))
+            self._known[one, other] = flat.reshape(len(a), len(b)).tolist()
+        return self._known[one, other]
+
+
+class _Growing:
+    """A tube under construction: the number of each frame that extended it, and which box."""
+
+    def __init__(self, place: int, row: int, score: float) -> None:
+        self.places, self.rows, self.total = [place], [row], score
 
     @property
     def score(self) -> float:
-        return self.total / len(self.frames)
+        return self.total / len(self.rows)
 
-    def extend(self, frame: int, box: np.ndarray, score: float) -> None:
-        self.frames.append(frame)
-        self.boxes.append(box)
+    def extend(self, place: int, row: int, score: float) -> None:
+        self.places.append(place)
+        self.rows.append(row)
         self.total += score
 
-    def finished(self) -> Tube:
+    def finished(self, frames: Sequence[int], boxes: Sequence[np.ndarray]) -> Tube:
         """Frames without extension get the boxes between their neighbours'."""
-        frames = np.arange(self.frames[0], self.frames[-1] + 1)
-        columns = np.array(self.boxes, np.float64).T
-        boxes = np.stack([np.interp(frames, self.frames, column) for column in columns], axis=1)
-        return Tube(self.frames[0], boxes, self.score)
+        known = [frames[place] for place in self.places]
+        corners = np.stack([boxes[p][r] for p, r in zip(self.places, self.rows, strict=True)])
+        wanted = np.arange(known[0], known[-1] + 1)
+        if len(wanted) > len(known):
+            columns = [np.interp(wanted, known, column) for column in corners.T]
+            corners = np.stack(columns, axis=1)
+        return Tube(known[0], corners.astype(np.float64), self.score)
 
 
 def link(
     frames: Sequence[int],
-    boxes_xyxy: Sequence[Shaped[np.ndarray, "_ 4"]],
+    overlaps: Overlaps,
     scores: Sequence[Float[np.ndarray, " _"]],
     linking: Linking,
 ) -> list[Tube]:
@@ -113,8 +136,8 @@ def link(
 
     Args:
         frames: (F,), numbers, rising.
-        boxes_xyxy: per frame, its boxes, pixels.
-        scores: per frame, their scores for the label.
+        overlaps: of the F frames' boxes.
+        scores: per frame, the boxes' scores for the label.
         linking: the thresholds.
 
     Returns:
@@ -124,29 +147,29 @@ def link(
         raise DataError(f"frames to link must rise, found {list(frames)}.")
     active: list[_Growing] = []
     ended: list[_Growing] = []
-    for frame, boxes, score in zip(frames, boxes_xyxy, scores, strict=True):
-        ended += [t for t in active if frame - t.frames[-1] > linking.patience]
-        active = [t for t in active if frame - t.frames[-1] <= linking.patience]
-        left = _strongest(boxes, score, linking)
+    for place, (frame, of_frame) in enumerate(zip(frames, scores, strict=True)):
+        ended += [t for t in active if frame - frames[t.places[-1]] > linking.patience]
+        active = [t for t in active if frame - frames[t.places[-1]] <= linking.patience]
+        score = of_frame.tolist()
+        left = _strongest(score, overlaps.between(place, place), linking)
         for tube in sorted(active, key=lambda t: -t.score):
-            if not left:
-                break
-            overlap = paired_iou(boxes[left], np.repeat(tube.boxes[-1][None], len(left), axis=0))
-            near = np.flatnonzero(overlap >= linking.iou)
-            if len(near):
-                row = left.pop(near[0])  # `left` is by falling score
-                tube.extend(frame, boxes[row], float(score[row]))
-        active += [_Growing(frame, boxes[row], float(score[row])) for row in left]
-    tubes = [tube.finished() for tube in (*ended, *active)]
+            with_last = overlaps.between(tube.places[-1], place)[tube.rows[-1]]
+            near = next((row for row in left if with_last[row] >= linking.iou), None)
+            if near is not None:  # `left` is by falling score
+                left.remove(near)
+                tube.extend(place, near, score[near])
+        active += [_Growing(place, row, score[row]) for row in left]
+    tubes = [tube.finished(frames, overlaps.boxes) for tube in (*ended, *active)]
     long = [t for t in tubes if len(t.boxes_xyxy) >= linking.min_frames]
     return sorted((t for t in long if t.score >= linking.min_score), key=lambda t: -t.score)
 
 
-def _strongest(boxes: np.ndarray, score: np.ndarray, linking: Linking) -> list[int]:
+def _strongest(score: list[float], within: list[list[float]], linking: Linking) -> list[int]:
     """Rows by falling score after non-maximum suppression, at most `top`."""
     kept: list[int] = []
-    for row in np.argsort(-score, kind="stable").tolist():
-        others = np.repeat(boxes[row][None], len(kept), axis=0)
-        if len(kept) < linking.top and (paired_iou(boxes[kept], others) <= linking.nms).all():
+    for row in sorted(range(len(score)), key=lambda r: -score[r]):
+        if all(within[row][other] <= linking.nms for other in kept):
             kept.append(row)
+        if len(kept) == linking.top:
+            break
     return kept
