@@ -60,7 +60,8 @@ def shared_box_rows(
         truth: ground truth of all classes.
         protocol: gives overlap and threshold.
     """
-    pairs, pair_labels = _labelled_pairs(found, truth, protocol)
+    pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=protocol.iou_threshold)
+    pairs, pair_labels = truth.per_label(pairs)
     boxes = np.arange(len(found.frames))
     yield from _by_label(labels, [boxes] * len(labels), list(scores), pairs, pair_labels, truth)
 
@@ -84,23 +85,19 @@ def own_box_rows(
         truth: ground truth of all classes.
         protocol: gives overlap and threshold.
     """
-    pairs, pair_labels = _labelled_pairs(found, truth, protocol)
-    own = row_labels[pairs.found] == pair_labels
-    pairs, pair_labels = pairs.of(own), pair_labels[own]
+    # only rows and boxes of one class in one frame can meet: each such cell is a frame of its own
+    each = truth.boxes.of(truth.rows)
+    cells = FrameBoxes(each.frames * len(labels) + truth.labels, each.boxes_xyxy)
+    found_cells = FrameBoxes(found.frames * len(labels) + row_labels, found.boxes_xyxy)
+    pairs = overlapping_pairs(found_cells, cells, iou=protocol.iou, least=protocol.iou_threshold)
     by_label = np.argsort(row_labels, kind="stable")
     counts = np.bincount(row_labels, minlength=len(labels))
     boxes = np.split(by_label, np.cumsum(counts)[:-1])
     place = np.empty(len(scores), np.int64)  # of a row among those of its label
     place[by_label] = np.arange(len(scores)) - np.repeat(np.cumsum(counts) - counts, counts)
-    pairs = Pairs(place[pairs.found], pairs.truth, pairs.iou)
+    pair_labels = truth.labels[pairs.truth]
+    pairs = Pairs(place[pairs.found], truth.rows[pairs.truth], pairs.iou)
     yield from _by_label(labels, boxes, [scores[b] for b in boxes], pairs, pair_labels, truth)
-
-
-def _labelled_pairs(
-    found: FrameBoxes, truth: LabelledBoxes, protocol: Protocol
-) -> tuple[Pairs, np.ndarray]:
-    pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=protocol.iou_threshold)
-    return truth.per_label(pairs)
 
 
 def _by_label(
