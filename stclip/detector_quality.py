@@ -20,7 +20,7 @@ from stclip.errors import DataError
 from stclip.evaluate.frame_map import LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.iou import paired_iou
 from stclip.evaluate.matching import FrameBoxes, frame_codes
-from stclip.evaluate.protocol import named_protocol
+from stclip.evaluate.protocol import PROTOCOLS
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def _frame_map(
     rows, row_labels = _labelled(found_labels, labels)
     truth_rows, truth_numbers = _labelled(truth_labels, labels)
     boxes, truth_boxes = (t[BOX_COLUMNS].to_numpy(np.float32) for t in (found, truth))
-    protocol = named_protocol("iclip")
+    protocol = PROTOCOLS["iclip"]
     classes = own_box_rows(
         labels,
         found["detector_score"].to_numpy(np.float64)[rows],

@@ -4,12 +4,10 @@ Unseen classes are never looked at. An epoch ends with a checkpoint; what happen
 follows from the seed and its number alone, so that a killed job ends with the same weights.
 """
 
-import io
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
 from stclip.config import DetectorConfig, FinetuneConfig, config_hash, what_finetunes
 from stclip.detectors.backend import Key, needed_file
 from stclip.detectors.torchvision import TorchvisionDetector, as_tensor
@@ -78,7 +77,7 @@ def finetune(
     run = finetune_hash(settings, split)
     begun = config_hash({"run": run, "weights": digest(weights)})
     checkpoint = out.with_name(f".{out.name}.checkpoint.pt")
-    optimizer = _optimizer(trained, how)
+    optimizer = make_optimizer(trained, how)
     first = _resume(model, optimizer, checkpoint, begun=begun)
     logger.info(
         "finetune: %d boxes on %d frames of %d training clips, %d trained parameters, epochs %d to "
@@ -184,14 +183,6 @@ def _thaw(model: nn.Module, how: FinetuneConfig) -> list[nn.Parameter]:
     return trained
 
 
-def _optimizer(parameters: list[nn.Parameter], how: FinetuneConfig) -> torch.optim.Optimizer:
-    if how.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=how.lr, momentum=how.momentum, weight_decay=how.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=how.lr, weight_decay=how.weight_decay)
-
-
 def _plan(
     truth: Mapping[Key, np.ndarray], how: FinetuneConfig, *, epoch: int
 ) -> list[list[tuple[Key, bool]]]:
@@ -264,28 +255,18 @@ def _example(
 def _save(
     model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, *, begun: str, epochs: int
 ) -> None:
-    content: dict[str, Any] = {
-        "begun": begun,
+    content = {
         "epochs": epochs,
         "weights": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    buffer = io.BytesIO()  # torch's own writer hides why a write failed
-    torch.save(content, buffer)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_checkpoint(path, content, run=begun)
 
 
 def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, *, begun: str) -> int:
     """Load a checkpoint of the same settings and weights; the epochs it has behind it, or 0."""
-    if not path.exists():
-        return 0
-    try:
-        content = torch.load(path, map_location=best_device(), weights_only=True)
-    except Exception as error:  # torch has many; the file is ours and was written whole
-        raise DataError(f"{path}: damaged ({error}); delete it to begin again.") from None
-    if content["begun"] != begun:
-        logger.info("finetune: %s is of other settings; starting anew", path)
+    content = read_checkpoint(path, run=begun)
+    if content is None:
         return 0
     model.load_state_dict(content["weights"])
     optimizer.load_state_dict(content["optimizer"])

@@ -4,7 +4,6 @@ A killed training resumes from its last checkpoint and ends with the same weight
 step follow from the seed and the step alone.
 """
 
-import io
 import logging
 import math
 import time
@@ -18,6 +17,7 @@ from safetensors.torch import save as serialize
 from torch import Tensor
 
 from stclip.boxes import make_samples, select_boxes
+from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
 from stclip.config import (
     BoxSource,
     MethodConfig,
@@ -25,7 +25,6 @@ from stclip.config import (
 )
 from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.files import whole_file
 from stclip.frames import BatchLoader, FrameReader, Sample
 from stclip.method import Method, load_method
 from stclip.progress import Progress
@@ -149,7 +148,7 @@ def _fit(
         raise ConfigError(
             f"method {type(method).__name__} has nothing to train; set train.iterations to 0."
         )
-    optimizer = _optimizer(parameters, config)
+    optimizer = make_optimizer(parameters, config)
     state = _resume(method, optimizer, checkpoint, run=run)
     logger.info(
         "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on %s",
@@ -196,40 +195,22 @@ def _goal(targets: Tensor, samples: Sequence[Sample], *, unit: str) -> Tensor:
     return torch.cat(rows if unit == "person" else [r.amax(0, keepdim=True) for r in rows])
 
 
-def _optimizer(parameters: Sequence[Tensor], config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
-
-
 def _save(
     method: Method, optimizer: torch.optim.Optimizer, state: State, path: Path, *, run: str
 ) -> None:
     content = {
-        "run": run,
         "step": state.step,
         "log": state.log,
         "weights": method.trained_state(),
         "optimizer": optimizer.state_dict(),
     }
-    buffer = io.BytesIO()  # torch's own writer hides why a write failed
-    torch.save(content, buffer)
-    with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_checkpoint(path, content, run=run)
 
 
 def _resume(method: Method, optimizer: torch.optim.Optimizer, path: Path, *, run: str) -> State:
     """Continue from a checkpoint of the same run, otherwise start anew."""
-    if not path.exists():
-        return State()
-    try:
-        content = torch.load(path, map_location=best_device(), weights_only=True)
-    except Exception as error:  # torch has many; the file is ours and was written whole
-        raise DataError(f"{path}: damaged ({error}); delete it to train from the start.") from None
-    if content["run"] != run:
-        logger.info("train: %s is of other settings (run %s); starting anew", path, content["run"])
+    content = read_checkpoint(path, run=run)
+    if content is None:
         return State()
     method.load_trained_state(content["weights"], where=str(path))
     optimizer.load_state_dict(content["optimizer"])

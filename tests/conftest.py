@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from jhmdb_archives import raw  # noqa: F401  a fixture
 
 from stclip.config import MethodConfig, load_method
 from stclip.pictures import write_clip

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stclip.errors import ConfigError
 from stclip.evaluate.average_precision import all_point, trapezoid, weighted_all_point
 from stclip.evaluate.bootstrap import clip_weights, interval, replicate_maps
 from stclip.evaluate.frame_map import ClassRows, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.iou import paired_iou
 from stclip.evaluate.matching import FrameBoxes, frame_codes
-from stclip.evaluate.protocol import PROTOCOLS, named_protocol
+from stclip.evaluate.protocol import PROTOCOLS
 from stclip.evaluate.voting import ASSUMPTIONS, vote
 from stclip.records import BOX_COLUMNS, Scores
 
@@ -177,13 +176,6 @@ def test_frame_codes_join_tables_by_clip_and_frame() -> None:
     )
     assert right[0] == left[2]
     assert len({*left.tolist(), *right.tolist()}) == 4
-
-
-def test_unknown_protocol_lists_the_known_ones() -> None:
-    with pytest.raises(
-        ConfigError, match=r"unknown protocol 'voc07'; known are \['act', 'hit', 'iclip', 'tf'\]"
-    ):
-        named_protocol("voc07")
 
 
 # ---- voting

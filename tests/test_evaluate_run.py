@@ -193,7 +193,7 @@ def test_nothing_to_evaluate_is_refused() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ConfigError, match="unknown label group 'seen'"):
         evaluate_run({("gt", "seen"): DETECTED}, ground_truth=TRUTH, split=SPLIT)
-    with pytest.raises(ConfigError, match="unknown protocol"):
+    with pytest.raises(ConfigError, match=r"unknown protocol 'x'; known are \['act', "):
         evaluate_run({}, ground_truth=TRUTH, split=SPLIT, protocol="x")
 
 

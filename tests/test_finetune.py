@@ -119,7 +119,7 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
     monkeypatch.setattr(stage, "_epoch", original)
     with caplog.at_level(logging.INFO):
         tuned = finetune(world, config(lr=5e-4))
-    assert "of other settings; starting anew" in caplog.text
+    assert "checkpoint.pt is of other settings" in caplog.text
     assert same(tuned, finetune(world, config(lr=5e-4), "fresh"))
 
 

@@ -13,15 +13,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from stclip.config import pick
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.frame_map import FrameMap, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
 from stclip.evaluate.outside_rows import read_rows
 from stclip.evaluate.outside_truth import OutsideTruth, read_truth
-from stclip.evaluate.protocol import Protocol, named_protocol
+from stclip.evaluate.protocol import PROTOCOLS, Protocol
 from stclip.evaluate.report import report_part, write_report
 from stclip.evaluate.tubes import Linking, Overlaps, Tube, link
-from stclip.evaluate.video_map import named_video_protocol, video_map
+from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.label_map import read_label_map
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, LabelSplit
@@ -92,7 +93,9 @@ def evaluate_file(
         raise ConfigError(f"iou {iou} is not in (0, 1].")
     if labels not in GROUPS:
         raise ConfigError(f"unknown labels {labels!r}; known are {list(GROUPS)}.")
-    rules = replace(named_protocol(protocol), iou_threshold=iou, max_rows=max_rows)
+    rules = replace(
+        pick(PROTOCOLS, protocol, what="protocol"), iou_threshold=iou, max_rows=max_rows
+    )
     numbered = read_label_map(label_map) if label_map else None
     reader, truth = read_truth(ground_truth, split, numbered)
     everything = [*split.base, *split.unseen]
@@ -271,7 +274,7 @@ def _read_excluded(path: Path) -> pd.MultiIndex:
 
 def _video_map(evaluation: OutsideResult, protocol: str, where: str) -> dict[str, float]:
     """Link the rows to tubes, compare them with the ground truth's."""
-    rules = named_video_protocol(protocol)
+    rules = pick(VIDEO_PROTOCOLS, protocol, what="video protocol")
     table = evaluation.truth_table
     if (table["tube"] < 0).any():
         raise ConfigError(f"{where}: has no tubes, so there is no video mAP; leave it out.")

@@ -14,7 +14,6 @@ from functools import partial
 
 import numpy as np
 
-from stclip.errors import ConfigError
 from stclip.evaluate.average_precision import all_point, trapezoid
 from stclip.evaluate.iou import paired_iou
 from stclip.evaluate.matching import Iou, Pairs, match_best, match_free
@@ -47,14 +46,3 @@ PROTOCOLS: dict[str, Protocol] = {
     "hit": Protocol(iou=_PLUS_ONE, whole_pixels=True, score_decimals=5, by_file_name=True),
     "act": Protocol(iou=_PLUS_ONE, match=match_free, area=trapezoid),
 }
-
-
-def named_protocol(name: str) -> Protocol:
-    """The protocol of that name.
-
-    Raises:
-        ConfigError: no such protocol.
-    """
-    if name not in PROTOCOLS:
-        raise ConfigError(f"unknown protocol {name!r}; known are {sorted(PROTOCOLS)}.")
-    return PROTOCOLS[name]

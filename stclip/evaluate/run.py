@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stclip.config import pick
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.bootstrap import NUM_REPLICATES, clip_weights, interval, replicate_maps
 from stclip.evaluate.frame_map import LabelledBoxes, frame_map, shared_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
-from stclip.evaluate.protocol import Protocol, named_protocol
+from stclip.evaluate.protocol import PROTOCOLS, Protocol
 from stclip.evaluate.report import ReportPart, report_part, write_report
 from stclip.evaluate.run_tubes import linked_tubes, truth_tubes
 from stclip.evaluate.tubes import Linking
@@ -74,7 +75,7 @@ def evaluate_run(
         ConfigError: unknown protocol or label group.
         DataError: scores do not belong to this split or its key frames, or nothing to evaluate.
     """
-    rules = named_protocol(protocol)
+    rules = pick(PROTOCOLS, protocol, what="protocol")
     truths: dict[str, _Truth] = {}
     metrics: dict[str, Any] = {}
     columns: dict[str, np.ndarray] = {}

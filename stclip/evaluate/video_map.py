@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stclip.errors import ConfigError
 from stclip.evaluate.average_precision import all_point, trapezoid
 from stclip.evaluate.frame_map import mean_ap
 from stclip.evaluate.matching import Pairs, in_ranking, match_best, match_free
@@ -38,17 +37,6 @@ VIDEO_PROTOCOLS = {
     "act": VideoProtocol(plus=1, nms=0.3, match=match_free, area=trapezoid),
     "multisports": VideoProtocol(plus=0, nms=None, match=match_best, area=all_point),
 }
-
-
-def named_video_protocol(name: str) -> VideoProtocol:
-    """The protocol of that name.
-
-    Raises:
-        ConfigError: no such protocol.
-    """
-    if name not in VIDEO_PROTOCOLS:
-        raise ConfigError(f"unknown video protocol {name!r}; known are {sorted(VIDEO_PROTOCOLS)}.")
-    return VIDEO_PROTOCOLS[name]
 
 
 def video_map(
