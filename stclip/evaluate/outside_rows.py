@@ -1,6 +1,7 @@
 """Reads and checks a csv of detections made elsewhere; every complaint names its line."""
 
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ from stclip.errors import DataError
 from stclip.evaluate.outside_truth import content_of
 from stclip.records import BOX_COLUMNS
 
+logger = logging.getLogger(__name__)
 NUMBER_COLUMNS = ["frame", "score", *BOX_COLUMNS]
+_LINES = 1_000_000  # read at a time: as text a line takes ten times the memory of its numbers
 DETECTION_COLUMNS = ["video", "frame", "class", "score", *BOX_COLUMNS]
 
 
@@ -30,14 +33,26 @@ def read_rows(path: Path, videos: pd.DataFrame, labels: set[str]) -> pd.DataFram
             outside 0..1, an unknown class or video, a frame outside the video.
     """
     try:
-        table = pd.read_csv(
-            io.BytesIO(content_of(path)), dtype="str", keep_default_na=False, skip_blank_lines=False
-        )
+        with pd.read_csv(
+            io.BytesIO(content_of(path)), dtype="str", keep_default_na=False,
+            skip_blank_lines=False, chunksize=_LINES,
+        ) as parts:  # fmt: skip
+            checked = []
+            for part in parts:
+                checked.append(_checked(part, path, videos, sorted(labels)))
+                logger.info("%s: read and checked %d lines", path, part.index.stop + 1)
+            return pd.concat(checked)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}: not a csv file ({error}); its first line must be "
             f"{','.join(DETECTION_COLUMNS)}."
         ) from None
+
+
+def _checked(
+    table: pd.DataFrame, path: Path, videos: pd.DataFrame, known: list[str]
+) -> pd.DataFrame:
+    """Some lines of the file as they should be."""
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus field for an index
         raise DataError(f"{path}: line 2: has more fields than the header {list(table)}.")
     missing = [c for c in DETECTION_COLUMNS if c not in table]
@@ -58,7 +73,6 @@ def read_rows(path: Path, videos: pd.DataFrame, labels: set[str]) -> pd.DataFram
                 f"{bad.sum()} such rows."
             )
 
-    known = sorted(labels)
     refuse(~table["class"].isin(known).to_numpy(), "class", f"is unknown; known are {known}")
     refuse(
         ~table["video"].isin(videos.index).to_numpy(),
