@@ -40,7 +40,7 @@ def read_rows(path: Path, videos: pd.DataFrame, labels: set[str]) -> pd.DataFram
             checked = []
             for part in parts:
                 checked.append(_checked(part, path, videos, sorted(labels)))
-                logger.info("%s: read and checked %d lines", path, part.index.stop + 1)
+                logger.info("%s: %d rows read and checked", path, sum(map(len, checked)))
             return pd.concat(checked)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(
