@@ -9,16 +9,18 @@ tables are the same for all.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor, nn
 
-from stclip.config import MethodConfig
+from stclip.config import BackboneConfig, MethodConfig, read_yaml
 from stclip.errors import ConfigError
+from stclip.interop import OfficialKeys
 from stclip.model.backbone import Backbone, load_backbone
 from stclip.targets import resolve_target
 
@@ -48,13 +50,17 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Decoded samples; pictures are uint8 at the backbone's size and appear once each."""
+    """Decoded samples; pictures are at the backbone's size and appear once each.
 
-    images: UInt8[Tensor, "U 3 H W"]
+    Pictures are uint8, or floats that are preprocessed already.
+    """
+
+    images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"]
     frames: Integer[Tensor, "S T"]  # rows of `images`; a short clip repeats its last frame
     frame_mask: Bool[Tensor, "S T"]  # False where a frame is such a repetition
     key: Integer[Tensor, " S"]  # row of `images` of each sample's key frame (clip: its middle one)
-    crops: UInt8[Tensor, "B 3 H W"] | None  # one per box, only if the method asks for them
+    # one per box, only if the method asks for them
+    crops: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"] | None
     boxes: Float[Tensor, "B 4"]  # xyxy in pixels of the original frame
     box_sample: Integer[Tensor, " B"]  # sample of each box, never decreasing
 
@@ -76,6 +82,8 @@ class Method(nn.Module, ABC):
         """Hyper-parameters of the method; defaults live here alone."""
 
     inputs: Inputs
+    official: ClassVar[OfficialKeys | None] = None  # names in the authors' checkpoints
+    key_frame_macs: ClassVar[Callable[..., dict[str, int]] | None] = None  # cost as published
 
     def __init__(self, backbone: Backbone, config: Any) -> None:
         """Keep the frozen backbone and the method's own `Config`."""
@@ -139,6 +147,106 @@ def make_config(target: type[Any], params: dict[str, Any], *, where: str) -> Any
         return target.Config(**params)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}: params of {target.__name__}: {error}") from None
+
+
+CONFIG = Path("config")
+
+
+def method_class(method: str, *, config: Path = CONFIG) -> type[Method]:
+    """The class of a file of config/methods.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    content = read_yaml(config / "methods" / f"{method}.yaml")
+    target: type[Method] = resolve_target(content["target"])
+    return target
+
+
+class Built(nn.Module):
+    """A method with its labels, on tensors that are preprocessed already; see `build`."""
+
+    def __init__(self, method: Method, labels: Sequence[str]) -> None:
+        """`labels`: the texts as the text tower reads them."""
+        super().__init__()
+        self.method = method
+        self.labels = list(labels)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "S T 3 H W"],
+        *,
+        key: Integer[Tensor, " S"],
+        crops: Float[Tensor, "B 3 H W"] | None = None,
+        box_sample: Integer[Tensor, " B"] | None = None,
+        boxes: Float[Tensor, "B 4"] | None = None,
+        frame_mask: Bool[Tensor, "S T"] | None = None,
+    ) -> Float[Tensor, "rows K"]:
+        """Logits of S samples, a row per box (unit person) or per sample (unit clip).
+
+        Args:
+            frames: the frames of each sample's window (or clip), in order, normalised as CLIP's.
+            key: which of them is the key frame.
+            crops: the persons' pictures, where the method looks at them.
+            box_sample: the sample of each person, never decreasing; default: one each.
+            boxes: xyxy in pixels of the original frame, where the method looks at them.
+            frame_mask: False where a frame only fills up; default: all count.
+        """
+        num_samples, num_frames = frames.shape[:2]
+        rows = torch.arange(num_samples * num_frames, device=frames.device)
+        rows = rows.view(num_samples, num_frames)
+        if frame_mask is None:
+            frame_mask = torch.ones_like(rows, dtype=torch.bool)
+        if box_sample is None:
+            box_sample = torch.arange(num_samples, device=frames.device)
+        batch = Batch(
+            images=frames.flatten(0, 1),
+            frames=rows,
+            frame_mask=torch.ones_like(rows, dtype=torch.bool)
+            if frame_mask is None
+            else frame_mask,
+            key=rows[torch.arange(num_samples, device=frames.device), key],
+            crops=crops,
+            boxes=frames.new_zeros(len(box_sample), 4) if boxes is None else boxes,
+            box_sample=box_sample,
+        )
+        return self.method(batch, self.method.encode_labels(self.labels))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The method's own names, as `stclip.interop.import_state_dict` gives them."""
+        return self.method.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Load what `state_dict` gives."""
+        return self.method.load_state_dict(*args, **kwargs)
+
+
+def build(
+    method: str,
+    *,
+    labels: Sequence[str],
+    backbone: str = "ViT-B-16",
+    pretrained: str | None = None,
+    config: Path = CONFIG,
+    **params: Any,
+) -> Built:
+    """A method on its own, for whoever wants to check it from outside; see docs/parity.md.
+
+    Args:
+        method: a file of config/methods.
+        labels: texts as the text tower reads them.
+        backbone: an open_clip model, or the path of a model config.
+        pretrained: path of CLIP weights; None leaves them random (seed torch first).
+        config: folder of the YAML files.
+        params: of the method's own `Config`; its defaults otherwise, whatever the YAML says.
+
+    Raises:
+        ConfigError: unknown method, backbone or params. DataError: missing or damaged weights.
+    """
+    target = method_class(method, config=config)
+    own = make_config(target, params, where=f"method {method}")
+    clip = load_backbone(BackboneConfig(model=backbone, weights=pretrained))
+    return Built(target(clip, own), labels).eval()
 
 
 def load_method(config: MethodConfig) -> Method:

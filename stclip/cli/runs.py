@@ -1,5 +1,6 @@
-"""What makes a run: train, score."""
+"""What makes a run and what it costs: train, import-checkpoint, score, complexity."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,6 +58,31 @@ def train(
     )
 
 
+@app.command("import-checkpoint")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A checkpoint of the official training code.")],
+    method: MethodName,
+    out: Annotated[Path, typer.Option(help="A .safetensors file, or with --split a run's folder.")],
+    dataset: Dataset = "jhmdb",
+    scale: ScaleName = "paper",
+    split: Annotated[
+        Path | None, typer.Option(help="A split with its clips: write a run to be scored.")
+    ] = None,
+    seed: Seed = 0,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Take over the authors' weights: as a file, or as the run of a split that can be scored."""
+    from stclip.config import load_method
+    from stclip.import_checkpoint import import_run, import_weights
+    from stclip.records import LabelSplit
+
+    settings = load_method(config, method, dataset=dataset, scale=scale)
+    if split is None:
+        import_weights(file, settings, out)
+    else:
+        import_run(file, settings, split=LabelSplit.read(split), seed=seed, out=out)
+
+
 @app.command()
 def score(
     method: MethodName,
@@ -96,3 +122,30 @@ def score(
         out=out,
         workers=workers,
     )
+
+
+@app.command()
+def complexity(
+    method: MethodName = "st_clip",
+    backbone: Annotated[str, typer.Option(help="An open_clip model.")] = "ViT-B-16",
+    persons: Annotated[int, typer.Option(help="Boxes of a key frame.", min=1)] = 1,
+    labels: Annotated[int, typer.Option(help="Class names.", min=1)] = 6,
+    key_frames: Annotated[int, typer.Option(help="Key frames of a video.", min=1)] = 1,
+    interest_tokens: Annotated[
+        int, typer.Option(help="K of interest token spotting; 0 without.", min=0)
+    ] = 0,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Multiply-adds of a method as published, by part, in G."""
+    from stclip.complexity import tower_of
+    from stclip.errors import ConfigError
+    from stclip.method import method_class
+
+    count = method_class(method, config=config).key_frame_macs
+    if count is None:
+        raise ConfigError(f"method {method!r} does not say what it costs.")
+    parts = count(
+        tower_of(backbone), persons=persons, labels=labels, interest_tokens=interest_tokens
+    )
+    for part, macs in {**parts, "total": sum(parts.values())}.items():
+        typer.echo(f"{part:28} {key_frames * macs / 1e9:10.2f} G")

@@ -68,11 +68,17 @@ class Backbone(nn.Module):
         """The residual attention blocks of the image tower."""
         return self.clip.visual.transformer.resblocks
 
-    def normalise(self, images: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-        """Pictures 0..255 to CLIP's normalised floats."""
+    def normalise(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Pictures 0..255 to CLIP's normalised floats; floats are taken for normalised."""
+        if images.is_floating_point():
+            return images
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
-    def patches(self, images: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B N d"]:
+    def patches(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B N d"]:
         """Patch embeddings, without class token, position or norm."""
         return self.clip.visual.conv1(self.normalise(images)).flatten(2).transpose(1, 2)
 

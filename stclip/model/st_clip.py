@@ -18,10 +18,15 @@ from stclip.method import Batch, Inputs, Method
 from stclip.model.backbone import Backbone, cosine
 from stclip.model.context_prompt import ContextPrompting
 from stclip.model.person_context import PersonAdapter, TemporalModelling
+from stclip.model.st_clip_cost import key_frame_macs
+from stclip.model.st_clip_keys import OFFICIAL
 
 
 class STCLIP(Method):
     """Person-context interaction and context prompting on a CLIP whose image MLPs carry LoRA."""
+
+    official = OFFICIAL
+    key_frame_macs = staticmethod(key_frame_macs)
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

@@ -1,0 +1,166 @@
+"""Official checkpoints in, our weights out: which tensor of the authors' is which of ours.
+
+A method declares the names of its official checkpoints (`Method.official`); nothing in here knows
+any method. In a name `#` stands for a layer's number.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stclip.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+PARALLEL = "module."  # what DistributedDataParallel puts before every name
+
+
+@dataclass(frozen=True)
+class OfficialKeys:
+    """The names in a method's official checkpoints."""
+
+    prefix: str  # of every name
+    names: Mapping[str, str]  # official name without prefix -> our name
+    unused: tuple[str, ...] = ()  # official names of tensors that compute nothing
+    towers: tuple[str, ...] = ("",)  # beginnings of names; layers of one tower are equally many
+
+    @cached_property
+    def patterns(self) -> dict[str, re.Pattern[str]]:
+        """A pattern for every official name, used or not."""
+        return {
+            name: re.compile(re.escape(name).replace(r"\#", r"(\d+)").replace("#", r"(\d+)"))
+            for name in (*self.names, *self.unused)
+        }
+
+    def tower_of(self, name: str) -> str:
+        """The longest beginning that fits."""
+        return max((t for t in self.towers if name.startswith(t)), key=len)
+
+
+CLIP_BLOCK = (
+    *("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"),
+    *("attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight", "attn.out_proj.bias"),
+    *("mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias"),
+)
+CLIP_ENDS = (
+    *("visual.class_embedding", "visual.positional_embedding", "visual.conv1.weight"),
+    *("visual.ln_pre.weight", "visual.ln_pre.bias", "visual.ln_post.weight", "visual.ln_post.bias"),
+    *("visual.proj", "token_embedding.weight", "positional_embedding", "ln_final.weight"),
+    *("ln_final.bias", "text_projection", "logit_scale"),
+)
+
+
+def clip_names(*, lora: bool) -> dict[str, str]:
+    """OpenAI's names of a CLIP -> ours; `lora`: its image MLPs carry LoRA here."""
+    names = {name: f"backbone.clip.{name}" for name in CLIP_ENDS}
+    for tower in ("visual.transformer", "transformer"):
+        for part in CLIP_BLOCK:
+            name = f"{tower}.resblocks.#.{part}"
+            ours = name
+            if lora and tower == "visual.transformer" and ".c_" in part:
+                ours = re.sub(r"(c_fc|c_proj)\.", r"\1.base_layer.", name)
+            names[name] = f"backbone.clip.{ours}"
+    return names
+
+
+def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename an official state dict for a model that `stclip.method.build` made.
+
+    Args:
+        method: a file of config/methods.
+        state_dict: official names, perhaps all with `module.` in front; LoRA un-merged.
+
+    Returns:
+        Our names -> the same tensors as float32; tensors that compute nothing are left out.
+
+    Raises:
+        ConfigError: the method has no official checkpoints.
+        DataError: names that are unknown, or missing; all of them are named.
+    """
+    from stclip.method import method_class
+
+    official = method_class(method).official
+    if official is None:
+        raise ConfigError(f"method {method!r} has no official checkpoints to import.")
+    parallel = bool(state_dict) and all(name.startswith(PARALLEL) for name in state_dict)
+    found: dict[str, Tensor] = {}
+    unknown, unused = [], 0
+    layers: dict[str, set[int]] = {tower: set() for tower in official.towers}
+    for key, tensor in state_dict.items():
+        name = key.removeprefix(PARALLEL) if parallel else key
+        bare = name.removeprefix(official.prefix)
+        match = _match(official, bare) if name.startswith(official.prefix) else None
+        if match is None:
+            unknown.append(key)
+            continue
+        template, numbers = match
+        layers[official.tower_of(template)].update(map(int, numbers))
+        if template in official.names:
+            found[_filled(official.names[template], numbers)] = tensor.detach().float()
+        else:
+            unused += 1
+    missing = [
+        official.prefix + _filled(template, numbers)
+        for template, ours in official.names.items()
+        for numbers in _expected(template, layers[official.tower_of(template)])
+        if _filled(ours, numbers) not in found
+    ]
+    if unknown or missing:
+        raise DataError(
+            f"not a checkpoint of {method}: {len(unknown)} unknown names {_some(unknown)}, "
+            f"{len(missing)} missing {_some(missing)}."
+        )
+    logger.info("%s: %d tensors taken, %d dropped that compute nothing", method, len(found), unused)
+    return found
+
+
+def read_official(path: Path) -> dict[str, Tensor]:
+    """The state dict of a checkpoint file: the file's own, or under `model` or `state_dict`.
+
+    Raises:
+        DataError: missing, damaged, or more than tensors and plain containers.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except Exception as error:  # torch has many
+        raise DataError(
+            f"{path}: not a checkpoint of tensors and plain values ({error}); nothing else is read."
+        ) from None
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+        raise DataError(f"{path}: holds no state dict, neither itself nor under `model`.")
+    return content
+
+
+def _match(official: OfficialKeys, name: str) -> tuple[str, tuple[str, ...]] | None:
+    for template, pattern in official.patterns.items():
+        match = pattern.fullmatch(name)
+        if match:
+            return template, match.groups()
+    return None
+
+
+def _expected(template: str, layers: set[int]) -> list[tuple[str, ...]]:
+    if "#" not in template:
+        return [()]
+    return [(str(number),) for number in range(1 + max(layers, default=0))]
+
+
+def _filled(template: str, numbers: tuple[str, ...]) -> str:
+    for number in numbers:
+        template = template.replace("#", number, 1)
+    return template
+
+
+def _some(names: list[str]) -> str:
+    return f"{names[:8]}{' and more' if len(names) > 8 else ''}"

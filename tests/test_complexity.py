@@ -1,0 +1,78 @@
+"""Multiply-adds: the paper's figures, and the shapes against torch's own counter."""
+
+import pytest
+import torch
+from conftest import ROOT
+from test_cli import run as command
+from torch.utils.flop_counter import FlopCounterMode
+
+from stclip.complexity import block, norm, tower_of
+from stclip.errors import ConfigError
+from stclip.method import build
+from stclip.model.context_prompt import ContextPrompting
+from stclip.model.st_clip_cost import INTERACTION, INTEREST, PROMPTING, _prompting, key_frame_macs
+
+
+def test_a_j_hmdb_video() -> None:
+    """40 key frames, one person, the six labels of a split: the paper's 2431.51 G."""
+    parts = key_frame_macs(tower_of("ViT-B-16"), persons=1, labels=6)
+    assert 40 * sum(parts.values()) / 1e9 == pytest.approx(2431.51, abs=0.005)
+
+
+def test_a_key_frame_of_ava() -> None:
+    """ViT-L/14, three persons, 62 labels, 100 interest tokens: 583.04, 21.67 and 40.88 G."""
+    tower = tower_of("ViT-L-14")
+    parts = key_frame_macs(tower, persons=3, labels=62, interest_tokens=100)
+    assert parts[INTERACTION] / 1e9 == pytest.approx(583.04, abs=0.005)
+    assert parts[PROMPTING] / 1e9 == pytest.approx(21.67, abs=0.005)
+    assert parts[INTEREST] / 1e9 == pytest.approx(40.88, abs=0.005)
+
+
+def counted(module: torch.nn.Module, *inputs: torch.Tensor) -> int:
+    """Multiply-adds of the matrix products that torch sees, two operations each."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        module(*inputs)
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("num_people", [1, 3])
+def test_shapes_agree_with_what_torch_counts(num_people: int) -> None:
+    """Parts without shortcuts: a CLIP block with LoRA, a prompting layer."""
+    model = build("st_clip", labels=["run"], config=ROOT / "config")
+    tower, n = tower_of("ViT-B-16"), 197 + num_people
+    d, e = tower.width, tower.embed
+    clip_block = model.method.backbone.blocks[0].train()  # in eval mode attention is one fused call
+    assert counted(clip_block, torch.rand(1, n, d)) == block(n, d, lora_rank=8) - 2 * norm(n, d)
+    layer = ContextPrompting(d, e, heads=8, rho=0.2)
+    norms = norm(n, e) + 2 * norm(6, e)
+    measured = counted(layer, torch.rand(1, 6, e), torch.rand(1, n, d))
+    assert measured == _prompting(tower, n, 6) - norms
+
+
+def test_parameters_at_vit_l_14() -> None:
+    """The paper's 22.97 M (with the idle MLP of the temporal block) and 189 M, by part."""
+    model = build("st_clip", labels=["run"], backbone="ViT-L-14", config=ROOT / "config")
+    counts = {"prompting": 0, "interaction": 0}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            part = "prompting" if ".prompting." in name else "interaction"
+            counts[part] += p.numel()
+    d = 1024
+    idle = 2 * 4 * d * d + 4 * d + d + 2 * d  # MLP and norm that nothing passes through
+    assert (counts["interaction"] + idle) / 1e6 == pytest.approx(22.97, abs=0.005)
+    assert counts["prompting"] / 1e6 == pytest.approx(189.0, abs=0.05)
+
+
+def test_on_the_command_line() -> None:
+    done = command("complexity", "--key-frames", "40")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-2:] == ["2431.51", "G"]
+    done = command("complexity", "--method", "clip_frame")
+    assert "'clip_frame' does not say what it costs" in done.stderr
+
+
+def test_unknown_backbones_are_named() -> None:
+    with pytest.raises(ConfigError, match="'RN50': no open_clip model with a vision transformer"):
+        tower_of("RN50")
+    with pytest.raises(ConfigError, match="'ViT-Z'"):
+        tower_of("ViT-Z")
