@@ -144,7 +144,7 @@ def test_person_context_modules_start_as_pytorch_does(vit: STCLIP) -> None:
     slots = vit.temporal.slots.weight.detach()  # N(0, 1)
     assert slots.shape == (9, 768)
     assert slots.std().item() == pytest.approx(1, rel=0.05)
-    attention = vit.temporal.attention
+    attention = vit.temporal.layers[0].attention
     assert attention.num_heads == 12
     assert is_uniform(attention.in_proj_weight, math.sqrt(6 / (768 + 3 * 768)))  # Xavier
     assert is_uniform(attention.out_proj.weight, uniform_bound(768))

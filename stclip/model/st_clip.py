@@ -17,6 +17,7 @@ from stclip.errors import ConfigError
 from stclip.method import Batch, Inputs, Method
 from stclip.model.backbone import Backbone, cosine
 from stclip.model.context_prompt import ContextPrompting
+from stclip.model.interest_tokens import most_attended, person_attention
 from stclip.model.person_context import PersonAdapter, TemporalModelling
 from stclip.model.st_clip_cost import key_frame_macs
 from stclip.model.st_clip_keys import OFFICIAL
@@ -36,6 +37,14 @@ class STCLIP(Method):
         after: int = 4
         lora_rank: int = 8  # 0: no LoRA
         lora_alpha: int = 1  # the update is scaled by alpha / rank
+        lora_placement: Literal["mlp", "c_fc", "c_proj"] = "mlp"  # both layers of the MLP, or one
+        lora_at_test: bool = True  # False: scored without, as loralib 0.1.2 did unasked
+        temporal: Literal["attention", "average", "key"] = "attention"  # key: the key frame alone
+        temporal_layers: int = 1  # of the attention
+        person_token: Literal["crop", "patches"] = "crop"  # encoded crop, or its mean patch
+        adapter: Literal["mlp", "linear", "none"] = "mlp"
+        prompting: Literal["all", "last", "none"] = "all"  # after which blocks the text is prompted
+        interest_tokens: int = 0  # per person, by attention; 0: all tokens prompt (not spotting)
         rho: float = 0.2  # initial weight of each prompting layer
         prompt_head_width: int = 64
         prompt_tokens: Literal["all", "context"] = "all"  # all: class token and persons too
@@ -48,6 +57,12 @@ class STCLIP(Method):
         """Add LoRA to the backbone's image MLPs and build the new modules."""
         super().__init__(backbone, config)
         self.config: STCLIP.Config
+        if config.temporal_layers < 1 or config.interest_tokens < 0:
+            raise ConfigError(
+                f"ST-CLIP: temporal_layers is {config.temporal_layers}, interest_tokens is "
+                f"{config.interest_tokens}; at least 1 and 0 are needed (temporal: average has no "
+                "layers)."
+            )
         width, text_width = backbone.width, backbone.embed_dim
         if text_width % config.prompt_head_width:
             raise ConfigError(
@@ -62,32 +77,41 @@ class STCLIP(Method):
             crop_mode=config.crop_mode,
             crop_scale=config.crop_scale,
         )
+        placement = config.lora_placement
         if config.lora_rank:
             lora = LoraConfig(
                 r=config.lora_rank,
                 lora_alpha=config.lora_alpha,
-                target_modules=r".*mlp\.(c_fc|c_proj)",
+                target_modules=r".*mlp\." + {"mlp": "(c_fc|c_proj)"}.get(placement, placement),
                 lora_dropout=0.0,
                 bias="none",
             )
             inject_adapter_in_model(lora, backbone.clip.visual.transformer)
-        self.adapter = PersonAdapter(width)
+        self.adapter = PersonAdapter(width, kind=config.adapter)
         self.temporal = TemporalModelling(
-            width, heads=backbone.heads, num_frames=config.before + 1 + config.after
+            width,
+            heads=backbone.heads,
+            num_frames=config.before + 1 + config.after,
+            layers=config.temporal_layers if config.temporal == "attention" else 0,
         )
         self.prompting = nn.ModuleList(
             ContextPrompting(
                 width, text_width, heads=text_width // config.prompt_head_width, rho=config.rho
             )
-            for _ in backbone.blocks
+            for _ in range({"all": len(backbone.blocks), "last": 1, "none": 0}[config.prompting])
         )
 
     def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Cosine similarity over the temperature, a row per box."""
         assert batch.crops is not None
         patches = self.backbone.patches(batch.images)  # (U, N, d), shared by all windows
-        context = self.temporal(patches[batch.frames], batch.frame_mask)  # (S, N, d)
-        persons = self.backbone.encode(self.backbone.patches(batch.crops))  # (B, d)
+        if self.config.temporal == "key":
+            context = patches[batch.key]  # (S, N, d)
+        else:
+            context = self.temporal(patches[batch.frames], batch.frame_mask)
+        persons = self.backbone.patches(batch.crops)  # (B, N, d)
+        whole_crop = self.config.person_token == "crop"
+        persons = self.backbone.encode(persons) if whole_crop else persons.mean(1)  # (B, d)
         persons = self.adapter(persons)
         counts = batch.box_sample.bincount(minlength=len(batch.key))  # (S,)
         if self.config.image_residual:
@@ -106,10 +130,13 @@ class STCLIP(Method):
         return logits
 
     def prepare_scoring(self) -> None:
-        """Merge LoRA into the weights it adapts."""
+        """Merge LoRA into the weights it adapts, or leave it out if the configuration says so."""
         for module in self.backbone.modules():
             if isinstance(module, BaseTunerLayer):
-                module.merge()
+                if self.config.lora_at_test:
+                    module.merge()
+                else:
+                    module.enable_adapters(False)
 
     def _interact(
         self,
@@ -122,11 +149,26 @@ class STCLIP(Method):
         num_people = persons.shape[1]
         embedded = self.backbone.embed(context)
         tokens = torch.cat([embedded[:, :1], persons, embedded[:, 1:]], 1)  # (s, 1 + P + N, d)
-        prompted = text.expand(len(tokens), -1, -1)  # (s, K, e)
         first = 0 if self.config.prompt_tokens == "all" else 1 + num_people
-        for block, prompting in zip(self.backbone.blocks, self.prompting, strict=True):
+        spotting = self.config.interest_tokens > 0
+        # With interest tokens every person has a text of its own, otherwise all share the frame's.
+        texts = num_people if spotting else 1
+        prompted = text.expand(len(tokens), texts, -1, -1)  # (s, P or 1, K, e)
+        unprompted = len(self.backbone.blocks) - len(self.prompting)
+        for number, block in enumerate(self.backbone.blocks):
+            prompting = self.prompting[number - unprompted] if number >= unprompted else None
+            rows = person_attention(block, tokens, num_people) if prompting and spotting else None
             tokens = block(tokens)
-            prompted = prompting(prompted, tokens[:, first:])
+            if prompting:
+                seen = tokens[:, None, first:]  # (s, 1, n, d)
+                if rows is not None:
+                    seen = most_attended(seen[:, 0], rows[..., first:], self.config.interest_tokens)
+                flat = prompting(prompted.flatten(0, 1), seen.flatten(0, 1))
+                prompted = flat.unflatten(0, (len(tokens), texts))
         people = self.backbone.clip.visual.ln_post(tokens[:, 1 : 1 + num_people])
-        visual = self.backbone.project(people) + whole[:, None]
-        return cosine(visual, prompted, dtype=text.dtype) / self.config.temperature
+        visual = self.backbone.project(people) + whole[:, None]  # (s, P, e)
+        if spotting:
+            similarity = cosine(visual[:, :, None], prompted, dtype=text.dtype)[:, :, 0]
+        else:
+            similarity = cosine(visual, prompted[:, 0], dtype=text.dtype)
+        return similarity / self.config.temperature

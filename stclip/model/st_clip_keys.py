@@ -4,15 +4,15 @@ from stclip.interop import OfficialKeys, clip_names
 
 _VISUAL = "clipmodel.visual."
 _PROMPT = f"{_VISUAL}transformer.prompts_generator.#."
-_TEMPORAL = f"{_VISUAL}temporalModelling.resblocks.0."
+_TEMPORAL = f"{_VISUAL}temporalModelling.resblocks.#."
 _MLP = "visual.transformer.resblocks.#.mlp."
 
 _LAYERS = {  # a weight and a bias each
     "adapter.0": "adapter.mlp.0",
     "adapter.2": "adapter.mlp.2",
     "ln_person": "adapter.norm",
-    f"{_TEMPORAL}ln_1": "temporal.norm",
-    f"{_TEMPORAL}attn.out_proj": "temporal.attention.out_proj",
+    f"{_TEMPORAL}ln_1": "temporal.layers.#.norm",
+    f"{_TEMPORAL}attn.out_proj": "temporal.layers.#.attention.out_proj",
     f"{_VISUAL}transformer.projector.#": "prompting.#.projector",
     f"{_PROMPT}norm": "prompting.#.norm_visual",
     f"{_PROMPT}decoder.0.norm1": "prompting.#.norm_text",
@@ -23,8 +23,8 @@ _LAYERS = {  # a weight and a bias each
 }
 _TENSORS = {
     f"{_VISUAL}temporalEmbedding.weight": "temporal.slots.weight",
-    f"{_TEMPORAL}attn.in_proj_weight": "temporal.attention.in_proj_weight",
-    f"{_TEMPORAL}attn.in_proj_bias": "temporal.attention.in_proj_bias",
+    f"{_TEMPORAL}attn.in_proj_weight": "temporal.layers.#.attention.in_proj_weight",
+    f"{_TEMPORAL}attn.in_proj_bias": "temporal.layers.#.attention.in_proj_bias",
     f"{_PROMPT}alpha": "prompting.#.rho",
 }
 _QKV = {
@@ -53,5 +53,5 @@ OFFICIAL = OfficialKeys(
         for layer in ("mlp.c_fc", "mlp.c_proj", "ln_2")
         for kind in _KINDS
     ),
-    towers=("", _VISUAL, "clipmodel.transformer."),
+    towers=("", _VISUAL, f"{_VISUAL}temporalModelling.", "clipmodel.transformer."),
 )

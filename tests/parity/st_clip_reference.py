@@ -35,6 +35,12 @@ class Settings:
     image_residual: bool = True
     prompt_persons_and_cls: bool = True
     temperature: float = 0.07
+    temporal: str = "attention"  # or "average", "key"
+    temporal_layers: int = 1
+    person_token: str = "crop"  # or "patches"
+    adapter: str = "mlp"  # or "linear", "none"
+    prompting: str = "all"  # or "last", "none"
+    interest_tokens: int = 0
 
 
 def layer_norm(w: Weights, name: str, x: Tensor) -> Tensor:
@@ -140,23 +146,51 @@ def window(t: int, num_frames: int, *, memory: int) -> list[int]:
 
 def temporal_context(w: Weights, s: Settings, pictures: Sequence[Tensor]) -> Tensor:
     """Context patches (N, d) of the pictures of a window, each patch position on its own."""
-    embedded = [
-        patch_conv(w, s, picture) + w["visual.temporalEmbedding.weight"][slot]
-        for slot, picture in enumerate(pictures)
-    ]
-    name = "visual.temporalModelling.resblocks.0"
+    embedded = [patch_conv(w, s, picture) for picture in pictures]
+    layers = s.temporal_layers if s.temporal == "attention" else 0
+    if layers:
+        slots = w["visual.temporalEmbedding.weight"]
+        embedded = [e + slots[slot] for slot, e in enumerate(embedded)]
     out = []
     for position in range(len(embedded[0])):
         z = torch.stack([e[position] for e in embedded])  # (frames, d)
-        z = z + self_attention(w, f"{name}.attn", layer_norm(w, f"{name}.ln_1", z), heads=s.heads)
+        for layer in range(layers):
+            name = f"visual.temporalModelling.resblocks.{layer}"
+            z = z + self_attention(
+                w, f"{name}.attn", layer_norm(w, f"{name}.ln_1", z), heads=s.heads
+            )
         out.append(z.mean(0))
     return torch.stack(out)
 
 
-def adapt(w: Weights, person: Tensor) -> Tensor:
-    """The residual adapter on a person's feature (d,)."""
-    hidden = quick_gelu(linear(w, "adapter.0", layer_norm(w, "ln_person", person)))
-    return person + linear(w, "adapter.2", hidden)
+def person_token(w: Weights, s: Settings, crop: Tensor) -> Tensor:
+    """A person's token (d,) before the interaction, with the residual adapter."""
+    if s.person_token == "crop":
+        person = encode_picture(w, s, crop)
+    else:
+        person = patch_conv(w, s, crop).mean(0)
+    if s.adapter == "none":
+        return person
+    hidden = linear(w, "adapter.0", layer_norm(w, "ln_person", person))
+    if s.adapter == "mlp":
+        hidden = linear(w, "adapter.2", quick_gelu(hidden))
+    return person + hidden
+
+
+def importance(w: Weights, s: Settings, i: int, tokens: Tensor, person: int) -> Tensor:
+    """How much token number `person` attends to each token in block `i`, mean over heads: (n,)."""
+    name = f"visual.transformer.resblocks.{i}"
+    x = layer_norm(w, f"{name}.ln_1", tokens)
+    d = x.shape[1]
+    weight, bias = w[f"{name}.attn.in_proj_weight"], w[f"{name}.attn.in_proj_bias"]
+    q = x[person] @ weight[:d].T + bias[:d]
+    k = x @ weight[d : 2 * d].T + bias[d : 2 * d]
+    width = d // s.heads
+    rows = []
+    for h in range(s.heads):
+        scores = k[:, h * width : (h + 1) * width] @ q[h * width : (h + 1) * width] * width**-0.5
+        rows.append(scores.exp() / scores.exp().sum())
+    return torch.stack(rows).mean(0)
 
 
 def prompt(w: Weights, s: Settings, i: int, text: Tensor, tokens: Tensor) -> Tensor:
@@ -182,21 +216,33 @@ def key_frame_logits(
     `clip`: the M pictures (3, H, W) of the video; `crops`: the P person pictures; `text`: (L, e).
     """
     around = [clip[frame - 1] for frame in window(t, len(clip), memory=s.memory)]
+    if s.temporal == "key":
+        around = [clip[t - 1]]
     scene = with_cls(w, temporal_context(w, s, around))
-    persons = [adapt(w, encode_picture(w, s, crop)) for crop in crops]
+    persons = [person_token(w, s, crop) for crop in crops]
     tokens = torch.stack([scene[0], *persons, *scene[1:]])  # CLS, persons, patches
     num_people = len(persons)
+    texts = [text] * num_people
+    first = 0 if s.prompt_persons_and_cls else 1 + num_people
     for i in range(s.layers):
         name = f"visual.transformer.resblocks.{i}"
+        before = tokens
         tokens = clip_block(w, name, tokens, heads=s.heads, lora_scale=s.lora_scale)
-        seen = tokens if s.prompt_persons_and_cls else tokens[1 + num_people :]
-        text = prompt(w, s, i, text, seen)
+        prompted = {"all": True, "last": i == s.layers - 1, "none": False}[s.prompting]
+        number = 0 if s.prompting == "last" else i  # of the prompting layer
+        for j in range(num_people if prompted else 0):
+            seen = tokens[first:]
+            if s.interest_tokens:
+                weight = importance(w, s, i, before, 1 + j)[first:]
+                seen = seen[weight.argsort(descending=True)[: s.interest_tokens]]
+            texts[j] = prompt(w, s, number, texts[j], seen)
     whole = encode_picture(w, s, clip[t - 1]) @ w["visual.proj"]
     rows = []
     for j in range(num_people):
         v = layer_norm(w, "visual.ln_post", tokens[1 + j]) @ w["visual.proj"]
         if s.image_residual:
             v = v + whole
-        cosines = [v @ label / (v @ v).sqrt() / (label @ label).sqrt() for label in text]
+        own = texts[j]
+        cosines = [v @ label / (v @ v).sqrt() / (label @ label).sqrt() for label in own]
         rows.append(torch.stack(cosines) / s.temperature)
     return torch.stack(rows)

@@ -18,6 +18,7 @@ import torch
 from st_clip_reference import Settings, encode_picture, encode_text, key_frame_logits
 from torch import Tensor
 
+from stclip.errors import ConfigError
 from stclip.frames import FrameReader, Sample, assemble
 from stclip.method import Batch
 from stclip.model.backbone import Backbone
@@ -49,8 +50,8 @@ NAMES = [
     (r"^adapter\.norm\.", "ln_person."),
     (r"^adapter\.mlp\.", "adapter."),
     (r"^temporal\.slots\.", "visual.temporalEmbedding."),
-    (r"^temporal\.norm\.", "visual.temporalModelling.resblocks.0.ln_1."),
-    (r"^temporal\.attention\.", "visual.temporalModelling.resblocks.0.attn."),
+    (r"^temporal\.layers\.(\d+)\.norm\.", r"visual.temporalModelling.resblocks.\1.ln_1."),
+    (r"^temporal\.layers\.(\d+)\.attention\.", r"visual.temporalModelling.resblocks.\1.attn."),
     (r"^prompting\.(\d+)\.projector\.", r"visual.transformer.projector.\1."),
     (r"^prompting\.(\d+)\.", r"visual.transformer.prompts_generator.\1."),
     (r"(prompts_generator\.\d+)\.rho$", r"\1.alpha"),
@@ -111,6 +112,12 @@ def settings_of(method: STCLIP) -> Settings:
         lora_scale=config.lora_alpha / config.lora_rank if config.lora_rank else 0.0,
         image_residual=config.image_residual,
         prompt_persons_and_cls=config.prompt_tokens == "all",
+        temporal=config.temporal,
+        temporal_layers=config.temporal_layers,
+        person_token=config.person_token,
+        adapter=config.adapter,
+        prompting=config.prompting,
+        interest_tokens=config.interest_tokens,
     )
 
 
@@ -177,6 +184,20 @@ SWITCHES: list[dict[str, Any]] = [
     {"prompt_tokens": "context"},
     {"lora_rank": 0},
     {"lora_rank": 4, "lora_alpha": 6},
+    {"lora_placement": "c_fc"},
+    {"lora_placement": "c_proj"},
+    {"temporal_layers": 2},
+    {"temporal": "average"},
+    {"temporal": "key"},
+    {"person_token": "patches"},
+    {"adapter": "linear"},
+    {"adapter": "none"},
+    {"prompting": "last"},
+    {"prompting": "none"},
+    {"interest_tokens": 5},
+    {"interest_tokens": 5, "prompt_tokens": "context"},
+    {"interest_tokens": 3, "prompting": "last"},
+    {"interest_tokens": 1000},  # more than there are: all of them
 ]
 
 
@@ -204,6 +225,23 @@ def test_logits_and_gradients_equal_the_reference(scene: Scene, params: dict[str
         assert reference is not None, name
         assert reference.abs().max() > 1e-7, f"{name}: nothing to compare"
         assert gap(parameter.grad, reference) < 1e-7, name
+
+
+def test_without_lora_at_test_it_is_as_if_there_were_none(scene: Scene) -> None:
+    method = small_method(scene.size, lora_at_test=False)
+    text = method.encode_labels(LABELS)
+    weights = {n: w for n, w in official_weights(method).items() if ".lora_" not in n}
+    trained = method(scene.batch(method), text)
+    method.prepare_scoring()
+    found = method(scene.batch(method), text)
+    assert gap(found, scene.reference(method, weights, text)) < 1e-9
+    assert gap(found, trained) > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{"temporal_layers": 0}, {"interest_tokens": -1}])
+def test_impossible_numbers_are_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="at least 1 and 0 are needed"):
+        small_method((64, 64), **changes)
 
 
 def test_trained_tensors_are_those_of_the_official_checkpoint() -> None:
