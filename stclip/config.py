@@ -73,6 +73,7 @@ class DatasetConfig(Strict):
     archives: dict[str, Source]  # of that source; none where there is an unpacked copy
     params: dict[str, Any] = {}  # the data set's and that source's
     label_text: Literal["raw", "spaced"] = "raw"  # spaced: underscores become spaces
+    exclusive_labels: list[str] | None = None  # share a softmax, others a sigmoid each; null: all
     boxes: dict[str, BoxSource]
     splits: list[str]
     key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
@@ -155,6 +156,7 @@ class MethodConfig(Strict):
     assumptions: list[Literal["independent", "voted"]]  # voted: with single-action soft voting
     backbone: BackboneConfig
     label_text: Literal["raw", "spaced"]
+    exclusive_labels: list[str] | None = None
     params: dict[str, Any] = {}  # checked by the method's own Config
     train: TrainConfig
     score: ScoreConfig = ScoreConfig()
@@ -264,7 +266,8 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
         )
     content["backbone"] = settings.backbones[backbone].model_dump()
-    content["label_text"] = load_dataset(folder, dataset, scale=scale).label_text
+    data = load_dataset(folder, dataset, scale=scale)
+    content |= {"label_text": data.label_text, "exclusive_labels": data.exclusive_labels}
     return _checked(MethodConfig, content, f"{path} at scale {scale}")
 
 
@@ -277,7 +280,10 @@ def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
 def what_trains(config: MethodConfig) -> dict[str, Any]:
     """The settings that move a method's weights; names, batching of scores and the like do not."""
     settings = config.model_dump(
-        mode="json", include={"name", "target", "backbone", "label_text", "params", "train"}
+        mode="json",
+        include={
+            *("name", "target", "backbone", "label_text", "exclusive_labels", "params", "train")
+        },
     )
     settings["train"].pop("checkpoint_every")
     return settings

@@ -18,7 +18,7 @@ from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
 from stclip.runs import run_hash
-from stclip.semantics import label_texts, probabilities
+from stclip.semantics import exclusive_mask, label_texts, probabilities
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,9 @@ def score(
                 names=split.test_clips(group), key_frame_stride=key_frame_stride,
             )  # fmt: skip
             found = score_boxes(
-                method, table, clips, text, reader=reader, config=config, workers=workers
-            )
+                method, table, clips, text, reader=reader, config=config, workers=workers,
+                exclusive=exclusive_mask(split.labels(group), config.exclusive_labels),
+            )  # fmt: skip
             scores = Scores.from_parts(table, found, split.labels(group))
             scores.write(out / f"scores_{name}_{group}.parquet")
             logger.info("score: %d %s boxes, %d %s labels", len(table), name, found.shape[1], group)
@@ -77,8 +78,12 @@ def score_boxes(
     reader: FrameReader,
     config: MethodConfig,
     workers: int = 0,
+    exclusive: torch.Tensor | None = None,
 ) -> np.ndarray:
-    """Class probabilities of every box of `table` (rows, K), in table order."""
+    """Class probabilities of every box of `table` (rows, K), in table order.
+
+    `exclusive` (K,) says which labels exclude each other; None means all.
+    """
     found = np.zeros((len(table), len(text)), np.float32)
     samples = make_samples(table, clips, unit=method.inputs.unit)
     size = config.score.batch_frames
@@ -94,7 +99,7 @@ def score_boxes(
         if method.inputs.unit == "clip":
             logits = logits[batch.box_sample]  # everyone in a clip gets its row
         rows = np.concatenate([s.rows for s in chosen])
-        found[rows] = probabilities(logits).cpu().numpy()
+        found[rows] = probabilities(logits, exclusive).cpu().numpy()
         progress.advance(len(chosen))
     return found
 

@@ -30,7 +30,7 @@ from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import Boxes, Clips, LabelSplit
 from stclip.runs import run_hash, write_run
-from stclip.semantics import classification_loss, label_texts, targets_of
+from stclip.semantics import classification_loss, exclusive_mask, label_texts, targets_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,8 @@ def train(
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"
     state = _fit(
-        method, config.train, label_text=config.label_text, split=split, clips=clips,
+        method, config.train, label_text=config.label_text,
+        exclusive_labels=config.exclusive_labels, split=split, clips=clips,
         ground_truth=ground_truth, frames=frames, seed=seed, checkpoint=checkpoint, run=run,
         workers=workers,
     )  # fmt: skip
@@ -123,6 +124,7 @@ def _fit(
     config: TrainConfig,
     *,
     label_text: str,
+    exclusive_labels: list[str] | None,
     split: LabelSplit,
     clips: Clips,
     ground_truth: Boxes,
@@ -141,7 +143,8 @@ def _fit(
         clips=clips, names=split.train_clips,
     )  # fmt: skip
     samples = make_samples(table, clips, unit=method.inputs.unit)
-    targets = targets_of(table["actions"].tolist(), split.base)  # (rows of table, K)
+    targets = targets_of(table["actions"].tolist(), split.base, exclusive_labels)  # (rows, K)
+    exclusive = exclusive_mask(split.base, exclusive_labels)
     text = method.encode_labels(label_texts(split.base, form=label_text))
     parameters = [p for p in method.parameters() if p.requires_grad]
     if not parameters:
@@ -171,11 +174,14 @@ def _fit(
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = method(batch.to(device), text)
         goal = _goal(targets, chosen, unit=method.inputs.unit).to(device)
-        loss = classification_loss(logits, goal, kind=config.loss, gamma=config.focal_gamma)
+        loss = classification_loss(
+            logits, goal, kind=config.loss, gamma=config.focal_gamma, exclusive=exclusive
+        )
         if not math.isfinite(loss.item()):
             raise TrainingError(
-                f"the loss is {loss.item()} at step {state.step} (learning rate {lr:.3g}); no "
-                "weights were written. Lower train.lr or lengthen train.warmup_iterations."
+                f"the loss is {loss.item()} at step {state.step} (learning rate {lr:.3g}) on the "
+                f"clips {sorted({s.clip for s in chosen})}; no weights were written. Lower "
+                "train.lr or lengthen train.warmup_iterations."
             )
         optimizer.zero_grad()
         loss.backward()

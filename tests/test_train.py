@@ -107,7 +107,9 @@ def test_a_damaged_checkpoint_is_named(world: World) -> None:
 
 
 def test_loss_that_is_not_finite_stops_and_writes_no_weights(world: World) -> None:
-    with pytest.raises(TrainingError, match=r"loss is (nan|inf).*Lower train\.lr"):
+    with pytest.raises(
+        TrainingError, match=r"loss is (nan|inf).*on the clips \['clip_.*Lower train\.lr"
+    ):
         run_training(world, "st_clip", "a", **(SHORT | {"lr": 1e18, "warmup_iterations": 0}))
     assert not (world.folder / "a" / "weights.safetensors").exists()
 
