@@ -29,12 +29,11 @@ class PersonAdapter(nn.Module):
         """`kind`: two layers, one, or the token as it is; `ratio`: hidden width over `width`."""
         super().__init__()
         self.norm = nn.LayerNorm(width) if kind != "none" else nn.Identity()
-        layers: dict[str, list[nn.Module]] = {
-            "mlp": [nn.Linear(width, 4 * width), QuickGELU(), nn.Linear(4 * width, width)],
-            "linear": [nn.Linear(width, width)],
-            "none": [],
-        }
-        self.mlp = nn.Sequential(*layers[kind])
+        wide = 4 * width
+        if kind == "mlp":
+            self.mlp = nn.Sequential(nn.Linear(width, wide), QuickGELU(), nn.Linear(wide, width))
+        else:
+            self.mlp = nn.Sequential(*([nn.Linear(width, width)] if kind == "linear" else []))
 
     def forward(self, person: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """Adapt person features to the interaction."""
