@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from stclip.errors import ConfigError
 
+CONFIG_FOLDER = Path("config")  # in the project's folder, where everything is run
 T = TypeVar("T", bound=BaseModel)
 V = TypeVar("V")
 

@@ -17,7 +17,7 @@ from stclip.detectors.backend import Backend, Key, Persons, load_backend
 from stclip.errors import DataError
 from stclip.files import digest
 from stclip.journal import open_journal
-from stclip.prefetch import decode_ahead
+from stclip.prefetch import read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections
 
@@ -56,7 +56,7 @@ def detect(
         frames: folder of the prepared frames.
         key_frame_stride: every n-th frame of a clip is looked at.
         out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
-        workers: threads that decode frames ahead of the model.
+        workers: threads that read frames ahead of the model.
 
     Raises:
         ConfigError: a wrong setting, or a library that is not installed.
@@ -83,7 +83,7 @@ def detect(
         progress = Progress("detect", total=len(wanted), done=done)
         found: dict[Key, Persons] = {}
         looked_at = batches if backend.needs_frames else [[] for _ in batches]
-        pictures_of = decode_ahead(frames, looked_at, workers=workers)
+        pictures_of = read_ahead(frames, looked_at, workers=workers)
         for keys, pictures in zip(batches, pictures_of, strict=True):
             found |= zip(keys, _find(backend, keys, pictures), strict=True)
             for clip in dict.fromkeys(clip for clip, _ in keys):

@@ -12,7 +12,7 @@ import pandas as pd
 from stclip.detector_quality import GROUND_TRUTH, Quality
 from stclip.errors import ConfigError, DataError
 from stclip.files import read_json, write_json
-from stclip.tables import MISSING
+from stclip.tables import percent
 
 logger = logging.getLogger(__name__)
 YARDSTICK = ("independent", "st_clip")  # whose published values show the gap that boxes open
@@ -88,16 +88,16 @@ def build_detectors(
             average = mean(known) if len(known) == len(ceilings) else None
             cells.append(
                 {"data set": about["title"], "detector": row.detector, "boxes": row.boxes}
-                | {"AP": _percent(row.ap), "AP50": _percent(row.ap50), "AR": _percent(row.ar)}
+                | {"AP": percent(row.ap), "AP50": percent(row.ap50), "AR": percent(row.ar)}
                 | {
                     "boxes a frame": f"{row.boxes_per_frame:.2f}",
-                    "frames without": _percent(row.frames_without_box),
-                    "recall@0.5": _percent(row.recall50),
+                    "frames without": percent(row.frames_without_box),
+                    "recall@0.5": percent(row.recall50),
                 }
-                | {f"ceiling split {s}": _percent(row.ceilings.get(s)) for s in splits}
-                | {"ceiling avg": _percent(average)}
+                | {f"ceiling split {s}": percent(row.ceilings.get(s)) for s in splits}
+                | {"ceiling avg": percent(average)}
                 | (
-                    {f"published share {s}": _percent(beside.get(s)) for s in (*splits, "avg")}
+                    {f"published share {s}": percent(beside.get(s)) for s in (*splits, "avg")}
                     if shares
                     else {}
                 )
@@ -106,7 +106,3 @@ def build_detectors(
     frame = pd.DataFrame(cells, dtype="str")
     logger.info("detectors: read %d data sets, made %d rows", len(measured), len(frame))
     return frame
-
-
-def _percent(fraction: float | None) -> str:
-    return MISSING if fraction is None else f"{100 * fraction:.2f}"

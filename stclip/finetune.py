@@ -23,7 +23,7 @@ from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.files import digest, whole_file
 from stclip.method import make_config
-from stclip.prefetch import decode_ahead
+from stclip.prefetch import read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.targets import resolve_target
@@ -52,7 +52,7 @@ def finetune(
         ground_truth: the data set's boxes, every one a person.
         frames: folder of the prepared frames.
         out: .safetensors; its metadata says which settings and clips made it.
-        workers: threads that decode frames ahead of the training.
+        workers: threads that read frames ahead of the training.
 
     Raises:
         ConfigError: the detector cannot be fine-tuned so.
@@ -90,7 +90,7 @@ def finetune(
     for epoch in range(first, how.epochs):
         seed_everything(how.seed + epoch)  # the model draws proposals at random
         plan = _plan(truth, how, epoch=epoch)
-        pictures = decode_ahead(frames, [[k for k, _ in b] for b in plan], workers=workers)
+        pictures = read_ahead(frames, [[k for k, _ in b] for b in plan], workers=workers)
         mean_loss = _epoch(
             model, optimizer, plan, pictures, truth, how, epoch=epoch, person=own.person,
             progress=progress,

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor, nn
 
-from stclip.config import BackboneConfig, MethodConfig, read_yaml
+from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
 from stclip.errors import ConfigError
 from stclip.interop import OfficialKeys
 from stclip.model.backbone import Backbone, load_backbone
@@ -149,10 +149,7 @@ def make_config(target: type[Any], params: dict[str, Any], *, where: str) -> Any
         raise ConfigError(f"{where}: params of {target.__name__}: {error}") from None
 
 
-CONFIG = Path("config")
-
-
-def method_class(method: str, *, config: Path = CONFIG) -> type[Method]:
+def method_class(method: str, *, config: Path = CONFIG_FOLDER) -> type[Method]:
     """The class of a file of config/methods.
 
     Raises:
@@ -227,7 +224,7 @@ def build(
     labels: Sequence[str],
     backbone: str = "ViT-B-16",
     pretrained: str | None = None,
-    config: Path = CONFIG,
+    config: Path = CONFIG_FOLDER,
     **params: Any,
 ) -> Built:
     """A method on its own, for whoever wants to check it from outside; see docs/parity.md.

@@ -48,7 +48,12 @@ def read_clip(frames: Path, clip: str) -> UInt8[np.ndarray, "T H W 3"]:
 
 
 def read_frame(frames: Path, clip: str, frame: int) -> Image.Image:
-    """The RGB picture of a 0-based frame.
+    """The RGB picture of a 0-based frame; as `read_pixels`."""
+    return Image.fromarray(read_pixels(frames, clip, frame))
+
+
+def read_pixels(frames: Path, clip: str, frame: int) -> UInt8[np.ndarray, "H W 3"]:
+    """The pixels of a 0-based frame, read-only and not copied.
 
     Raises:
         DataError: the clip's file is missing or damaged, or the clip has no such frame.
@@ -59,7 +64,7 @@ def read_frame(frames: Path, clip: str, frame: int) -> Image.Image:
             f"{clip_file(frames, clip)}: frame {frame} of clip {clip!r} is missing, there are 0 to "
             f"{len(pictures) - 1}; run prepare again."
         )
-    return Image.fromarray(pictures[frame])
+    return pictures[frame]
 
 
 @lru_cache(maxsize=_OPEN_CLIPS)

@@ -119,18 +119,18 @@ def build_table2(
         printed = (published or {}).get(row.assumption, {}).get(row.method, {})
         cells.append(
             {"method": row.title, "assumption": row.assumption}
-            | {f"split {s}": _percent(row.split_map(DETECTED, "unseen", s)) for s in splits}
+            | {f"split {s}": percent(row.split_map(DETECTED, "unseen", s)) for s in splits}
             | {
-                "avg": _percent(row.average(DETECTED, "unseen", splits)),
+                "avg": percent(row.average(DETECTED, "unseen", splits)),
                 INTERVAL: row.interval(splits),
-                "H": _percent(row.harmonic(DETECTED, splits)),
-                "avg*": _percent(row.average(GROUND_TRUTH, "unseen", splits)),
-                "H*": _percent(row.harmonic(GROUND_TRUTH, splits)),
+                "H": percent(row.harmonic(DETECTED, splits)),
+                "avg*": percent(row.average(GROUND_TRUTH, "unseen", splits)),
+                "H*": percent(row.harmonic(GROUND_TRUTH, splits)),
                 "seeds": row.seeds(splits),
                 "scale": runs[0]["scale"],
             }
             | {
-                column: _percent(value / 100 if value is not None else None)
+                column: percent(value / 100 if value is not None else None)
                 for column, (boxes, key) in columns.items()
                 for value in [printed.get(boxes, {}).get(key)]
             }
@@ -236,7 +236,8 @@ def _published_columns(
     return columns
 
 
-def _percent(fraction: float | None) -> str:
+def percent(fraction: float | None) -> str:
+    """A table's cell: percent with two decimals, or the sign of what is missing."""
     return MISSING if fraction is None else f"{100 * fraction:.2f}"
 
 

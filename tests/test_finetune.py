@@ -61,10 +61,10 @@ def test_a_seed_fixes_the_weights_and_only_training_frames_are_read(
 
     def spy(frames, batches, *, workers):  # type: ignore[no-untyped-def]
         read.update(key for batch in batches for key in batch)
-        return stage_decode(frames, batches, workers=workers)
+        return stage_read(frames, batches, workers=workers)
 
-    stage_decode = stage.decode_ahead
-    monkeypatch.setattr(stage, "decode_ahead", spy)
+    stage_read = stage.read_ahead
+    monkeypatch.setattr(stage, "read_ahead", spy)
     first = finetune(world, config(), "first")
     assert {clip for clip, _ in read} == set(world.split.train_clips)
     assert not {clip for clip, _ in read} & set(world.split.unseen_clips)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from stclip.config import CONFIG_FOLDER
+
 HELP = """One subcommand per stage, in road order."""
 
 app = typer.Typer(
@@ -31,4 +33,4 @@ Name = Annotated[str, typer.Option(help="Name of what is made.")]
 Count = Annotated[int, typer.Option(help="How many.", min=1)]
 Workers = Annotated[int, typer.Option(help="Processes beside the main one.", min=0)]
 
-CONFIG = Path("config")
+CONFIG = CONFIG_FOLDER

@@ -65,11 +65,13 @@ def error_table(
     pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=BACKGROUND)
     pairs = pairs.of(np.lexsort((pairs.truth, -pairs.iou, pairs.found)))  # best first, per box
     labels = list(result.rankings)
+    has_label = np.zeros((len(labels), len(truth.boxes.frames)), bool)
+    has_label[truth.labels, truth.rows] = True
     of_label = {
         label: _classify(
             result.rankings[label],
             pairs,
-            np.isin(np.arange(len(truth.boxes.frames)), truth.rows[truth.labels == k]),
+            has_label[k],
             len(found.frames),
             protocol.iou_threshold,
         )

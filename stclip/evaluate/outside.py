@@ -37,7 +37,6 @@ class OutsideResult:
 
     labels: list[str]
     result: FrameMap
-    protocol: Protocol
     rows: pd.DataFrame  # those judged, in ranking-tie order
     found: FrameBoxes
     truth_table: pd.DataFrame
@@ -206,7 +205,7 @@ def evaluate_rows(
         "frames_without_rows": int((~np.isin(annotated_codes, found_codes)).sum()),
         "gt_boxes": len(boxes),
     }
-    return OutsideResult(list(labels), result, protocol, judged, found, boxes, labelled, counts)
+    return OutsideResult(list(labels), result, judged, found, boxes, labelled, counts)
 
 
 def _frames_of(table: pd.DataFrame) -> pd.MultiIndex:

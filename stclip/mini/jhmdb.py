@@ -5,7 +5,6 @@ files count from 1, some masks end a few frames before their video, names carry 
 """
 
 import gzip
-import hashlib
 import io
 import logging
 import tarfile
@@ -23,7 +22,7 @@ from jaxtyping import UInt8
 from scipy.io import savemat
 
 from stclip.errors import ConfigError
-from stclip.files import whole_file
+from stclip.files import digest, whole_file
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.render import Video, render
 from stclip.mini.scenery import VIDEO
@@ -105,7 +104,7 @@ def render_jhmdb(
             _add_to_zip(splits, f"splits/{name}", text.encode())
     archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
     with whole_file(out / CHECKSUMS) as path:
-        sums = [f"{_sha256(out / archive)}  {archive}\n" for archive in archives]
+        sums = [f"{digest(out / archive)}  {archive}\n" for archive in archives]
         path.write_text("".join(sums), "utf-8")
     size = sum((out / archive).stat().st_size for archive in archives)
     logger.info(
@@ -194,8 +193,3 @@ def _add_to_zip(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     info.create_system = 3  # Unix, whichever system writes it
     info.external_attr = 0o644 << 16
     archive.writestr(info, content, zipfile.ZIP_DEFLATED)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
