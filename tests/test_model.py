@@ -16,6 +16,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.method import load_method as build_method
 from stclip.method import make_config
 from stclip.model.backbone import Backbone, load_backbone
+from stclip.model.context_prompt import ContextPrompting
 from stclip.model.st_clip import STCLIP
 from stclip.train import learning_rate
 
@@ -330,3 +331,13 @@ def test_merging_lora_for_scoring_changes_no_score(world: World) -> None:
                 parameter.zero_()  # merged: the adapters are no longer read
         again = method.backbone.encode(method.backbone.patches(pictures))
     assert torch.equal(merged, again)
+
+
+def test_labels_are_prompted_alike_however_many_there_are() -> None:
+    """Few labels take the folded way, many the plain one; a label does not see the others."""
+    torch.manual_seed(0)
+    layer = ContextPrompting(64, 32, heads=4, rho=0.2).double()
+    text, tokens = torch.randn(2, 8, 32).double(), torch.randn(2, 11, 64).double()
+    together = layer(text, tokens)  # 8 labels x 4 heads are 32 queries: not fewer than the width
+    few = torch.cat([layer(text[:, :3], tokens), layer(text[:, 3:], tokens)], 1)
+    torch.testing.assert_close(few, together, rtol=1e-12, atol=1e-12)

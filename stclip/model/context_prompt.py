@@ -27,15 +27,25 @@ class CrossAttention(nn.Module):
         self, text: Float[Tensor, "S K e"], visual: Float[Tensor, "S n e"]
     ) -> Float[Tensor, "S K e"]:
         """What each label draws from the image tokens."""
-        q, k, v = (
-            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (S, h, K or n, e/h)
-            for project, x in (
-                (self.q_proj, text),
-                (self.k_proj, visual),
-                (self.v_proj, visual),
-            )
+        q = self.q_proj(text).unflatten(-1, (self.heads, -1))  # (S, K, h, e/h)
+        num_queries, width = q.shape[1] * self.heads, text.shape[-1]
+        if num_queries < width:
+            # Few labels: keys and values of all tokens cost more than what is done with them. The
+            # projections go to the other side of the products, q (W_k x) = (q W_k) x and
+            # a (W_v x) = W_v (a x): exact.
+            to_key = self.k_proj.weight.unflatten(0, (self.heads, -1))  # (h, e/h, e)
+            to_value = self.v_proj.weight.unflatten(0, (self.heads, -1))
+            q = torch.einsum("skhc,hce->skhe", q, to_key).flatten(1, 2)  # (S, K h, e)
+            scale = (width // self.heads) ** -0.5
+            mixed = F.scaled_dot_product_attention(q, visual, visual, scale=scale)
+            mixed = mixed.unflatten(1, (-1, self.heads))  # (S, K, h, e)
+            mixed = torch.einsum("skhe,hce->skhc", mixed, to_value)
+            return self.proj(mixed.flatten(2))
+        k, v = (
+            project(visual).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (S, h, n, e/h)
+            for project in (self.k_proj, self.v_proj)
         )
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k, v)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 

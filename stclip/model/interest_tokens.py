@@ -12,25 +12,31 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def person_attention(
+def attend(
     block: Any, tokens: Float[Tensor, "s n d"], num_people: int
-) -> Float[Tensor, "s P n"]:
-    """What each person attends to in a CLIP block, averaged over heads.
+) -> tuple[Float[Tensor, "s n d"], Float[Tensor, "s P n"]]:
+    """A CLIP block, and what each person attends to in it, averaged over heads.
 
-    Only the persons' rows of the attention map are computed, never the whole map.
+    Of the attention map only the persons' rows are ever there.
 
     Args:
         block: a residual attention block of the image tower.
         tokens: its input.
         num_people: P; the persons stand behind the class token.
     """
-    attention, normed = block.attn, block.ln_1(tokens)
-    d, heads = tokens.shape[-1], attention.num_heads
-    weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    q = F.linear(normed[:, 1 : 1 + num_people], weight[:d], bias[:d])
-    k = F.linear(normed, weight[d : 2 * d], bias[d : 2 * d])
-    q, k = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k))  # (s, h, P or n, d/h)
-    return ((q @ k.transpose(-1, -2)) * (d // heads) ** -0.5).softmax(-1).mean(1)
+    attention, d = block.attn, tokens.shape[-1]
+    projected = F.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = (
+        t.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)  # (s, h, n, d/h)
+        for t in projected.chunk(3, -1)
+    )
+    mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+    out = tokens + block.ls_1(attention.out_proj(mixed))
+    out = out + block.ls_2(block.mlp(block.ln_2(out)))
+    with torch.no_grad():  # the choice of tokens passes no gradient on
+        scores = q[:, :, 1 : 1 + num_people] @ k.transpose(-1, -2)
+        rows = (scores * (d // attention.num_heads) ** -0.5).softmax(-1).mean(1)
+    return out, rows
 
 
 def most_attended(

@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from stclip.errors import ConfigError
 from stclip.method import Batch, Inputs, Method
 from stclip.model.backbone import Backbone, cosine
 from stclip.model.context_prompt import ContextPrompting
-from stclip.model.interest_tokens import most_attended, person_attention
+from stclip.model.interest_tokens import attend, most_attended
+from stclip.model.lora import Placement, add_lora, settle_lora
 from stclip.model.person_context import PersonAdapter, TemporalModelling
 from stclip.model.st_clip_cost import key_frame_macs
 from stclip.model.st_clip_keys import OFFICIAL
+
+AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
 
 
 class STCLIP(Method):
@@ -37,7 +38,7 @@ class STCLIP(Method):
         after: int = 4
         lora_rank: int = 8  # 0: no LoRA
         lora_alpha: int = 1  # the update is scaled by alpha / rank
-        lora_placement: Literal["mlp", "c_fc", "c_proj"] = "mlp"  # both layers of the MLP, or one
+        lora_placement: Placement = "mlp"  # of every image block: both layers of its MLP
         lora_at_test: bool = True  # False: scored without, as loralib 0.1.2 did unasked
         temporal: Literal["attention", "average", "key"] = "attention"  # key: the key frame alone
         temporal_layers: int = 1  # of the attention
@@ -77,16 +78,12 @@ class STCLIP(Method):
             crop_mode=config.crop_mode,
             crop_scale=config.crop_scale,
         )
-        placement = config.lora_placement
-        if config.lora_rank:
-            lora = LoraConfig(
-                r=config.lora_rank,
-                lora_alpha=config.lora_alpha,
-                target_modules=r".*mlp\." + {"mlp": "(c_fc|c_proj)"}.get(placement, placement),
-                lora_dropout=0.0,
-                bias="none",
-            )
-            inject_adapter_in_model(lora, backbone.clip.visual.transformer)
+        add_lora(
+            backbone,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            placement=config.lora_placement,
+        )
         self.adapter = PersonAdapter(width, kind=config.adapter)
         self.temporal = TemporalModelling(
             width,
@@ -105,38 +102,52 @@ class STCLIP(Method):
         """Cosine similarity over the temperature, a row per box."""
         assert batch.crops is not None
         patches = self.backbone.patches(batch.images)  # (U, N, d), shared by all windows
-        if self.config.temporal == "key":
-            context = patches[batch.key]  # (S, N, d)
-        else:
-            context = self.temporal(patches[batch.frames], batch.frame_mask)
-        persons = self.backbone.patches(batch.crops)  # (B, N, d)
-        whole_crop = self.config.person_token == "crop"
-        persons = self.backbone.encode(persons) if whole_crop else persons.mean(1)  # (B, d)
-        persons = self.adapter(persons)
-        counts = batch.box_sample.bincount(minlength=len(batch.key))  # (S,)
+        persons = self.adapter(self._person_features(batch.crops))  # (B, d)
+        context = self._context(patches, batch)  # (S, N, d)
         if self.config.image_residual:
             whole = self.backbone.project(self.backbone.encode(patches[batch.key]))  # (S, e)
         else:
             whole = text.new_zeros(len(batch.key), text.shape[1])
+        counts = batch.box_sample.bincount(minlength=len(batch.key))  # (S,)
         logits = text.new_empty(len(persons), len(text))
         # Frames with equally many persons go together: no padding, no mask.
         for num_people in counts[counts > 0].unique().tolist():
-            samples = (counts == num_people).nonzero().flatten()  # (s,)
-            rows = torch.isin(batch.box_sample, samples).nonzero().flatten()  # (s * P,)
-            grouped = persons[rows].unflatten(0, (len(samples), num_people))  # (s, P, d)
-            logits[rows] = self._interact(context[samples], grouped, whole[samples], text).flatten(
-                0, 1
-            )
+            alike = (counts == num_people).nonzero().flatten()
+            for samples in alike.split(max(1, AT_ONCE // num_people)):  # (s,)
+                rows = torch.isin(batch.box_sample, samples).nonzero().flatten()  # (s * P,)
+                grouped = persons[rows].unflatten(0, (len(samples), num_people))  # (s, P, d)
+                found = self._interact(context[samples], grouped, whole[samples], text)
+                logits[rows] = found.flatten(0, 1)
         return logits
 
     def prepare_scoring(self) -> None:
         """Merge LoRA into the weights it adapts, or leave it out if the configuration says so."""
-        for module in self.backbone.modules():
-            if isinstance(module, BaseTunerLayer):
-                if self.config.lora_at_test:
-                    module.merge()
-                else:
-                    module.enable_adapters(False)
+        settle_lora(self.backbone, keep=self.config.lora_at_test)
+
+    def _person_features(self, crops: Shaped[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
+        """A token for each person, before the adapter."""
+        features = []
+        for some in crops.split(AT_ONCE):
+            patches = self.backbone.patches(some)
+            whole_crop = self.config.person_token == "crop"
+            features.append(self.backbone.encode(patches) if whole_crop else patches.mean(1))
+        return torch.cat(features)
+
+    def _context(self, patches: Float[Tensor, "U N d"], batch: Batch) -> Float[Tensor, "S N d"]:
+        """The mixed patches of each sample's window; equal windows are mixed once.
+
+        The first key frames of a clip share one window, and so do the last.
+        """
+        if self.config.temporal == "key":
+            return patches[batch.key]
+        windows = torch.cat([batch.frames, batch.frame_mask.long()], 1)  # (S, 2 T)
+        windows, which = windows.unique(dim=0, return_inverse=True)
+        frames, mask = windows.chunk(2, 1)
+        mixed = [
+            self.temporal(patches[some], counts)
+            for some, counts in zip(frames.split(AT_ONCE), mask.bool().split(AT_ONCE), strict=True)
+        ]
+        return torch.cat(mixed)[which]
 
     def _interact(
         self,
@@ -157,12 +168,15 @@ class STCLIP(Method):
         unprompted = len(self.backbone.blocks) - len(self.prompting)
         for number, block in enumerate(self.backbone.blocks):
             prompting = self.prompting[number - unprompted] if number >= unprompted else None
-            rows = person_attention(block, tokens, num_people) if prompting and spotting else None
-            tokens = block(tokens)
-            if prompting:
+            if prompting and spotting:
+                tokens, rows = attend(block, tokens, num_people)
+                seen = most_attended(
+                    tokens[:, first:], rows[..., first:], self.config.interest_tokens
+                )  # (s, P, k, d)
+            else:
+                tokens = block(tokens)
                 seen = tokens[:, None, first:]  # (s, 1, n, d)
-                if rows is not None:
-                    seen = most_attended(seen[:, 0], rows[..., first:], self.config.interest_tokens)
+            if prompting:
                 flat = prompting(prompted.flatten(0, 1), seen.flatten(0, 1))
                 prompted = flat.unflatten(0, (len(tokens), texts))
         people = self.backbone.clip.visual.ln_post(tokens[:, 1 : 1 + num_people])

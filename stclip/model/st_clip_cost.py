@@ -70,3 +70,32 @@ def _prompting(tower: Tower, tokens: int, labels: int) -> int:
     visual = tokens * tower.width * e + norm(tokens, e)
     attention = norm(labels, e) + 2 * labels * e * e + 2 * tokens * e * e + 2 * labels * tokens * e
     return visual + attention + norm(labels, e) + mlp(labels, e)
+
+
+def shared_flops(tower: Tower, *, persons: int, labels: int, window: int = 9) -> int:
+    """Operations of a key frame's matrix products if nothing is computed twice, two a multiply-add.
+
+    The floor that `benchmarks/st_clip.py` measures against: the whole frame once, the patches of a
+    frame once for all windows, the class token alone in the last block of frame and crops, the mean
+    over time before the values, text ready, LoRA merged.
+    """
+    d, e, num_patches = tower.width, tower.embed, tower.num_patches
+    tokens = num_patches + 1
+    encode = (
+        (tower.layers - 1) * _products(tokens, d)
+        + 2 * tokens * d * d  # last block: keys and values of all,
+        + 2 * d * d + 2 * tokens * d + 8 * d * d  # the rest of one token
+    )  # fmt: skip
+    temporal = num_patches * (2 * window * d * d + window * window * d + window * d + 2 * d * d)
+    visual = (tokens + persons) * (d * e + 2 * e * e + 2 * labels * e) + labels * 10 * e * e
+    return 2 * (
+        patch_embedding(tower) * (1 + persons)
+        + encode * (1 + persons)
+        + temporal
+        + tower.layers * (_products(tokens + persons, d) + visual)
+    )
+
+
+def _products(n: int, d: int) -> int:
+    """The matrix products of a transformer block."""
+    return 12 * n * d * d + 2 * n * n * d

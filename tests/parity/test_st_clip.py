@@ -47,6 +47,11 @@ NAMES = [
     (r"^backbone\.clip\.", ""),
     (r"\.base_layer\.", "."),
     (r"\.lora_([AB])\.default\.weight$", r".lora_\1"),
+    (
+        r"\.parametrizations\.(\w+)\.original$",
+        r".\1",
+    ),  # LoRA on attention; not in the official code
+    (r"\.parametrizations\.(\w+)\.0\.", r".\1."),
     (r"^adapter\.norm\.", "ln_person."),
     (r"^adapter\.mlp\.", "adapter."),
     (r"^temporal\.slots\.", "visual.temporalEmbedding."),
@@ -76,6 +81,16 @@ def official_weights(method: STCLIP) -> dict[str, Tensor]:
         official_name(name): p.detach().double().clone().requires_grad_(p.requires_grad)
         for name, p in method.named_parameters()
     }
+
+
+def with_attention_lora(weights: dict[str, Tensor], *, scale: float) -> dict[str, Tensor]:
+    """The reference knows LoRA on linear layers alone: here W + scale B A takes the place of W."""
+    low_rank = {name.removesuffix(".lora_A") for name in weights if name.endswith("weight.lora_A")}
+    adapted = {
+        name: weights[name] + scale * weights[f"{name}.lora_B"] @ weights[f"{name}.lora_A"]
+        for name in low_rank
+    }
+    return weights | adapted
 
 
 def small_method(size: tuple[int, int], **params: Any) -> STCLIP:
@@ -154,13 +169,14 @@ class Scene:
 
     def reference(self, method: STCLIP, weights: dict[str, Tensor], text: Tensor) -> Tensor:
         """Reference logits of all boxes, key frame by key frame."""
-        rows = []
+        settings, rows = settings_of(method), []
+        weights = with_attention_lora(weights, scale=settings.lora_scale)
         for sample in self.samples:
             crops = self.batch(method, [sample]).crops
             assert crops is not None
             rows.append(
                 key_frame_logits(
-                    weights, settings_of(method), self.clips[sample.clip], sample.key_frame + 1,
+                    weights, settings, self.clips[sample.clip], sample.key_frame + 1,
                     list(crops.double()), text,
                 )
             )  # fmt: skip
@@ -186,6 +202,8 @@ SWITCHES: list[dict[str, Any]] = [
     {"lora_rank": 4, "lora_alpha": 6},
     {"lora_placement": "c_fc"},
     {"lora_placement": "c_proj"},
+    {"lora_placement": "attention"},
+    {"lora_placement": "all", "lora_alpha": 4, "interest_tokens": 5},
     {"temporal_layers": 2},
     {"temporal": "average"},
     {"temporal": "key"},
@@ -227,10 +245,21 @@ def test_logits_and_gradients_equal_the_reference(scene: Scene, params: dict[str
         assert gap(parameter.grad, reference) < 1e-7, name
 
 
-def test_without_lora_at_test_it_is_as_if_there_were_none(scene: Scene) -> None:
-    method = small_method(scene.size, lora_at_test=False)
+@pytest.mark.parametrize("placement", ["mlp", "attention", "all"])
+def test_merging_lora_changes_no_logit(scene: Scene, placement: str) -> None:
+    method = small_method(scene.size, lora_placement=placement)
     text = method.encode_labels(LABELS)
-    weights = {n: w for n, w in official_weights(method).items() if ".lora_" not in n}
+    before = method(scene.batch(method), text)
+    method.prepare_scoring()
+    assert gap(method(scene.batch(method), text), before) < 1e-9
+    assert not any(".attn." in n and p.requires_grad for n, p in method.named_parameters())
+
+
+@pytest.mark.parametrize("placement", ["mlp", "attention", "all"])
+def test_without_lora_at_test_it_is_as_if_there_were_none(scene: Scene, placement: str) -> None:
+    method = small_method(scene.size, lora_at_test=False, lora_placement=placement)
+    text = method.encode_labels(LABELS)
+    weights = {n: w for n, w in official_weights(method).items() if "lora_" not in n}
     trained = method(scene.batch(method), text)
     method.prepare_scoring()
     found = method(scene.batch(method), text)
@@ -309,6 +338,28 @@ def test_one_frame_at_a_time_gives_the_same_logits(scene: Scene) -> None:
     together = method(scene.batch(method), text)
     alone = torch.cat([method(scene.batch(method, [s]), text) for s in scene.samples])
     assert gap(together, alone) < 1e-9
+
+
+def test_parts_of_a_batch_give_the_same_logits(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few pictures, windows and persons go through the model at once."""
+    method = small_method(scene.size)
+    text = method.encode_labels(LABELS)
+    together = method(scene.batch(method), text)
+    monkeypatch.setattr("stclip.model.st_clip.AT_ONCE", 2)
+    assert gap(method(scene.batch(method), text), together) < 1e-9
+
+
+def test_equal_windows_are_mixed_once(scene: Scene) -> None:
+    """A clip of 12 frames has 4 windows of 9: key frames 1-5, 6, 7 and 8-12, counted from 1."""
+    method = small_method(scene.size)
+    mixed: list[int] = []
+    method.temporal.register_forward_hook(lambda *args: mixed.append(len(args[2])))
+    boxes = np.array([[2, 3, 30, 40]], np.float32)
+    samples = [Sample("long", 12, frame, boxes, np.arange(1)) for frame in range(12)]
+    method(scene.batch(method, samples), method.encode_labels(LABELS))
+    assert mixed == [4]
 
 
 def _shuffled(scene: Scene) -> tuple[list[Sample], Tensor]:

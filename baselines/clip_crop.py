@@ -1,0 +1,51 @@
+"""The paper's person-crop baseline (Huang et al. 2025, section 5.2): plain CLIP on each person.
+
+Nothing is trained. With `with_frame` a person's similarity is the mean of that of the crop and of
+the whole key frame: a control that costs nothing and sees both.
+
+S key frames, B boxes, K labels, e joint width.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+from stclip.method import Batch, Inputs, Method
+from stclip.model.backbone import Backbone, cosine
+
+
+class ClipCrop(Method):
+    """Cosine of each crop's feature and each label text, times CLIP's own logit scale."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """How persons are cut out, and whether the whole frame counts too."""
+
+        crop_mode: Literal["center", "squash", "pad", "context"] = "center"
+        crop_scale: float = 1.0
+        with_frame: bool = False
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        """Keep the backbone as it is."""
+        super().__init__(backbone, config)
+        self.config: ClipCrop.Config
+        self.inputs = Inputs(
+            unit="person", crops=True, crop_mode=config.crop_mode, crop_scale=config.crop_scale
+        )
+
+    def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+        """Each box's logits."""
+        assert batch.crops is not None
+        similarity = self._similarity(batch.crops, text)  # (B, K)
+        if self.config.with_frame:
+            frames = self._similarity(batch.images[batch.key], text)  # (S, K)
+            similarity = (similarity + frames[batch.box_sample]) / 2
+        return self.backbone.logit_scale * similarity
+
+    def _similarity(
+        self, images: Tensor, text: Float[Tensor, "K e"]
+    ) -> Float[Tensor, "pictures K"]:
+        features = self.backbone.project(self.backbone.encode(self.backbone.patches(images)))
+        return cosine(features, text, dtype=text.dtype)
