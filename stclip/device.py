@@ -1,6 +1,7 @@
 """Where tensors live, and that the same seed gives the same numbers there."""
 
 import os
+from typing import Any
 
 import torch
 
@@ -16,3 +17,16 @@ def seed_everything(seed: int) -> None:
     if torch.cuda.is_available():
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def random_state() -> dict[str, Any]:
+    """The state of torch's random numbers, on the CPU and on this process's GPU if it has one."""
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    return {"cpu": torch.get_rng_state(), "gpu": gpu}
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on from what `random_state` gave; torch wants both on the CPU."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if state["gpu"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["gpu"].cpu())

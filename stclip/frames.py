@@ -65,8 +65,13 @@ class FrameReader:
         """`size`: height and width of the backbone's pictures."""
         self.folder = folder
         self.size = size
+        self.cache_bytes = cache_bytes
         self._capacity = max(1, cache_bytes // (3 * size[0] * size[1]))
         self._pictures: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
+
+    def part(self, count: int) -> "FrameReader":
+        """The reader of one of `count` processes, which together cache as much as this one."""
+        return FrameReader(self.folder, self.size, cache_bytes=self.cache_bytes // count)
 
     def picture(self, clip: str, frame: int) -> np.ndarray:
         """The whole frame for the model, uint8 (3, H, W)."""
@@ -110,6 +115,29 @@ class BatchLoader(torch.utils.data.Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Read batch `index`."""
         return assemble(self.reader, self.inputs, self.batches[index])
+
+
+def make_loader(
+    reader: FrameReader,
+    inputs: Inputs,
+    batches: Sequence[Sequence[Sample]],
+    *,
+    workers: int,
+) -> torch.utils.data.DataLoader[Batch]:
+    """The batches in order; each of `workers` processes reads two ahead, with 0 this one reads.
+
+    Workers share the reader's cache by size, and torch gives each one thread. The generator keeps
+    the loader from drawing on the training's random numbers.
+    """
+    if workers:
+        reader = reader.part(workers)
+    return torch.utils.data.DataLoader(
+        BatchLoader(reader, inputs, batches),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+    )
 
 
 def assemble(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Batch:

@@ -66,12 +66,19 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        moved = {
-            f.name: value.to(device, non_blocking=True)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory, from where copies to a GPU wait for nobody."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        changed = {
+            f.name: change(value)
             for f in fields(self)
             if (value := getattr(self, f.name)) is not None
         }
-        return replace(self, **moved)
+        return replace(self, **changed)
 
 
 class Method(nn.Module, ABC):

@@ -13,7 +13,7 @@ from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError
-from stclip.frames import BatchLoader, FrameReader
+from stclip.frames import FrameReader, make_loader
 from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
@@ -88,9 +88,7 @@ def score_boxes(
     samples = make_samples(table, clips, unit=method.inputs.unit)
     size = config.score.batch_frames
     batches = [samples[i : i + size] for i in range(0, len(samples), size)]
-    loader = torch.utils.data.DataLoader(
-        BatchLoader(reader, method.inputs, batches), batch_size=None, num_workers=workers
-    )
+    loader = make_loader(reader, method.inputs, batches, workers=workers)
     device, bf16 = best_device(), config.score.precision == "bf16"
     progress = Progress("score", total=len(samples))
     for chosen, batch in zip(batches, loader, strict=True):

@@ -1,7 +1,8 @@
 """The one training loop, for all methods: from a split's training clips to weights.
 
-A killed training resumes from its last checkpoint and ends with the same weights: the samples of a
-step follow from the seed and the step alone.
+A killed training resumes from its last checkpoint and ends with the same weights: the samples and
+the learning rate of a step follow from the seed and the step alone, the rest is in the checkpoint.
+A batch is the same for one process and for many, of which each computes a share (torchrun).
 """
 
 import logging
@@ -13,20 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from stclip.boxes import make_samples, select_boxes
 from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
-from stclip.config import (
-    BoxSource,
-    MethodConfig,
-    TrainConfig,
-)
-from stclip.device import best_device, seed_everything
+from stclip.config import BoxSource, MethodConfig, TrainConfig
+from stclip.device import random_state, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.frames import BatchLoader, FrameReader, Sample
+from stclip.frames import FrameReader, Sample, make_loader
 from stclip.method import Method, load_method
+from stclip.processes import random_states, restore_random_states, shares, start_processes
 from stclip.progress import Progress
 from stclip.records import Boxes, Clips, LabelSplit
 from stclip.runs import run_hash, write_run
@@ -60,23 +59,28 @@ def train(
     `weights.safetensors` (the trained tensors; its metadata names the run) into `out`.
 
     Raises:
-        ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`).
+        ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`), or a
+            batch is too small for so many processes.
         DataError: no training clip. TrainingError: the loss is not finite.
     """
     seed_everything(seed)
-    method = load_method(config).to(best_device())
+    accelerator = start_processes()
+    method = load_method(config).to(accelerator.device)
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"
     state = _fit(
-        method, config.train, label_text=config.label_text,
+        method, config.train, accelerator, label_text=config.label_text,
         exclusive_labels=config.exclusive_labels, split=split, clips=clips,
         ground_truth=ground_truth, frames=frames, seed=seed, checkpoint=checkpoint, run=run,
         workers=workers,
     )  # fmt: skip
-    weights = serialize(method.trained_state(), metadata={"run": run})
-    resolved = config.model_copy(update={"params": asdict(method.config)})
-    write_run(out, resolved, state.log, weights=weights)
-    checkpoint.unlink(missing_ok=True)
+    if accelerator.is_main_process:
+        weights = serialize(method.trained_state(), metadata={"run": run})
+        resolved = config.model_copy(update={"params": asdict(method.config)})
+        write_run(out, resolved, state.log, weights=weights)
+        checkpoint.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -122,6 +126,7 @@ def _at_most(sample: Sample, max_boxes: int, rng: np.random.Generator) -> Sample
 def _fit(
     method: Method,
     config: TrainConfig,
+    accelerator: Accelerator,
     *,
     label_text: str,
     exclusive_labels: list[str] | None,
@@ -137,12 +142,12 @@ def _fit(
     """Optimise the method in place; returns the finished state."""
     if not split.train_clips:
         raise DataError(f"split {split.name} of {split.dataset} has no training clip.")
-    device = best_device()
+    device, unit = accelerator.device, method.inputs.unit
     table = select_boxes(
         BoxSource(source="ground_truth"), ground_truth=ground_truth, detections=None,
         clips=clips, names=split.train_clips,
     )  # fmt: skip
-    samples = make_samples(table, clips, unit=method.inputs.unit)
+    samples = make_samples(table, clips, unit=unit)
     targets = targets_of(table["actions"].tolist(), split.base, exclusive_labels)  # (rows, K)
     exclusive = exclusive_mask(split.base, exclusive_labels)
     text = method.encode_labels(label_texts(split.base, form=label_text))
@@ -152,47 +157,57 @@ def _fit(
             f"method {type(method).__name__} has nothing to train; set train.iterations to 0."
         )
     optimizer = make_optimizer(parameters, config)
-    state = _resume(method, optimizer, checkpoint, run=run)
+    state = _resume(method, optimizer, accelerator, checkpoint, run=run, seed=seed)
     logger.info(
-        "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on %s",
+        "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on "
+        "%d x %s",
         len(samples), len(split.train_clips), len(split.base),
-        sum(p.numel() for p in parameters), state.step, config.iterations, device,
+        sum(p.numel() for p in parameters), state.step, config.iterations,
+        accelerator.num_processes, device.type,
     )  # fmt: skip
     batches = plan_batches(samples, config, seed=seed)[state.step :]
-    reader = FrameReader(frames, method.backbone.image_size)
-    loader = torch.utils.data.DataLoader(
-        BatchLoader(reader, method.inputs, batches), batch_size=None, num_workers=workers
-    )
+    own_batches = shares(batches, accelerator)
+    reader = FrameReader(frames, method.backbone.image_size).part(accelerator.num_processes)
+    loader = make_loader(reader, method.inputs, own_batches, workers=workers)
+    network = accelerator.prepare(method)
     progress = Progress("train", total=config.iterations, done=state.step)
-    method.train()
-    for chosen, batch in zip(batches, loader, strict=True):
+    network.train()
+    for chosen, own, batch in zip(batches, own_batches, loader, strict=True):
         began = time.perf_counter()
         lr = learning_rate(config, state.step)
         for group in optimizer.param_groups:
             group["lr"] = lr
         bf16 = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = method(batch.to(device), text)
-        goal = _goal(targets, chosen, unit=method.inputs.unit).to(device)
-        loss = classification_loss(
+            logits = network(batch.to(device), text)
+        goal = _goal(targets, own, unit=unit).to(device)
+        own_loss = classification_loss(
             logits, goal, kind=config.loss, gamma=config.focal_gamma, exclusive=exclusive
         )
-        if not math.isfinite(loss.item()):
+        # Weighted so that the mean over the processes is the mean over the rows of the batch.
+        rows = _num_rows(own, unit=unit) / _num_rows(chosen, unit=unit)
+        own_loss = own_loss * (rows * accelerator.num_processes)
+        loss = accelerator.reduce(own_loss.detach(), "mean").item()
+        if not math.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss.item()} at step {state.step} (learning rate {lr:.3g}) on the "
+                f"the loss is {loss} at step {state.step} (learning rate {lr:.3g}) on the "
                 f"clips {sorted({s.clip for s in chosen})}; no weights were written. Lower "
                 "train.lr or lengthen train.warmup_iterations."
             )
         optimizer.zero_grad()
-        loss.backward()
+        accelerator.backward(own_loss)
         optimizer.step()
         seconds = round(time.perf_counter() - began, 4)
-        state.log.append({"step": state.step, "loss": loss.item(), "lr": lr, "seconds": seconds})
+        state.log.append({"step": state.step, "loss": loss, "lr": lr, "seconds": seconds})
         state.step += 1
-        progress.advance(loss=loss.item())
+        progress.advance(loss=loss)
         if state.step % config.checkpoint_every == 0 and state.step < config.iterations:
-            _save(method, optimizer, state, checkpoint, run=run)
+            _save(method, optimizer, accelerator, state, checkpoint, run=run)
     return state
+
+
+def _num_rows(samples: Sequence[Sample], *, unit: str) -> int:
+    return sum(len(s.rows) for s in samples) if unit == "person" else len(samples)
 
 
 def _goal(targets: Tensor, samples: Sequence[Sample], *, unit: str) -> Tensor:
@@ -202,22 +217,43 @@ def _goal(targets: Tensor, samples: Sequence[Sample], *, unit: str) -> Tensor:
 
 
 def _save(
-    method: Method, optimizer: torch.optim.Optimizer, state: State, path: Path, *, run: str
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    state: State,
+    path: Path,
+    *,
+    run: str,
 ) -> None:
-    content = {
-        "step": state.step,
-        "log": state.log,
-        "weights": method.trained_state(),
-        "optimizer": optimizer.state_dict(),
-    }
-    write_checkpoint(path, content, run=run)
+    """Write what does not follow from the seed and the step."""
+    random = random_states(accelerator)
+    if accelerator.is_main_process:
+        content = {
+            "step": state.step,
+            "log": state.log,
+            "weights": method.trained_state(),
+            "optimizer": optimizer.state_dict(),
+            "random": random,
+        }
+        write_checkpoint(path, content, run=run)
 
 
-def _resume(method: Method, optimizer: torch.optim.Optimizer, path: Path, *, run: str) -> State:
+def _resume(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    path: Path,
+    *,
+    run: str,
+    seed: int,
+) -> State:
     """Continue from a checkpoint of the same run, otherwise start anew."""
     content = read_checkpoint(path, run=run)
     if content is None:
-        return State()
-    method.load_trained_state(content["weights"], where=str(path))
-    optimizer.load_state_dict(content["optimizer"])
-    return State(step=content["step"], log=content["log"])
+        state, random = State(), [random_state()]
+    else:
+        method.load_trained_state(content["weights"], where=str(path))
+        optimizer.load_state_dict(content["optimizer"])
+        state, random = State(step=content["step"], log=content["log"]), content["random"]
+    restore_random_states(random, accelerator, seed=seed, step=state.step)
+    return state
