@@ -40,9 +40,9 @@ def start_processes() -> Accelerator:
             f"process {local} has no GPU, this machine shows {gpus}; start at most as many "
             "processes (torchrun --nproc-per-node, or resources: train: gpu of the scale)."
         )
-    # A method may leave a parameter out of some batch. DDP then also keeps its first grouping of
-    # the gradients, so that a resumed training adds them up in the same order.
-    ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+    # A method may leave a parameter out of some batch; torch warns where none does. With this DDP
+    # also keeps its first grouping of the gradients, so that a resumed training sums them alike.
+    ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(
         cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[ddp]
     )

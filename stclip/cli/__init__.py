@@ -4,6 +4,7 @@ Heavy modules are imported inside the commands: a table must not wait for torch.
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -23,18 +24,19 @@ def _setup(
     threads: Annotated[int | None, typer.Option(help="CPU threads to use.", min=1)] = None,
 ) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    if log is not None:
+    rank = int(os.environ.get("RANK", 0))  # of torchrun; the first process speaks for all
+    if log is not None and rank == 0:
         log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
     prefix = " ".join(log.with_suffix("").parts[1:]) if log else "stclip"
+    if rank:
+        prefix += f" process {rank}"
     logging.basicConfig(
-        level=logging.INFO, handlers=handlers, format=f"%(asctime)s {prefix} | %(message)s",
-        datefmt="%H:%M:%S", force=True,
+        level=logging.WARNING if rank else logging.INFO, handlers=handlers,
+        format=f"%(asctime)s {prefix} | %(message)s", datefmt="%H:%M:%S", force=True,
     )  # fmt: skip
     logging.captureWarnings(True)
     if threads is not None:
-        import os
-
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
 
 

@@ -1,3 +1,18 @@
+def gpus_to_train(wildcards):
+    """None where nothing is trained."""
+    return need("train", "gpu", 0) if run_settings(wildcards).train.iterations else 0
+
+
+def launcher(wildcards, resources):
+    """A process per GPU; one process needs no launcher."""
+    torchrun = f"torchrun --standalone --nproc-per-node {resources.gpu} --no-python --"
+    return torchrun if resources.gpu > 1 else ""
+
+
+def threads_of_a_process(wildcards, threads, resources):
+    return max(1, threads // max(1, resources.gpu))
+
+
 # One method on the base classes of one split.
 rule train:
     input:
@@ -14,15 +29,20 @@ rule train:
         "logs/train/{scale}/{dataset}/{split}/{method}/{seed}.log",
     threads: need("train", "threads", 1)
     resources:
-        gpu=need("train", "gpu", 0),
+        gpu=gpus_to_train,
         mem_mb=need("train", "mem_mb", 2000),
         runtime=need("train", "runtime", 30),
     params:
         settings=lambda w: settings_of("train", settings.what_trains(run_settings(w))),
         out=RUN,
-        workers=lambda w, threads: threads - 1,
+        launcher=launcher,
+        threads=threads_of_a_process,
+        workers=lambda w, threads, resources: threads_of_a_process(
+            w, threads, resources
+        )
+        - 1,
     shell:
-        "stclip --log {log} --threads {threads} train --method {wildcards.method}"
+        "{params.launcher} stclip --log {log} --threads {params.threads} train --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --split {input.split}"
         " --clips {input.clips} --boxes {input.boxes} --frames {input.frames}"
         " --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
