@@ -13,6 +13,10 @@ def threads_of_a_process(wildcards, threads, resources):
     return max(1, threads // max(1, resources.gpu))
 
 
+def workers_of_a_process(wildcards, threads, resources):
+    return threads_of_a_process(wildcards, threads, resources) - 1
+
+
 # One method on the base classes of one split.
 rule train:
     input:
@@ -37,12 +41,9 @@ rule train:
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,
-        workers=lambda w, threads, resources: threads_of_a_process(
-            w, threads, resources
-        )
-        - 1,
+        workers=workers_of_a_process,
     shell:
-        "{params.launcher} stclip --log {log} --threads {params.threads} train --method {wildcards.method}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --split {input.split}"
-        " --clips {input.clips} --boxes {input.boxes} --frames {input.frames}"
+        "{params.launcher} stclip --log {log} --threads {params.threads} train"
+        " --method {wildcards.method} --dataset {wildcards.dataset} --scale {wildcards.scale}"
+        " --split {input.split} --clips {input.clips} --boxes {input.boxes} --frames {input.frames}"
         " --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
