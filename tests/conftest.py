@@ -46,6 +46,10 @@ class World:
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
+    return make_world(tmp_path)
+
+
+def make_world(folder: Path) -> World:
     rng = np.random.default_rng(0)
     clips, boxes, found = [], [], []
     for number in range(10):
@@ -54,7 +58,7 @@ def world(tmp_path: Path) -> World:
         split = "train" if number < 5 else "test"
         clips.append((clip, split, num_frames, 48, 64, 30.0, "none", [action]))
         pictures = rng.integers(0, 256, (num_frames, 48, 64, 3), dtype=np.uint8)
-        write_clip(tmp_path / "frames", clip, pictures)
+        write_clip(folder / "frames", clip, pictures)
         for frame in range(num_frames):
             boxes.append((clip, frame, 10, 5, 30, 40, 0, [action]))
             found.append((clip, frame, 11, 6, 31, 41, 0.9))
@@ -62,24 +66,24 @@ def world(tmp_path: Path) -> World:
                 found.append((clip, frame, 35, 8, 60, 45, 0.8995))
     box = ["clip", "frame", "x1", "y1", "x2", "y2"]
     base = [c[0] for c in clips if c[7][0] in BASE]
-    folder = tmp_path / "config"
+    config = folder / "config"
     for part in ("methods", "datasets"):
-        (folder / part).mkdir(parents=True)
+        (config / part).mkdir(parents=True)
         for source in (ROOT / "config" / part).glob("*.yaml"):
-            (folder / part / source.name).write_text(source.read_text())
-    (folder / "scales").mkdir()
-    (folder / "scales" / "small.yaml").write_text(
+            (config / part / source.name).write_text(source.read_text())
+    (config / "scales").mkdir()
+    (config / "scales" / "small.yaml").write_text(
         yaml.safe_dump(
             {
                 "title": "small",
                 "published": False,
-                "backbones": {"small": {"model": str(write_small_clip(tmp_path)), "weights": None}},
+                "backbones": {"small": {"model": str(write_small_clip(folder)), "weights": None}},
                 "methods": {"*": {"backbone": "small"}},
             }
         )
     )
     return World(
-        folder=tmp_path,
+        folder=folder,
         clips=Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))),
         boxes=Boxes(pd.DataFrame(boxes, columns=[*box, "tube", "actions"])),
         detections=Detections(pd.DataFrame(found, columns=[*box, "score"])),

@@ -1,0 +1,270 @@
+"""Training in several processes, and trainings that are killed: always the same numbers."""
+
+import json
+import multiprocessing
+import os
+import pkgutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+import torch
+import yaml
+from conftest import ROOT, World
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import stclip.train
+from stclip.config import MethodConfig
+from stclip.errors import ConfigError, TrainingError
+from stclip.method import Batch, Inputs, Method
+from stclip.model.backbone import Backbone
+from stclip.records import Boxes
+
+# Children come from a process that has imported everything and computed nothing.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["stclip.train", "stclip.model.st_clip"])
+SETTINGS = {
+    "iterations": 8, "batch_frames": 3, "lr": 0.01, "warmup_iterations": 2, "checkpoint_every": 2,
+}  # fmt: skip
+
+
+@pytest.fixture
+def crowd(world: World) -> World:
+    """The small world with one, two or three persons in a frame."""
+    table = world.boxes.table
+    more = [table]
+    for person in (1, 2):
+        extra = table[table["frame"] % 3 >= person].copy()
+        extra[["x1", "x2"]] += 8 * person
+        more.append(extra.assign(tube=person))
+    boxes = pd.concat(more).sort_values(["clip", "frame", "tube"], ignore_index=True)
+    return replace(world, boxes=Boxes(boxes))
+
+
+def train(world: World, config: MethodConfig, out: str) -> None:
+    torch.set_num_threads(1)
+    stclip.train.train(
+        config, split=world.split, clips=world.clips, ground_truth=world.boxes,
+        frames=world.frames, seed=3, out=world.folder / out,
+    )  # fmt: skip
+
+
+def weights(world: World, out: str) -> dict[str, Tensor]:
+    return load_file(world.folder / out / "weights.safetensors")
+
+
+def losses(world: World, out: str) -> list[float]:
+    lines = [json.loads(t) for t in (world.folder / out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(len(lines)))
+    return [line["loss"] for line in lines]
+
+
+# Kills of one process
+
+
+def train_until(
+    world: World, config: MethodConfig, out: str, place: tuple[str, str, int] | None, noise: float
+) -> None:
+    """Train with random noise on the logits; kill -9 at the n-th call of some function."""
+    true_loss = stclip.train.classification_loss
+
+    def noisy_loss(logits: Tensor, *args: object, **kwargs: object) -> Tensor:
+        return true_loss(F.dropout(logits, noise), *args, **kwargs)
+
+    stclip.train.classification_loss = noisy_loss
+    if place is not None:
+        owner, name, last_call = pkgutil.resolve_name(place[0]), *place[1:]
+        function, calls = getattr(owner, name), 0
+
+        def deadly(*args: object, **kwargs: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == last_call:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        setattr(owner, name, deadly)
+    train(world, config, out)
+
+
+def exit_code(
+    world: World, config: MethodConfig, out: str, place: tuple[str, str, int] | None = None,
+    *, noise: float = 0.2,
+) -> int | None:  # fmt: skip
+    process = CHILDREN.Process(target=train_until, args=(world, config, out, place, noise))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def test_kills_at_any_moment_end_with_the_same_weights(crowd: World) -> None:
+    config = crowd.method("st_clip", **SETTINGS)
+    assert exit_code(crowd, config, "whole") == 0
+    checkpoint = crowd.folder / "cut" / "checkpoint.pt"
+    for place, saved in (
+        (("stclip.train", "classification_loss", 1), 0),  # in the first step
+        (("stclip.train", "classification_loss", 4), 2),  # between two checkpoints
+        (("stclip.train", "learning_rate", 3), 4),  # right after a checkpoint
+        (("pathlib:Path", "replace", 1), 4),  # while step 6 is being written
+        (("stclip.train", "write_run", 1), 6),  # after the last step
+    ):
+        assert exit_code(crowd, config, "cut", place) == -signal.SIGKILL, place
+        step = torch.load(checkpoint)["step"] if checkpoint.exists() else 0
+        assert step == saved, place
+    assert exit_code(crowd, config, "cut") == 0
+    assert losses(crowd, "cut") == losses(crowd, "whole")
+    whole, cut = weights(crowd, "whole"), weights(crowd, "cut")
+    assert all(torch.equal(whole[k], cut[k]) for k in whole)
+    assert not checkpoint.exists()
+
+
+# Several processes, without torchrun's slow start
+
+
+def train_as(
+    rank: int, count: int, port: int, world: World, config: MethodConfig, out: str
+) -> None:
+    os.environ |= {
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    train(world, config, out)
+
+
+def train_together(count: int, *arguments: object) -> list[BaseException | None]:
+    """Train in `count` processes; what each of them raised."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ProcessPoolExecutor(count, mp_context=CHILDREN) as pool:
+        tries = [pool.submit(train_as, rank, count, port, *arguments) for rank in range(count)]
+        return [t.exception() for t in tries]
+
+
+def test_a_checkpoint_of_one_process_is_resumed_by_two(crowd: World) -> None:
+    config = crowd.method("st_clip", **SETTINGS)
+    train(crowd, config, "one")
+    place = ("stclip.train", "learning_rate", 6)
+    assert exit_code(crowd, config, "two", place, noise=0.0) == -signal.SIGKILL
+    assert train_together(2, crowd, config, "two") == [None, None]
+    assert losses(crowd, "two") == pytest.approx(losses(crowd, "one"), abs=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_all_and_names_the_whole_batch(crowd: World) -> None:
+    settings = SETTINGS | {"lr": 1e18, "warmup_iterations": 0, "batch_frames": 12}
+    errors = train_together(2, crowd, crowd.method("st_clip", **settings), "two")
+    assert [type(e) for e in errors] == [TrainingError, TrainingError]
+    assert str(errors[0]) == str(errors[1])
+    assert "['clip_0', 'clip_1', 'clip_2']" in str(errors[0])
+    assert not (crowd.folder / "two" / "weights.safetensors").exists()
+
+
+def test_more_processes_than_samples_are_refused(crowd: World) -> None:
+    errors = train_together(
+        2, crowd, crowd.method("st_clip", **(SETTINGS | {"batch_frames": 1})), "two"
+    )
+    assert [type(e) for e in errors] == [ConfigError, ConfigError]
+    assert "2 processes cannot share batches of 1 samples; start at most 1" in str(errors[0])
+
+
+class Sometimes(Method):
+    """Uses one layer always, one only for persons on the right, and one never."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        pass
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        super().__init__(backbone, config)
+        self.inputs = Inputs(unit="person")
+        width = backbone.embed_dim
+        self.always, self.rare, self.never = (nn.Linear(width, width) for _ in range(3))
+
+    def forward(self, batch: Batch, text: Tensor) -> Tensor:
+        images = self.backbone.patches(batch.images[batch.key])
+        seen = self.backbone.project(self.backbone.encode(images))[batch.box_sample]
+        out = self.always(seen)
+        right = batch.boxes[:, 0] > 20
+        if right.any():
+            out = out + right[:, None] * self.rare(seen)
+        return out @ text.T
+
+
+def test_parameters_that_a_batch_does_not_use(crowd: World) -> None:
+    method = yaml.safe_load((crowd.config / "methods" / "st_clip.yaml").read_text())
+    method |= {"target": "test_processes:Sometimes", "params": {}}
+    (crowd.config / "methods" / "sometimes.yaml").write_text(yaml.safe_dump(method))
+    settings = SETTINGS | {"batch_frames": 2, "weight_decay": 0.1}
+    config = crowd.method("sometimes", **settings)
+    train(crowd, config, "one")
+    assert train_together(2, crowd, config, "two") == [None, None]
+    one, two = weights(crowd, "one"), weights(crowd, "two")
+    assert losses(crowd, "two") == pytest.approx(losses(crowd, "one"), abs=1e-5)
+    assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
+
+
+# torchrun, as the rule calls it
+
+
+def start_torchrun(world: World, out: str) -> subprocess.Popen[str]:
+    files = {"split": "split.json", "clips": "clips.parquet", "boxes": "boxes.parquet"}
+    world.split.write(world.folder / files["split"])
+    world.clips.write(world.folder / files["clips"])
+    world.boxes.write(world.folder / files["boxes"])
+    command = ["torchrun", "--standalone", "--nproc-per-node", "2", "--no-python", "--"]
+    command += ["stclip", "--log", f"logs/{out}.log", "--threads", "1", "train", "--seed", "3"]
+    command += ["--method", "st_clip", "--dataset", "jhmdb", "--scale", "small", "--out", out]
+    command += ["--frames", "frames", "--config", "config"]
+    command += [word for option, file in files.items() for word in (f"--{option}", file)]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        command, cwd=world.folder, env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def run_torchrun(world: World, out: str) -> str:
+    process = start_torchrun(world, out)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+def test_two_processes_train_as_one_and_survive_kills(crowd: World) -> None:
+    config = crowd.method("st_clip", **(SETTINGS | {"iterations": 40}))
+    train(crowd, config, "one")
+    said = run_torchrun(crowd, "two")
+    assert "steps 0 to 40 on 2 x cpu" in said
+    log = (crowd.folder / "logs" / "two.log").read_text()
+    assert log.count("steps 0 to 40") == said.count("steps 0 to 40") == 1  # the first one speaks
+    one, two = weights(crowd, "one"), weights(crowd, "two")
+    assert losses(crowd, "two") == pytest.approx(losses(crowd, "one"), abs=1e-5)
+    assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
+
+    process = start_torchrun(crowd, "cut")
+    deadline = time.monotonic() + 120
+    while not (crowd.folder / "cut" / "checkpoint.pt").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    children = psutil.Process(process.pid).children()
+    process.kill()
+    assert len(children) == 2
+    assert psutil.wait_procs(children, timeout=20)[1] == []  # none goes on alone
+    process.communicate()
+    assert not (crowd.folder / "cut" / "weights.safetensors").exists()
+    assert "steps 0 to" not in run_torchrun(crowd, "cut")
+    assert losses(crowd, "cut") == losses(crowd, "two")
+    cut = weights(crowd, "cut")
+    assert all(torch.equal(two[k], cut[k]) for k in two)
