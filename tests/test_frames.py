@@ -8,11 +8,21 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data._utils.pin_memory import pin_memory
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from stclip import frames
 from stclip.errors import ConfigError, DataError
-from stclip.frames import BatchLoader, FrameReader, Sample, assemble, spread, window
+from stclip.frames import (
+    CACHE_BYTES,
+    BatchLoader,
+    FrameReader,
+    Sample,
+    assemble,
+    make_loader,
+    spread,
+    window,
+)
 from stclip.method import Inputs
 from stclip.pictures import read_frame
 from stclip.pictures import write_clip as store_clip
@@ -336,3 +346,35 @@ def test_loader_gives_the_batches_in_order(tmp_path: Path) -> None:
     loader = BatchLoader(FrameReader(tmp_path, (24, 24)), WINDOW, batches)
     assert len(loader) == 2
     assert [len(loader[i].key) for i in range(2)] == [2, 1]
+
+
+def test_worker_processes_share_the_size_of_one_cache(tmp_path: Path) -> None:
+    reader = FrameReader(tmp_path, (24, 24)).part(2)  # of two training processes
+    loader = make_loader(reader, WINDOW, [], workers=4)
+    assert isinstance(loader.dataset, BatchLoader)
+    assert loader.dataset.reader.cache_bytes == CACHE_BYTES // 8
+    alone = make_loader(reader, WINDOW, [], workers=0)
+    assert isinstance(alone.dataset, BatchLoader)
+    assert alone.dataset.reader is reader  # whose pictures outlive the loader
+
+
+def test_loaders_draw_no_random_numbers(tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    iter(make_loader(FrameReader(tmp_path, (24, 24)), WINDOW, [], workers=0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_batch_is_pinned_tensor_by_tensor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the loader does it, which without a GPU cannot be run."""
+    write_clip(tmp_path, "a", num_frames=9)
+    inputs = Inputs(unit="person", before=4, after=4)  # no crops
+    batch = assemble(FrameReader(tmp_path, (24, 24)), inputs, [sample("a", 9, 4)])
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: pinned.append(t) or t.clone())
+    again = pin_memory(batch)
+    assert len(pinned) == 6
+    assert again is not batch
+    assert again.crops is None
+    assert torch.equal(again.images, batch.images)

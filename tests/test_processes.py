@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import psutil
@@ -20,6 +21,7 @@ import torch
 import yaml
 from conftest import ROOT, World
 from safetensors.torch import load_file
+from test_pipeline import TABLE, edit, make_project, snakemake
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -183,17 +185,20 @@ class Sometimes(Method):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        pass
+        unit: Literal["person", "clip"]
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         super().__init__(backbone, config)
-        self.inputs = Inputs(unit="person")
+        self.inputs = Inputs(unit=config.unit)
         width = backbone.embed_dim
         self.always, self.rare, self.never = (nn.Linear(width, width) for _ in range(3))
 
     def forward(self, batch: Batch, text: Tensor) -> Tensor:
         images = self.backbone.patches(batch.images[batch.key])
-        seen = self.backbone.project(self.backbone.encode(images))[batch.box_sample]
+        seen = self.backbone.project(self.backbone.encode(images))
+        if self.inputs.unit == "clip":
+            return self.always(seen) @ text.T
+        seen = seen[batch.box_sample]
         out = self.always(seen)
         right = batch.boxes[:, 0] > 20
         if right.any():
@@ -201,11 +206,14 @@ class Sometimes(Method):
         return out @ text.T
 
 
-def test_parameters_that_a_batch_does_not_use(crowd: World) -> None:
+@pytest.mark.parametrize(("unit", "batch"), [("person", 2), ("clip", 3)])
+def test_parameters_that_a_batch_does_not_use(
+    crowd: World, unit: Literal["person", "clip"], batch: int
+) -> None:
     method = yaml.safe_load((crowd.config / "methods" / "st_clip.yaml").read_text())
-    method |= {"target": "test_processes:Sometimes", "params": {}}
+    method |= {"target": "test_processes:Sometimes", "params": {"unit": unit}}
     (crowd.config / "methods" / "sometimes.yaml").write_text(yaml.safe_dump(method))
-    settings = SETTINGS | {"batch_frames": 2, "weight_decay": 0.1}
+    settings = SETTINGS | {"batch_frames": batch, "weight_decay": 0.1}
     config = crowd.method("sometimes", **settings)
     train(crowd, config, "one")
     assert train_together(2, crowd, config, "two") == [None, None]
@@ -268,3 +276,26 @@ def test_two_processes_train_as_one_and_survive_kills(crowd: World) -> None:
     assert losses(crowd, "cut") == losses(crowd, "two")
     cut = weights(crowd, "cut")
     assert all(torch.equal(two[k], cut[k]) for k in two)
+
+
+def test_a_training_of_several_gpus_goes_through_torchrun(tmp_path: Path) -> None:
+    project = make_project(tmp_path)
+
+    def on_gpus(scale: dict) -> None:  # type: ignore[type-arg]
+        scale["resources"]["train"] = {"gpu": 4, "threads": 9}
+
+    edit(project / "config" / "scales" / "mini.yaml", on_gpus)
+    plan = ["-n", "-p", "--quiet", "host", "--cores", "9", TABLE, "--resources"]
+    commands = {}
+    for gpus in (1, 3):
+        done = snakemake(project, *plan, f"gpu={gpus}")
+        assert done.returncode == 0, done.stderr
+        lines = [line for line in done.stdout.splitlines() if " train --method" in line]
+        commands[gpus] = {line.split("--method ")[1].split()[0]: line for line in lines}
+    assert "torchrun" not in commands[1]["st_clip"]
+    assert "--threads 9 train" in commands[1]["st_clip"]
+    many = commands[3]["st_clip"]  # as many GPUs as there are
+    assert "torchrun --standalone --nproc-per-node 3 --no-python -- stclip --log" in many
+    assert "--threads 3 train" in many
+    assert "--workers 2 " in many
+    assert "torchrun" not in commands[3]["clip_frame"]  # nothing to train
