@@ -195,7 +195,7 @@ def _fit(
                 "train.lr or lengthen train.warmup_iterations."
             )
         optimizer.zero_grad()
-        accelerator.backward(own_loss)
+        own_loss.backward()
         optimizer.step()
         seconds = round(time.perf_counter() - began, 4)
         state.log.append({"step": state.step, "loss": loss, "lr": lr, "seconds": seconds})

@@ -350,9 +350,9 @@ def test_loader_gives_the_batches_in_order(tmp_path: Path) -> None:
 
 def test_worker_processes_share_the_size_of_one_cache(tmp_path: Path) -> None:
     reader = FrameReader(tmp_path, (24, 24)).part(2)  # of two training processes
-    loader = make_loader(reader, WINDOW, [], workers=4)
+    loader = make_loader(reader, WINDOW, [], workers=2)
     assert isinstance(loader.dataset, BatchLoader)
-    assert loader.dataset.reader.cache_bytes == CACHE_BYTES // 8
+    assert loader.dataset.reader.cache_bytes == CACHE_BYTES // 4
     alone = make_loader(reader, WINDOW, [], workers=0)
     assert isinstance(alone.dataset, BatchLoader)
     assert alone.dataset.reader is reader  # whose pictures outlive the loader

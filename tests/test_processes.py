@@ -1,6 +1,7 @@
 """Training in several processes, and trainings that are killed: always the same numbers."""
 
 import json
+import logging
 import multiprocessing
 import os
 import pkgutil
@@ -12,6 +13,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import pandas as pd
@@ -27,9 +29,11 @@ from torch.nn import functional as F
 
 import stclip.train
 from stclip.config import MethodConfig
+from stclip.device import random_state
 from stclip.errors import ConfigError, TrainingError
 from stclip.method import Batch, Inputs, Method
 from stclip.model.backbone import Backbone
+from stclip.processes import restore_random_states
 from stclip.records import Boxes
 
 # Children come from a process that has imported everything and computed nothing.
@@ -128,6 +132,25 @@ def test_kills_at_any_moment_end_with_the_same_weights(crowd: World) -> None:
     whole, cut = weights(crowd, "whole"), weights(crowd, "cut")
     assert all(torch.equal(whole[k], cut[k]) for k in whole)
     assert not checkpoint.exists()
+
+
+def test_random_states_that_no_checkpoint_has_are_seeded_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    torch.manual_seed(0)
+    saved = [random_state()]
+    drawn = []
+    for index in (0, 1, 1, 2):
+        torch.rand(5)
+        process = SimpleNamespace(process_index=index, num_processes=3)
+        restore_random_states(saved, process, seed=0, step=4)
+        drawn.append(torch.rand(1).item())
+    torch.manual_seed(0)
+    assert drawn[0] == torch.rand(1).item()
+    assert drawn[1] == drawn[2]
+    assert len(set(drawn)) == 3
+    assert "resumed by 3 processes, saved by 1" in caplog.text
 
 
 # Several processes, without torchrun's slow start
