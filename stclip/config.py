@@ -1,7 +1,8 @@
 """Reads and checks config/*.yaml; the only reader of YAML.
 
-A run's configuration is the method's YAML, then its own section for the data set, then what the
-scale overrides; every later layer replaces single keys of the earlier ones. Unknown keys are
+A run's configuration is the method's YAML, then what the scale overrides, then, for a variant of
+the method, what the variant replaces and what the scale overrides of it; each may have a section
+for the data set. Every later layer replaces single keys of the earlier ones. Unknown keys are
 errors. `config/README.md` explains every key.
 """
 
@@ -163,6 +164,20 @@ class MethodConfig(Strict):
     score: ScoreConfig = ScoreConfig()
 
 
+class Variant(BaseModel):
+    """What a variant of a method replaces; keys beside the title are checked with the method's."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    title: str
+
+
+class Variants(Strict):
+    """The variants of a method, by name."""
+
+    variants: dict[str, Variant]
+
+
 class Scale(Strict):
     """All that differs between mini and paper; the keys override those of methods and data sets."""
 
@@ -204,7 +219,8 @@ def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
+def checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
+    """`content` as a model; what does not fit is a ConfigError with the key after `where`."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -220,7 +236,7 @@ def _checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
 def load_scale(folder: Path, scale: str) -> Scale:
     """The scale's settings from `folder`/scales/{scale}.yaml."""
     path = folder / "scales" / f"{scale}.yaml"
-    return _checked(Scale, read_yaml(path), str(path))
+    return checked(Scale, read_yaml(path), str(path))
 
 
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
@@ -238,38 +254,57 @@ def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     for name, override in overrides.get("sources", {}).items():
         if "archives" in override:
             forms[name] = {**forms[name], "archives": override["archives"]}
-    sources = {n: _checked(DatasetSource, f, f"{where}: sources.{n}") for n, f in forms.items()}
+    sources = {n: checked(DatasetSource, f, f"{where}: sources.{n}") for n, f in forms.items()}
     chosen = pick(sources, str(content.get("source")), what=f"source of {where}")
     content |= {
         "target": chosen.target,
         "archives": {} if content.get("extracted") else chosen.archives,
         "params": merge(content.get("params", {}), chosen.params),
     }
-    return _checked(DatasetConfig, content, where)
+    return checked(DatasetConfig, content, where)
 
 
 def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> MethodConfig:
-    """Resolve a method for a data set and a scale: YAML, its `datasets` section, the scale."""
-    path = folder / "methods" / f"{method}.yaml"
+    """Resolve a method, or a variant of one (`METHOD+VARIANT`), for a data set and a scale.
+
+    A variant is laid over all that makes its method, so that no scale undoes what it is about;
+    what the scale says of the variant itself comes last.
+    """
+    stem, _, variant = method.partition("+")
+    path = folder / "methods" / f"{stem}.yaml"
+    where = f"{path}{f', variant {variant},' if variant else ''} at scale {scale}"
     settings = load_scale(folder, scale)
-    content = read_yaml(path)
-    per_dataset = content.pop("datasets", {})
-    layers = [per_dataset.get(dataset, {})]
-    for name in ("*", method):
-        override = dict(settings.methods.get(name, {}))
-        override_per_dataset = override.pop("datasets", {})
-        layers += [override, override_per_dataset.get(dataset, {})]
-    content = merge(content, *layers) | {"name": method}
+    own = read_yaml(path)
+    variants = checked(Variants, {"variants": own.pop("variants", {})}, str(path)).variants
+    for name in settings.methods:
+        if name.startswith(f"{stem}+"):
+            overridden = name.removeprefix(f"{stem}+")
+            pick(variants, overridden, what=f"variant of {path} in config/scales/{scale}.yaml")
+    layers = [own, settings.methods.get("*", {}), settings.methods.get(stem, {})]
+    if method != stem:
+        replaced = pick(variants, variant, what=f"variant of {path}").model_dump()
+        layers += [replaced, settings.methods.get(method, {})]
+    content = merge({}, *(part for layer in layers for part in _parts(layer, dataset)))
     backbone = content.get("backbone")
     if backbone not in settings.backbones:
         raise ConfigError(
-            f"{path} at scale {scale}: backbone {backbone!r} is unknown; "
+            f"{where}: backbone {backbone!r} is unknown; "
             f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
         )
-    content["backbone"] = settings.backbones[backbone].model_dump()
     data = load_dataset(folder, dataset, scale=scale)
-    content |= {"label_text": data.label_text, "exclusive_labels": data.exclusive_labels}
-    return _checked(MethodConfig, content, f"{path} at scale {scale}")
+    content |= {
+        "name": method,
+        "backbone": settings.backbones[backbone].model_dump(),
+        "label_text": data.label_text,
+        "exclusive_labels": data.exclusive_labels,
+    }
+    return checked(MethodConfig, content, where)
+
+
+def _parts(layer: Mapping[str, Any], dataset: str) -> list[Mapping[str, Any]]:
+    """A layer without its `datasets`, then what it says there of one data set."""
+    general = {key: value for key, value in layer.items() if key != "datasets"}
+    return [general, layer.get("datasets", {}).get(dataset, {})]
 
 
 def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:

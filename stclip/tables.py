@@ -111,7 +111,7 @@ def build_table2(
             without its provenance.
         ConfigError: `published` is not built like that.
     """
-    _check_runs(runs, replicates, splits)
+    check_runs(runs, replicates, splits)
     rows = _collect(runs, replicates)
     columns = _published_columns(splits, published) if published is not None else {}
     cells = []
@@ -145,9 +145,10 @@ def build_table2(
     return frame
 
 
-def _check_runs(
+def check_runs(
     runs: list[dict[str, Any]], replicates: list[pd.DataFrame], splits: list[str]
 ) -> None:
+    """DataError if these runs cannot stand in one table of these splits."""
     assert len(runs) == len(replicates), "one replicates table per run"
     if not runs:
         raise DataError("no runs for the table; run the evaluate stage first.")
@@ -241,14 +242,25 @@ def percent(fraction: float | None) -> str:
     return MISSING if fraction is None else f"{100 * fraction:.2f}"
 
 
-def write_table(frame: pd.DataFrame, csv_path: Path) -> None:
-    """Write a table as .csv, and from the same cells as .md and .tex (booktabs) beside it."""
+def write_table(
+    frame: pd.DataFrame, csv_path: Path, *, text_columns: int = 2, caption: str = ""
+) -> None:
+    """Write a table as .csv, and from the same cells as .md and .tex (booktabs) beside it.
+
+    Args:
+        frame: text cells.
+        csv_path: the .csv; the others lie beside it.
+        text_columns: how many columns, from the left, are no numbers.
+        caption: stands above the table in .md, as a comment in .tex.
+    """
     latex = (
         frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
     )
+    aligned = "l" * text_columns + "r" * (len(frame.columns) - text_columns)
     contents = {
-        ".md": _markdown(frame),
-        ".tex": latex.to_latex(hrules=True, column_format="ll" + "r" * (len(frame.columns) - 2)),
+        ".md": (f"{caption}\n\n" if caption else "") + _markdown(frame),
+        ".tex": (f"% {caption}\n" if caption else "")
+        + latex.to_latex(hrules=True, column_format=aligned),
         ".csv": frame.to_csv(index=False, lineterminator="\n"),  # last: the one rules wait for
     }
     for suffix, content in contents.items():

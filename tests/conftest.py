@@ -17,6 +17,12 @@ from stclip.records import Boxes, Clips, Detections, LabelSplit
 ROOT = Path(__file__).parents[1]
 LABELS = ("run", "walk", "wave", "clap", "jump")
 BASE, UNSEEN = LABELS[:3], LABELS[3:]
+METHODS = [  # every file of config/methods, each followed by its variants
+    name
+    for path in sorted((ROOT / "config" / "methods").glob("*.yaml"))
+    for variants in [yaml.safe_load(path.read_text()).get("variants", {})]
+    for name in [path.stem, *(f"{path.stem}+{variant}" for variant in variants)]
+]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, World
+from conftest import METHODS, ROOT, World
 
 from stclip.config import (
     DatasetConfig,
@@ -19,7 +19,6 @@ from stclip.errors import ConfigError
 from stclip.targets import resolve_target
 
 CONFIG = ROOT / "config"
-METHODS = sorted(p.stem for p in (CONFIG / "methods").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("scale", ["mini", "paper"])
@@ -29,6 +28,61 @@ def test_every_method_resolves_at_both_scales(method: str, scale: str) -> None:
     assert config.name == method
     backbone = {"mini": "tiny", "paper": "ViT-B-16"}[scale]
     assert config.backbone == load_scale(CONFIG, scale).backbones[backbone]
+
+
+def test_a_variant_is_its_method_but_for_what_it_replaces() -> None:
+    full = load_method(CONFIG, "st_clip", dataset="jhmdb", scale="mini")
+    variant = load_method(CONFIG, "st_clip+rank_4", dataset="jhmdb", scale="mini")
+    assert variant.params == full.params | {"lora_rank": 4}
+    assert variant == full.model_copy(
+        update={"name": "st_clip+rank_4", "title": variant.title, "params": variant.params}
+    )
+
+
+def test_variants_keep_what_they_are_about_and_a_scale_overrides_single_ones(world: World) -> None:
+    variants = {
+        "slow": {"title": "Slow", "train": {"lr": 1e-5}, "datasets": {"jhmdb": {"order": 7}}},
+        "deep": {"title": "Deep", "params": {"temporal_layers": 3}},
+    }
+    edit(world.config / "methods" / "st_clip.yaml", variants=variants)
+    scale = {
+        "*": {"backbone": "small"},
+        "st_clip": {"train": {"lr": 1e-2, "iterations": 5}, "params": {"temporal_layers": 2}},
+        "st_clip+deep": {"title": "Deeper", "params": {"temporal_layers": 4}},
+    }
+    edit(world.config / "scales" / "small.yaml", methods=scale)
+    slow, deep = (
+        load_method(world.config, f"st_clip+{name}", dataset="jhmdb", scale="small")
+        for name in variants
+    )
+    # The scale's rate of st_clip gives way to the variant's, its iterations stay.
+    assert (slow.train.lr, slow.train.iterations, slow.order) == (1e-5, 5, 7)
+    assert slow.params["temporal_layers"] == 2
+    assert (deep.title, deep.params["temporal_layers"], deep.train.lr) == ("Deeper", 4, 1e-2)
+
+
+@pytest.mark.parametrize("name", ["st_clip+rank_5", "st_clip+", "clip_frame+rank_4"])
+def test_an_unknown_variant_lists_the_known_ones(name: str) -> None:
+    known = r"\['average_pooling'.*'rank_4'" if name.startswith("st_clip") else r"\[\]"
+    with pytest.raises(ConfigError, match=rf"unknown variant of .*yaml '.*'; known are {known}"):
+        load_method(CONFIG, name, dataset="jhmdb", scale="mini")
+
+
+def test_a_scale_overrides_no_variant_that_does_not_exist(world: World) -> None:
+    methods = {"*": {"backbone": "small"}, "st_clip+its_1OO": {"title": "typo"}}
+    edit(world.config / "scales" / "small.yaml", methods=methods)
+    with pytest.raises(ConfigError, match=r"unknown variant of .* in .*small\.yaml 'its_1OO'"):
+        load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
+
+
+def test_a_variant_needs_a_title_and_known_keys(world: World) -> None:
+    path = world.config / "methods" / "st_clip.yaml"
+    edit(path, variants={"a": {"params": {}}})
+    with pytest.raises(ConfigError, match=r"st_clip\.yaml: variants\.a\.title: Field required"):
+        load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
+    edit(path, variants={"a": {"title": "A", "epochs": 3}})
+    with pytest.raises(ConfigError, match=r"st_clip\.yaml, variant a, at scale small: epochs"):
+        load_method(world.config, "st_clip+a", dataset="jhmdb", scale="small")
 
 
 def test_paper_scale_has_the_paper_s_hyper_parameters() -> None:

@@ -1,4 +1,4 @@
-"""From score files to tables: evaluate, evaluate-file, compare, tables, show."""
+"""From score files to tables: evaluate, evaluate-file, compare, tables, ablation, show."""
 
 from pathlib import Path
 from typing import Annotated
@@ -177,6 +177,33 @@ def tables(
     errors = [read_errors(path.parent) for path in metrics]
     write_comparison([run for run, _ in runs], errors, out)
     t.write_table(frame, out)
+
+
+@app.command()
+def ablation(
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json files of the runs.")],
+    table: Annotated[str, typer.Option(help="A file of config/tables.")],
+    scale: ScaleName,
+    out: Out,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """A table of config/tables from metrics.json files: csv, md, tex."""
+    from stclip import config as c
+    from stclip.ablation_table import build_ablation
+    from stclip.evaluate.run import read_run
+    from stclip.table_config import load_table
+    from stclip.tables import write_table
+
+    settings = load_table(config, table, scale=scale)
+    runs = [read_run(path.parent) for path in metrics]
+    frame = build_ablation(
+        settings,
+        [run for run, _ in runs],
+        [replicates for _, replicates in runs],
+        published=c.load_scale(config, scale).published,
+    )
+    caption = f"{settings.title} (scale {scale}). {settings.note}"
+    write_table(frame, out, text_columns=1, caption=caption)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""How much a frame mAP depends on which videos are in the test set: a Poisson bootstrap.
+"""How much a frame mAP depends on the videos of the test set, and on seeds: a Poisson bootstrap.
 
 C clips, R replicates. In a replicate every clip counts a Poisson(1) number of times (Hanley and
 MacGibbon 2006). The number depends on seed, clip name and replicate alone, so a clip weighs the
@@ -70,6 +70,17 @@ def replicate_maps(
         total += np.nan_to_num(ap)
         num_classes += np.isfinite(ap)
     return np.divide(total, num_classes, out=np.full(len(total), np.nan), where=num_classes > 0)
+
+
+def draw_seeds(num_seeds: int, num_replicates: int) -> Int[np.ndarray, "S R"]:
+    """Which of S seeds each replicate draws, with replacement; the same for every row of a table.
+
+    Returns:
+        (S, R), numbers below S; all 0 for one seed, which leaves the bootstrap over clips as it is.
+    """
+    raw = np.random.PCG64(0).random_raw(num_seeds * num_replicates)  # as in `clip_weights`
+    drawn = np.floor((raw >> np.uint64(11)) * 2.0**-53 * num_seeds).astype(int)
+    return drawn.reshape(num_replicates, num_seeds).T
 
 
 def interval(replicates: Float[np.ndarray, " R"]) -> tuple[float, float]:

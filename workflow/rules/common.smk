@@ -8,6 +8,7 @@ from snakemake.utils import validate
 
 from stclip import config as settings
 from stclip.errors import ConfigError
+from stclip.table_config import load_table
 
 validate(config, "../schemas/config.schema.yaml")
 
@@ -42,17 +43,25 @@ DATASETS = {
 }
 ALL_METHODS = sorted(path.stem for path in (CONFIG / "methods").glob("*.yaml"))
 METHODS = ALL_METHODS if config["methods"] == "all" else config["methods"]
+ALL_TABLES = {
+    path.stem: checked(load_table, CONFIG, path.stem, scale=SCALE)
+    for path in sorted((CONFIG / "tables").glob("*.yaml"))
+}
+TABLES = {n: table for n, table in ALL_TABLES.items() if table.dataset in DATASETS}
+RUNS = {(dataset, method) for dataset in DATASETS for method in METHODS}
+RUNS |= {(t.dataset, row.method) for t in TABLES.values() for row in t.rows}
 METHOD_SETTINGS = {
     (dataset, method): checked(
         settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE
     )
-    for dataset in DATASETS
-    for method in METHODS
+    for dataset, method in RUNS
 }
-for name, dataset in DATASETS.items():
+SPLITS = {(name, split) for name, d in DATASETS.items() for split in d.splits}
+SPLITS |= {(t.dataset, split) for t in TABLES.values() for split in t.splits}
+for name, split in sorted(SPLITS):
     committed = {path.stem: path for path in Path("splits", name).glob("*.json")}
-    for split in dataset.splits:
-        checked(settings.pick, committed, split, what=f"split of {name}")
+    checked(settings.pick, committed, split, what=f"split of {name}")
+for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what="box source")
 
@@ -77,8 +86,8 @@ def one_of(names):
 wildcard_constraints:
     scale=re.escape(SCALE),
     dataset=one_of(DATASETS),
-    method=one_of(METHODS),
-    split=one_of({split for dataset in DATASETS.values() for split in dataset.splits}),
+    method=one_of({method for _, method in RUNS}),
+    split=one_of({split for _, split in SPLITS}),
     seed=r"\d+",
     boxes=one_of(config["boxes"]),
     detector=one_of(DETECTORS),
@@ -146,4 +155,15 @@ def runs_of(dataset, name):
         split=DATASETS[dataset].splits,
         method=METHODS,
         seed=config["seeds"],
+    )
+
+
+def rows_of(table, name):
+    return expand(
+        f"{RUN}/{name}",
+        scale=SCALE,
+        dataset=table.dataset,
+        split=table.splits,
+        method=[row.method for row in table.rows],
+        seed=table.seeds or config["seeds"],
     )

@@ -1,4 +1,5 @@
-# metrics.json files -> tables; results/table2.csv is a copy of the active scale's.
+# metrics.json files -> tables: Table 2, and one for each file of config/tables; results/table2.csv
+# and the like are copies of the active scale's.
 rule table2:
     input:
         metrics=runs_of("jhmdb", "metrics.json"),
@@ -23,6 +24,33 @@ rule table2:
     shell:
         "stclip --log {log} tables --dataset jhmdb --scale {wildcards.scale} --published {input.published}"
         " --out {output[0]} {input.metrics}"
+
+
+rule ablation:
+    input:
+        metrics=lambda w: rows_of(TABLES[w.table], "metrics.json"),
+        replicates=lambda w: rows_of(TABLES[w.table], "replicates.parquet"),
+    output:
+        multiext("results/{scale}/{table}", ".csv", ".md", ".tex"),
+    log:
+        "logs/tables/{scale}/{table}.log",
+    wildcard_constraints:
+        table=one_of(TABLES),
+    params:
+        settings=lambda w: settings_of(
+            "tables",
+            TABLES[w.table],
+            SCALE_SETTINGS.title,
+            str(SCALE_SETTINGS.published),
+        ),
+    shell:
+        "stclip --log {log} ablation {input.metrics} --table {wildcards.table}"
+        " --scale {wildcards.scale} --out {output[0]}"
+
+
+rule ablations:
+    input:
+        expand("results/{table}.csv", table=TABLES),
 
 
 rule active_scale:
