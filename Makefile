@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup unlock table2 test lint lock readme
+.PHONY: setup unlock table2 ablations test lint lock readme
 
 setup: .venv/.installed
 
@@ -29,6 +29,9 @@ table2: setup unlock
 	snakemake --cores $(CORES) all
 	@stclip show results/table2.csv
 
+ablations: setup unlock
+	snakemake --cores $(CORES) ablations
+
 test: setup
 	pytest
 
@@ -38,13 +41,17 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile workflow
 
-# The tables of the README and of docs/detectors.md are those that were last written.
+# The tables of the README, docs/detectors.md and docs/ablations.md are those that were last written.
 readme:
 	mkdir -p docs/results/mini
 	cp results/mini/table2.csv docs/results/mini/table2.csv
 	stclip show docs/results/mini/table2.csv --into README.md
 	cp results/mini/detectors.csv docs/results/mini/detectors.csv
 	stclip show docs/results/mini/detectors.csv --into docs/detectors.md
+	set -e; for table in $(basename $(notdir $(wildcard config/tables/*.yaml))); do \
+		cp results/mini/$$table.csv docs/results/mini/$$table.csv; \
+		stclip show docs/results/mini/$$table.csv --into docs/ablations.md; \
+	done
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

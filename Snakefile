@@ -1,5 +1,6 @@
 # Table of contents. The road: download -> prepare -> splits -> detect -> train -> score -> evaluate -> tables.
 # The main job:  snakemake --cores 8 results/table2.csv
+# The ablations:  snakemake --cores 8 ablations
 # At paper scale: snakemake --cores 8 results/table2.csv --config scale=paper
 
 

@@ -277,9 +277,10 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
     own = read_yaml(path)
     variants = checked(Variants, {"variants": own.pop("variants", {})}, str(path)).variants
     for name in settings.methods:
-        if name.startswith(f"{stem}+"):
-            overridden = name.removeprefix(f"{stem}+")
-            pick(variants, overridden, what=f"variant of {path} in config/scales/{scale}.yaml")
+        if name.startswith(f"{stem}+"):  # a misspelt one would run as at any other scale
+            pick(
+                variants, name.removeprefix(f"{stem}+"), what=f"variant of {path} at scale {scale}"
+            )
     layers = [own, settings.methods.get("*", {}), settings.methods.get(stem, {})]
     if method != stem:
         replaced = pick(variants, variant, what=f"variant of {path}").model_dump()

@@ -71,7 +71,7 @@ def test_an_unknown_variant_lists_the_known_ones(name: str) -> None:
 def test_a_scale_overrides_no_variant_that_does_not_exist(world: World) -> None:
     methods = {"*": {"backbone": "small"}, "st_clip+its_1OO": {"title": "typo"}}
     edit(world.config / "scales" / "small.yaml", methods=methods)
-    with pytest.raises(ConfigError, match=r"unknown variant of .* in .*small\.yaml 'its_1OO'"):
+    with pytest.raises(ConfigError, match=r"unknown variant of .* at scale small 'its_1OO'"):
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 
 

@@ -186,6 +186,37 @@ def test_the_table_of_detectors_needs_no_method(project: Path) -> None:
     assert "Nothing to be done" in snakemake(project, DETECTORS).stderr
 
 
+def test_a_table_of_ablations_is_one_file(project: Path) -> None:
+    """It trains the variant alone: the method's own run is that of Table 2."""
+    table = {
+        "title": "Mine", "note": "A test.", "dataset": "jhmdb", "splits": ["1"],
+        "reference": "st_clip",
+        "rows": [{"method": "st_clip+no_prompting"}, {"method": "st_clip", "title": "full"}],
+    }  # fmt: skip
+    (project / "config" / "tables" / "mine.yaml").write_text(yaml.safe_dump(table))
+    jobs = planned(snakemake(project, "-n", "results/mine.csv"))
+    assert jobs == {
+        "train": 1, "score": 1, "evaluate": 1, "ablation": 1, "active_scale": 1, "total": 5,
+    }  # fmt: skip
+    done = snakemake(project, "results/mine.csv")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    cells = pd.read_csv(project / "results" / "mine.csv", dtype=str)
+    assert cells["variant"].tolist() == ["ST-CLIP, text not prompted", "full"]
+    assert cells["std over seeds"].tolist() == ["-", "-"]
+    assert (cells.drop(columns="std over seeds") != "-").all(axis=None)
+    of_table_2 = pd.read_csv(project / TABLE, dtype=str).set_index(["method", "assumption"])
+    assert cells.loc[1, "split 1"] == of_table_2.loc[("ST-CLIP", "independent"), "split 1"]
+    assert (project / "results/mini/mine.md").read_text().startswith("Mine (scale mini). A test.")
+    run = json.loads(metrics(project)["runs/mini/jhmdb/1/st_clip+no_prompting/0/metrics.json"])
+    assert run["config"]["params"]["prompting"] == "none"
+    assert "Nothing to be done" in snakemake(project, "results/mine.csv", TABLE).stderr
+
+
+def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) -> None:
+    chosen = ["methods=[st_clip+rank_4]", "seeds=[0,1,2]"]
+    assert planned(snakemake(project, "-n", TABLE, "--config", *chosen))["train"] == 3
+
+
 def test_a_fine_tuned_detector_can_be_that_of_a_data_set(project: Path) -> None:
     """Its boxes are of the split that is scored."""
     path = project / "config" / "scales" / "mini.yaml"
@@ -332,6 +363,8 @@ def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> No
     [
         ("scale=huge", "unknown scale 'huge'"),
         ("methods=[yolo]", "unknown method 'yolo'"),
+        ("methods=[st_clip+yolo]", "unknown variant of config/methods/st_clip.yaml 'yolo'; known"),
+        ("seeds=[one]", "'one' does not match"),
         ("datasets=[kth]", "unknown dataset 'kth'"),
         ("boxes=[guessed]", "unknown box source 'guessed'"),
         ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned']"),
@@ -355,44 +388,3 @@ def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
     path.write_text(before)
     assert done.returncode != 0
     assert "unknown split of jhmdb '9'; known are ['1', '2', '3', '4']" in done.stdout + done.stderr
-
-
-def test_paper_scale_plans_the_real_pipeline() -> None:
-    command = ["snakemake", TABLE, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
-    jobs = planned(done)
-    methods = len(list((ROOT / "config" / "methods").glob("*.yaml")))
-    assert jobs["download_archive"] == 3
-    assert jobs["download_model"] == 2
-    assert jobs["train"] == jobs["score"] == jobs["evaluate"] == 4 * methods
-    text = done.stdout + done.stderr
-    assert "data/paper/jhmdb/raw/Rename_Images.tar.gz" in text
-    assert "data/paper/models/ViT-B-16.pt" in text
-    assert "mini" not in text.replace("snakemake-minimal", "")
-
-
-def plan_at_paper_scale(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["snakemake", DETECTORS, "-n", "--quiet", "host", "--config", "scale=paper"]
-    return subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment(ROOT), capture_output=True, text=True
-    )
-
-
-def test_paper_scale_compares_the_detectors_that_need_nothing_by_hand() -> None:
-    jobs = planned(plan_at_paper_scale())
-    assert jobs["download_model"] == 2  # both of torchvision's
-    assert jobs["finetune"] == 4
-    assert jobs["detect"] == 2 + 4
-    assert not {"train", "score"} & jobs.keys()
-
-
-@pytest.mark.parametrize(
-    ("detector", "hint"),
-    [("released", "jhmdb_faster_RCNN_person.json"), ("detectron2_r50_fpn_3x", "conda env update")],
-)
-def test_a_detector_that_needs_something_by_hand_says_what(detector: str, hint: str) -> None:
-    done = plan_at_paper_scale(f"detectors=[{detector}]")
-    assert done.returncode != 0
-    assert f"detector {detector} needs ['data/paper/by_hand/" in done.stdout + done.stderr
-    assert hint in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ from stclip.tables import put_into, read_table
 
 README = ROOT / "README.md"
 TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
+ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,10 @@ TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
     [
         (README, TABLE, "| ST-CLIP"),
         (ROOT / "docs" / "detectors.md", TABLE.with_name("detectors.csv"), "| tiny_finetuned"),
+        *(
+            (ROOT / "docs" / "ablations.md", TABLE.with_name(f"{name}.csv"), "| split 1")
+            for name in ABLATIONS
+        ),
     ],
 )
 def test_the_table_is_the_one_that_was_written(tmp_path, document, table, row) -> None:  # type: ignore[no-untyped-def]

@@ -1,0 +1,74 @@
+"""What the Snakefile plans at paper scale: dry runs, nothing is computed."""
+
+import subprocess
+
+import pytest
+import yaml
+from conftest import ROOT
+from test_pipeline import DETECTORS, TABLE, environment, planned
+
+ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
+
+
+def test_paper_scale_plans_the_real_pipeline() -> None:
+    command = ["snakemake", TABLE, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    methods = len(list((ROOT / "config" / "methods").glob("*.yaml")))
+    assert jobs["download_archive"] == 3
+    assert jobs["download_model"] == 2
+    assert jobs["train"] == jobs["score"] == jobs["evaluate"] == 4 * methods
+    text = done.stdout + done.stderr
+    assert "data/paper/jhmdb/raw/Rename_Images.tar.gz" in text
+    assert "data/paper/models/ViT-B-16.pt" in text
+    assert "mini" not in text.replace("snakemake-minimal", "")
+
+
+def test_paper_scale_plans_every_ablation() -> None:
+    tables = [f"results/{name}.csv" for name in ABLATIONS]
+    command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    contents = [
+        yaml.safe_load((ROOT / "config" / "tables" / f"{name}.yaml").read_text())
+        for name in ABLATIONS
+    ]
+    runs = {
+        (row["method"], seed)
+        for table in contents
+        for row in table["rows"]
+        for seed in table.get("seeds", [0])
+    }
+    assert jobs["train"] == jobs["score"] == jobs["evaluate"] == len(runs)
+    assert jobs["ablation"] == jobs["active_scale"] == len(ABLATIONS)
+    assert jobs["download_archive"] == 3
+    text = done.stdout + done.stderr
+    assert "--method st_clip+its_100 --dataset jhmdb --scale paper" in text
+    assert "mini" not in text.replace("snakemake-minimal", "")
+
+
+def plan_at_paper_scale(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["snakemake", DETECTORS, "-n", "--quiet", "host", "--config", "scale=paper"]
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment(ROOT), capture_output=True, text=True
+    )
+
+
+def test_paper_scale_compares_the_detectors_that_need_nothing_by_hand() -> None:
+    jobs = planned(plan_at_paper_scale())
+    assert jobs["download_model"] == 2  # both of torchvision's
+    assert jobs["finetune"] == 4
+    assert jobs["detect"] == 2 + 4
+    assert not {"train", "score"} & jobs.keys()
+
+
+@pytest.mark.parametrize(
+    ("detector", "hint"),
+    [("released", "jhmdb_faster_RCNN_person.json"), ("detectron2_r50_fpn_3x", "conda env update")],
+)
+def test_a_detector_that_needs_something_by_hand_says_what(detector: str, hint: str) -> None:
+    done = plan_at_paper_scale(f"detectors=[{detector}]")
+    assert done.returncode != 0
+    assert f"detector {detector} needs ['data/paper/by_hand/" in done.stdout + done.stderr
+    assert hint in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
