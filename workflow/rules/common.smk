@@ -48,17 +48,17 @@ ALL_TABLES = {
     for path in sorted((CONFIG / "tables").glob("*.yaml"))
 }
 TABLES = {n: table for n, table in ALL_TABLES.items() if table.dataset in DATASETS}
-RUNS = {(dataset, method) for dataset in DATASETS for method in METHODS}
-RUNS |= {(t.dataset, row.method) for t in TABLES.values() for row in t.rows}
+RUN_METHODS = {(dataset, method) for dataset in DATASETS for method in METHODS}
+RUN_METHODS |= {(t.dataset, row.method) for t in TABLES.values() for row in t.rows}
 METHOD_SETTINGS = {
     (dataset, method): checked(
         settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE
     )
-    for dataset, method in RUNS
+    for dataset, method in RUN_METHODS
 }
-SPLITS = {(name, split) for name, d in DATASETS.items() for split in d.splits}
-SPLITS |= {(t.dataset, split) for t in TABLES.values() for split in t.splits}
-for name, split in sorted(SPLITS):
+RUN_SPLITS = {(name, split) for name, d in DATASETS.items() for split in d.splits}
+RUN_SPLITS |= {(t.dataset, split) for t in TABLES.values() for split in t.splits}
+for name, split in sorted(RUN_SPLITS):
     committed = {path.stem: path for path in Path("splits", name).glob("*.json")}
     checked(settings.pick, committed, split, what=f"split of {name}")
 for name, dataset in DATASETS.items():
@@ -86,8 +86,8 @@ def one_of(names):
 wildcard_constraints:
     scale=re.escape(SCALE),
     dataset=one_of(DATASETS),
-    method=one_of({method for _, method in RUNS}),
-    split=one_of({split for _, split in SPLITS}),
+    method=one_of({method for _, method in RUN_METHODS}),
+    split=one_of({split for _, split in RUN_SPLITS}),
     seed=r"\d+",
     boxes=one_of(config["boxes"]),
     detector=one_of(DETECTORS),
