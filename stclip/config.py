@@ -234,9 +234,13 @@ def checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
 
 
 def load_scale(folder: Path, scale: str) -> Scale:
-    """The scale's settings from `folder`/scales/{scale}.yaml."""
+    """The scale's settings from `folder`/scales/{scale}.yaml, laid over those of its `base`."""
     path = folder / "scales" / f"{scale}.yaml"
-    return checked(Scale, read_yaml(path), str(path))
+    content = read_yaml(path)
+    base = content.pop("base", None)
+    if base is not None:
+        content = merge(read_yaml(folder / "scales" / f"{base}.yaml"), content)
+    return checked(Scale, content, str(path))
 
 
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:

@@ -1,5 +1,5 @@
 # The miniature: draw the archives, train the tiny detector; `snakemake tiny_clip` trains CLIP anew.
-MINI_SOURCE = "data/mini/source/jhmdb"
+MINI_SOURCE = f"data/{SCALE}/source/jhmdb"
 
 
 rule render_jhmdb:
@@ -15,13 +15,14 @@ rule render_jhmdb:
             ],
         ),
     log:
-        "logs/mini/render.log",
+        f"logs/{SCALE}/render.log",
     threads: 2
     params:
         settings=settings_of("render", SCALE_SETTINGS.miniature.get("render", {})),
         folder=MINI_SOURCE,
+        scale=SCALE,
     shell:
-        "stclip --log {log} mini render --scale mini --workers {threads} --out {params.folder}"
+        "stclip --log {log} mini render --scale {params.scale} --workers {threads} --out {params.folder}"
 
 
 rule tiny_detector:
