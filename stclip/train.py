@@ -249,6 +249,9 @@ def _resume(
 ) -> State:
     """Continue from a checkpoint of the same run, otherwise start anew."""
     content = read_checkpoint(path, run=run)
+    if content is not None and "random" not in content:
+        logger.info("%s was written by an older version; starting anew", path)
+        content = None
     if content is None:
         state, random = State(), [random_state()]
     else:

@@ -98,6 +98,17 @@ def test_a_checkpoint_of_other_settings_is_not_used(world: World) -> None:
     assert len((out / "log.jsonl").read_text().splitlines()) == 6
 
 
+def test_a_checkpoint_without_random_states_begins_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions wrote none; resuming from it would give other numbers."""
+    whole = run_training(world, "st_clip", "whole", **SHORT)
+    content = {"step": 5, "log": [], "weights": {}, "optimizer": {}}
+    monkeypatch.setattr(stclip.train, "read_checkpoint", lambda *args, **kwargs: content)
+    again = run_training(world, "st_clip", "a", **SHORT)
+    assert all(torch.equal(whole[k], again[k]) for k in whole)
+
+
 def test_a_damaged_checkpoint_is_named(world: World) -> None:
     out = world.folder / "a"
     out.mkdir()
