@@ -173,8 +173,7 @@ def compare_scoring(options: argparse.Namespace, data: Data, persons: int) -> di
     unmerged, merged = make_method(options.backbone).eval(), make_method(options.backbone).eval()
     merged.prepare_scoring()
     if options.compile:
-        for block in merged.backbone.blocks:
-            block.compile()
+        merged.backbone.compile_blocks()
     text = merged.encode_labels(LABELS)
     released = Released(unmerged, LABELS, data.pngs)
 
@@ -196,6 +195,8 @@ def compare_training(options: argparse.Namespace, data: Data) -> dict[str, Any]:
     samples = data.samples(size * options.steps, persons=1, scattered=True)
     settings = load_method(CONFIG_FOLDER, "st_clip", dataset="jhmdb", scale="paper").train
     first, second = make_method(options.backbone), make_method(options.backbone)
+    if options.compile:
+        second.backbone.compile_blocks()
     text = second.encode_labels(TRAIN_LABELS)
     released = Released(first, TRAIN_LABELS, data.pngs)
     goals = torch.eye(len(TRAIN_LABELS), device=DEVICE)[torch.arange(size) % len(TRAIN_LABELS)]

@@ -139,13 +139,15 @@ class TrainConfig(Strict):
     max_boxes: int = Field(default=10, ge=1)  # ground-truth boxes of a key frame, random subset
     checkpoint_every: int = Field(default=500, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False  # the image tower's blocks, by torch.compile
 
 
 class ScoreConfig(Strict):
-    """How scoring is batched; does not change any number."""
+    """How scoring is computed: the same numbers but for rounding."""
 
     batch_frames: int = Field(default=32, ge=1)
     precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
 
 
 class MethodConfig(Strict):

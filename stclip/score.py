@@ -52,6 +52,8 @@ def score(
         method.load_trained_state(state, where=str(weights))
     method.eval()
     method.prepare_scoring()
+    if config.score.compile:
+        method.backbone.compile_blocks()
     reader = FrameReader(frames, method.backbone.image_size)
     for group in LABEL_GROUPS:
         text = method.encode_labels(label_texts(split.labels(group), form=config.label_text))

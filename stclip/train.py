@@ -169,6 +169,8 @@ def _fit(
     own_batches = shares(batches, accelerator)
     reader = FrameReader(frames, method.backbone.image_size).part(accelerator.num_processes)
     loader = make_loader(reader, method.inputs, own_batches, workers=workers)
+    if config.compile:
+        method.backbone.compile_blocks()
     network = accelerator.prepare(method)
     progress = Progress("train", total=config.iterations, done=state.step)
     network.train()

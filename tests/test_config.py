@@ -92,6 +92,21 @@ def test_paper_scale_has_the_paper_s_hyper_parameters() -> None:
     assert (train.warmup_iterations, train.warmup_factor) == (800, 0.25)
 
 
+def test_a_scale_is_laid_over_its_base() -> None:
+    mini, choice = (load_scale(CONFIG, scale) for scale in ("mini", "mini_choice"))
+    assert choice.methods == mini.methods
+    assert choice.backbones == mini.backbones
+    assert choice.miniature["render"] == mini.miniature["render"] | {"seed": 1}
+    assert choice.title != mini.title
+
+
+def test_a_base_that_does_not_exist_is_named(world: World) -> None:
+    path = world.config / "scales" / "other.yaml"
+    path.write_text("base: small_clip\ntitle: other\n")
+    with pytest.raises(ConfigError, match=r"unknown scale 'small_clip'.*known are"):
+        load_scale(world.config, "other")
+
+
 def test_later_layers_win_key_by_key() -> None:
     merged = merge({"a": {"x": 1, "y": 2}, "b": [1, 2]}, {"a": {"y": 3}}, {"b": [4]})
     assert merged == {"a": {"x": 1, "y": 3}, "b": [4]}

@@ -34,9 +34,10 @@ def test_paper_scale_plans_every_ablation() -> None:
         for name in ABLATIONS
     ]
     runs = {
-        (row["method"], seed)
+        (row["method"], split, seed)
         for table in contents
         for row in table["rows"]
+        for split in table["splits"]
         for seed in table.get("seeds", [0])
     }
     assert jobs["train"] == jobs["score"] == jobs["evaluate"] == len(runs)
@@ -72,3 +73,17 @@ def test_a_detector_that_needs_something_by_hand_says_what(detector: str, hint: 
     assert f"detector {detector} needs ['data/paper/by_hand/" in done.stdout + done.stderr
     assert hint in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_settings_are_chosen_on_videos_of_their_own() -> None:
+    """Scale mini_choice is mini, drawn from another seed, and touches none of mini's data."""
+    command = ["snakemake", "results/settings.csv", "-n", "-p", "--quiet", "host"]
+    command += ["--config", "scale=mini_choice"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    assert jobs["train"] >= 4 * 2
+    text = done.stdout + done.stderr
+    assert "data/mini_choice/source/jhmdb/puppet_mask.zip" in text
+    assert "data/mini/source" not in text
+    assert "data/mini/jhmdb" not in text
+    assert "runs/mini/" not in text

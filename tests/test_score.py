@@ -1,8 +1,10 @@
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import World
+from torch import nn
 
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
@@ -82,6 +84,31 @@ def test_batching_does_not_change_scores(world: World) -> None:
     )
     one = Scores.read(run_score(world, single, weights) / "scores_detected_unseen.parquet")
     assert np.allclose(whole.probabilities, one.probabilities, atol=1e-5)
+
+
+def test_compiled_blocks_train_and_score_alike(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With dynamo's own backend, which needs no C++ compiler; what it traces is what runs."""
+    eager = partialmethod(nn.Module.compile, backend="eager")
+    compiled: list[nn.Module] = []
+
+    def compile_block(module: nn.Module) -> None:
+        compiled.append(module)
+        eager.__get__(module)()
+
+    monkeypatch.setattr(nn.Module, "compile", compile_block)
+    found = []
+    for switch in (False, True):
+        config = world.method("st_clip", iterations=3, batch_frames=2, compile=switch)
+        score_config = config.score.model_copy(update={"compile": switch})
+        config = config.model_copy(update={"score": score_config})
+        weights = make_weights(world, config)
+        scores = Scores.read(run_score(world, config, weights) / "scores_detected_unseen.parquet")
+        found.append(scores.probabilities)
+    assert len(compiled) == 2 * 2  # the small CLIP has two blocks: once to train, once to score
+    assert np.allclose(found[0], found[1], atol=1e-5)
+    assert found[0].std() > 0.01
 
 
 def test_weights_of_other_settings_are_refused(world: World) -> None:

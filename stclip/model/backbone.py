@@ -68,6 +68,11 @@ class Backbone(nn.Module):
         """The residual attention blocks of the image tower."""
         return self.clip.visual.transformer.resblocks
 
+    def compile_blocks(self) -> None:
+        """Let torch.compile fuse what the image tower's blocks do; the first batches compile."""
+        for block in self.blocks:
+            block.compile()
+
     def normalise(
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 3 H W"]:
