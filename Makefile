@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup unlock table2 ablations test lint lock readme
+.PHONY: setup unlock table2 ablations choice test lint lock readme
 
 setup: .venv/.installed
 
@@ -32,6 +32,13 @@ table2: setup unlock
 ablations: setup unlock
 	snakemake --cores $(CORES) ablations
 
+# Mini's settings of training, compared on other videos than mini's.
+choice: setup unlock
+	snakemake --cores $(CORES) results/settings.csv --config scale=mini_choice
+	mkdir -p docs/results/mini_choice
+	cp results/mini_choice/settings.csv docs/results/mini_choice/settings.csv
+	stclip show docs/results/mini_choice/settings.csv --into docs/mini.md
+
 test: setup
 	pytest
 
@@ -48,7 +55,7 @@ readme:
 	stclip show docs/results/mini/table2.csv --into README.md
 	cp results/mini/detectors.csv docs/results/mini/detectors.csv
 	stclip show docs/results/mini/detectors.csv --into docs/detectors.md
-	set -e; for table in $(basename $(notdir $(wildcard config/tables/*.yaml))); do \
+	set -e; for table in $(basename $(notdir $(wildcard config/tables/table*.yaml))); do \
 		cp results/mini/$$table.csv docs/results/mini/$$table.csv; \
 		stclip show docs/results/mini/$$table.csv --into docs/ablations.md; \
 	done

@@ -2,7 +2,7 @@
 
     python benchmarks/st_clip.py [--backbone ViT-B-16-quickgelu] [--precision fp32 bf16]
         [--frames 16] [--persons 1 3] [--steps 2] [--rounds 2] [--workers 0] [--compile]
-        [--out benchmarks/results/st_clip_cpu.json]
+        [--out benchmarks/results/st_clip_cpu.csv]
 
 Draws clips of J-HMDB's size, stores them as PNG for the released structure and decoded for ours,
 gives both the same random weights (LoRA switched on), checks that the logits agree, and measures
@@ -14,7 +14,6 @@ another 33 frames a key frame for a clip that no module reads, which is measured
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from frames import machine
 from PIL import Image
@@ -40,6 +40,7 @@ from stclip.model.st_clip import STCLIP
 from stclip.model.st_clip_cost import shared_flops
 from stclip.pictures import write_clip
 from stclip.semantics import classification_loss
+from stclip.tables import render_text
 
 WIDTH, HEIGHT, CLIP_FRAMES = 320, 240, 34
 LABELS = ("clap", "sit", "wave", "throw", "pullup", "catch")
@@ -186,7 +187,7 @@ def compare_scoring(options: argparse.Namespace, data: Data, persons: int) -> di
         ways[precision] = lambda ours=ours: torch.cat(ours(samples, text, size=32))
     floor = options.frames * shared_flops(tower(merged), persons=persons, labels=len(LABELS))
     with torch.inference_mode():
-        return race(ways, options, frames=options.frames, floor=floor) | {"persons": persons}
+        return race(ways, options, frames=options.frames, floor=floor)
 
 
 def compare_training(options: argparse.Namespace, data: Data) -> dict[str, Any]:
@@ -291,12 +292,14 @@ def unread_clip(data: Data) -> float:
     return timed(decode)[0]
 
 
-def show(title: str, found: dict[str, Any]) -> str:
-    """A block of lines."""
-    lines = [f"{title}, {found['frames']} key frames"]
-    for name, numbers in found["ways"].items():
-        lines.append(f"  {name:9}" + "  ".join(f"{k} {v:.4g}" for k, v in numbers.items()))
-    return "\n".join(lines) + "\n"
+def rows(what: str, found: dict[str, Any]) -> list[dict[str, str]]:
+    """Text cells, a row for each way."""
+    forms = {"share of matmul rate": ".0%", "largest difference": ".1e", "speed-up": ".2f"}
+    return [
+        {"what": what, "way": name, "key frames": str(found["frames"])}
+        | {key: f"{value:{forms.get(key, '.3g')}}" for key, value in numbers.items()}
+        for name, numbers in found["ways"].items()
+    ]
 
 
 def main() -> None:
@@ -312,25 +315,23 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="the image blocks")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else "CPU"
-    about = {"machine": machine(), "device": device, "torch": torch.__version__}
-    about |= {"backbone": options.backbone, "compile": options.compile}
-    text = f"{about}\n"
-    found: dict[str, Any] = dict(about)
+    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else machine()
+    compiled = ", blocks compiled" if options.compile else ""
+    about = f"{options.backbone}{compiled}, torch {torch.__version__}, {device}"
+    found: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = draw(Path(folder), num_clips=max(4, -(-options.frames // CLIP_FRAMES)))
-        found["unread clip, s"] = unread_clip(data)
-        text += f"decoding the clip that nothing reads: {found['unread clip, s']:.3f} s a frame\n"
+        unread = unread_clip(data)
         for persons in options.persons:
-            found[f"scoring, P = {persons}"] = compare_scoring(options, data, persons)
-            text += show(f"scoring, P = {persons}", found[f"scoring, P = {persons}"])
+            found += rows(f"scoring, P = {persons}", compare_scoring(options, data, persons))
         if options.steps:
-            found["training"] = compare_training(options, data)
-            text += show("training", found["training"])
-    sys.stdout.write(text)
+            found += rows("training", compare_training(options, data))
+    table = pd.DataFrame(found, dtype="str").assign(on=about)
+    sys.stdout.write(render_text(table) + "\n")
+    sys.stdout.write(f"decoding the clip that nothing reads: {unread:.3f} s a key frame\n")
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+        options.out.write_text(table.to_csv(index=False), "utf-8")
 
 
 if __name__ == "__main__":

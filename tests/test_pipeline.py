@@ -257,9 +257,9 @@ def test_a_second_run_has_nothing_to_do(project: Path) -> None:
 
 
 def test_a_method_s_learning_rate_retrains_that_method_alone(project: Path) -> None:
-    path = project / "config" / "methods" / "st_clip.yaml"
+    path = project / "config" / "scales" / "mini.yaml"
     before = path.read_text()
-    edit(path, lambda c: c["train"].update(lr=1e-3))
+    edit(path, lambda c: c["methods"]["st_clip"]["train"].update(lr=2e-3))
     jobs = planned(snakemake(project, "-n", TABLE))
     path.write_text(before)
     assert jobs == {

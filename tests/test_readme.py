@@ -10,7 +10,8 @@ from stclip.tables import put_into, read_table
 
 README = ROOT / "README.md"
 TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
-ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
+ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("table*.yaml"))
+SPEED = ROOT / "benchmarks" / "results"
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,11 @@ ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.ya
         *(
             (ROOT / "docs" / "ablations.md", TABLE.with_name(f"{name}.csv"), "| split 1")
             for name in ABLATIONS
+        ),
+        (ROOT / "docs" / "mini.md", ROOT / "docs/results/mini_choice/settings.csv", "| CLIP"),
+        *(
+            (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| training")
+            for name in ("st_clip_cpu", "st_clip_cpu_compiled")
         ),
     ],
 )
