@@ -25,7 +25,7 @@ SPEED = ROOT / "benchmarks" / "results"
         ),
         (ROOT / "docs" / "mini.md", ROOT / "docs/results/mini_choice/settings.csv", "| CLIP"),
         *(
-            (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| training")
+            (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| scoring")
             for name in ("st_clip_cpu", "st_clip_cpu_compiled")
         ),
     ],
