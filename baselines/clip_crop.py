@@ -7,13 +7,13 @@ S key frames, B boxes, K labels, e joint width.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from stclip.method import Batch, Inputs, Method
 from stclip.model.backbone import Backbone, cosine
+from stclip.preprocess import CropMode
 
 
 class ClipCrop(Method):
@@ -23,7 +23,7 @@ class ClipCrop(Method):
     class Config:
         """How persons are cut out, and whether the whole frame counts too."""
 
-        crop_mode: Literal["center", "squash", "pad", "context"] = "center"
+        crop_mode: CropMode = "center"
         crop_scale: float = 1.0
         with_frame: bool = False
 
