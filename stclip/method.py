@@ -22,6 +22,7 @@ from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
 from stclip.errors import ConfigError
 from stclip.interop import OfficialKeys
 from stclip.model.backbone import Backbone, load_backbone
+from stclip.preprocess import CropMode
 from stclip.targets import resolve_target
 
 
@@ -39,7 +40,7 @@ class Inputs:
     after: int = 0
     num_frames: int = 1
     crops: bool = False
-    crop_mode: Literal["center", "squash", "pad", "context"] = "center"
+    crop_mode: CropMode = "center"
     crop_scale: float = 1.0  # box sides are multiplied by this before cutting
 
     def __post_init__(self) -> None:

@@ -20,6 +20,7 @@ from stclip.model.lora import Placement, add_lora, settle_lora
 from stclip.model.person_context import PersonAdapter, TemporalModelling
 from stclip.model.st_clip_cost import key_frame_macs
 from stclip.model.st_clip_keys import OFFICIAL
+from stclip.preprocess import CropMode
 
 AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
 
@@ -51,7 +52,7 @@ class STCLIP(Method):
         prompt_tokens: Literal["all", "context"] = "all"  # all: class token and persons too
         image_residual: bool = True  # add the full frame's CLIP feature to each person
         temperature: float = 0.07
-        crop_mode: Literal["center", "squash", "pad", "context"] = "center"
+        crop_mode: CropMode = "center"
         crop_scale: float = 1.0
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
