@@ -19,6 +19,8 @@ from stclip.preprocess import CropMode
 class ClipCrop(Method):
     """Cosine of each crop's feature and each label text, times CLIP's own logit scale."""
 
+    takes_features = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """How persons are cut out, and whether the whole frame counts too."""
@@ -35,17 +37,13 @@ class ClipCrop(Method):
             unit="person", crops=True, crop_mode=config.crop_mode, crop_scale=config.crop_scale
         )
 
-    def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Each box's logits."""
         assert batch.crops is not None
-        similarity = self._similarity(batch.crops, text)  # (B, K)
+        crops = self.backbone.encode_images(batch.crops)
+        similarity = cosine(crops, text, dtype=text.dtype)  # (B, K)
         if self.config.with_frame:
-            frames = self._similarity(batch.images[batch.key], text)  # (S, K)
-            similarity = (similarity + frames[batch.box_sample]) / 2
+            assert batch.key is not None
+            frames = cosine(self.frame_features(batch), text, dtype=text.dtype)  # (U, K)
+            similarity = (similarity + frames[batch.key][batch.box_sample]) / 2
         return self.backbone.logit_scale * similarity
-
-    def _similarity(
-        self, images: Tensor, text: Float[Tensor, "K e"]
-    ) -> Float[Tensor, "pictures K"]:
-        features = self.backbone.project(self.backbone.encode(self.backbone.patches(images)))
-        return cosine(features, text, dtype=text.dtype)

@@ -15,6 +15,8 @@ from stclip.model.backbone import Backbone, cosine
 class ClipFrame(Method):
     """Cosine of the full frame's feature and each label text, times CLIP's own logit scale."""
 
+    takes_features = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """No hyper-parameters."""
@@ -24,9 +26,9 @@ class ClipFrame(Method):
         super().__init__(backbone, config)
         self.inputs = Inputs(unit="person")
 
-    def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """The frame's logits, repeated for each of its boxes."""
-        patches = self.backbone.patches(batch.images[batch.key])
-        frame = self.backbone.project(self.backbone.encode(patches))  # (S, e)
-        logits = self.backbone.logit_scale * cosine(frame, text, dtype=text.dtype)  # (S, K)
-        return logits[batch.box_sample]
+        assert batch.key is not None
+        frames, which = batch.key.unique(return_inverse=True)
+        similarity = cosine(self.frame_features(batch)[frames], text, dtype=text.dtype)
+        return self.backbone.logit_scale * similarity[which][batch.box_sample]

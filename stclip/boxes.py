@@ -11,6 +11,7 @@ from stclip.config import BoxSource
 from stclip.errors import DataError
 from stclip.frames import Sample
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections
+from stclip.tracks import tracks
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ def select_boxes(
     empty ones dropped.
 
     Returns:
-        Columns clip, frame, x1, y1, x2, y2, detector_score, and actions for ground truth; rows by
-        clip (in the order of `names`), frame, falling score.
+        Columns clip, frame, x1, y1, x2, y2, detector_score, and tube and actions for ground truth;
+        rows by clip (in the order of `names`), frame, falling score.
 
     Raises:
         DataError: boxes are detected in a clip or frame that does not exist.
@@ -69,7 +70,7 @@ def select_boxes(
         len(names) - table.loc[~empty, "clip"].nunique(),
     )  # fmt: skip
     columns = ["clip", "frame", *BOX_COLUMNS, "detector_score"]
-    columns += [c for c in ("actions",) if c in table]
+    columns += [c for c in ("tube", "actions") if c in table]
     return table.loc[~empty, columns].reset_index(drop=True)
 
 
@@ -104,26 +105,34 @@ def _clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
 
 
 def make_samples(
-    table: pd.DataFrame, clips: Clips, *, unit: Literal["person", "clip"]
+    table: pd.DataFrame, clips: Clips, *, unit: Literal["person", "clip", "tracklet"]
 ) -> list[Sample]:
-    """Group boxes into samples, in table order: per key frame, or per clip.
+    """Group boxes into samples, in table order: per key frame, per clip or per person's track.
 
-    A clip's key frame is its middle one.
+    A table may hold several box sources, column `source`: a clip is the same for all of them, key
+    frames and tracks are not. Tracks are those of the column `tube`, or linked here.
     """
     lengths = dict(zip(clips.table["clip"], clips.table["num_frames"].tolist(), strict=True))
+    if unit == "tracklet":
+        table = table.assign(tube=tracks(table)).sort_values("frame", kind="stable")
     boxes = table[BOX_COLUMNS].to_numpy(np.float32)
-    keys = ["clip", "frame"] if unit == "person" else ["clip"]
+    frames = table["frame"].to_numpy()
+    place = table.index.to_numpy()
+    keys = {"person": ["clip", "frame"], "clip": ["clip"], "tracklet": ["clip", "tube"]}[unit]
+    if "source" in table and unit != "clip":
+        keys = [*keys, "source"]
     samples = []
     for key, rows in table.groupby(keys, sort=False).indices.items():
-        clip, *frame = key if isinstance(key, tuple) else (key,)
+        clip = str(key[0] if isinstance(key, tuple) else key)
         num_frames = lengths[clip]
         samples.append(
             Sample(
                 clip=clip,
                 num_frames=num_frames,
-                key_frame=int(frame[0]) if frame else num_frames // 2,
+                key_frame=int(frames[rows[0]]) if unit == "person" else num_frames // 2,
                 boxes_xyxy=boxes[rows],
-                rows=np.asarray(rows),
+                rows=place[rows],
+                box_frames=frames[rows] if unit == "tracklet" else None,
             )
         )
     return samples

@@ -123,6 +123,27 @@ class DetectorConfig(Strict):
     by_hand: str | None = None  # what a person must do before it can be used
 
 
+class Preprocessing(Strict):
+    """How a whole frame becomes the backbone's picture, and whose statistics normalise it."""
+
+    enlarge: float = Field(default=1.0, ge=1)  # shorter side, over that of the picture cut from it
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    statistics: Literal["clip", "imagenet"] = "clip"
+
+
+class Augmentation(Strict):
+    """Chance in the pictures of a training clip; what is not named here is the same in all frames.
+
+    Of whole frames of clips and tracklets; nothing changes key frames or persons cut out.
+    """
+
+    crop: Literal["none", "multi_scale_5", "multi_scale_13", "random_resized"] = "none"
+    flip: float = Field(default=0.0, ge=0, le=1)  # probability of mirroring
+    jitter: float = Field(default=0.0, ge=0, le=1)  # of other colours, in each frame others
+    greyscale: float = Field(default=0.0, ge=0, le=1)
+    rand_augment: str | None = None  # timm's notation, rand-m7-n4-mstd0.5-inc1
+
+
 class TrainConfig(Strict):
     """Optimiser and schedule (Huang et al. 2025, Tables 19-21)."""
 
@@ -135,6 +156,8 @@ class TrainConfig(Strict):
     warmup_factor: float = 0.25
     loss: Literal["focal", "ce"] = "focal"
     focal_gamma: float = 2.0
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    augmentation: Augmentation = Augmentation()
     optimizer: Literal["sgd", "adamw"] = "sgd"
     max_boxes: int = Field(default=10, ge=1)  # ground-truth boxes of a key frame, random subset
     checkpoint_every: int = Field(default=500, ge=1)
@@ -161,6 +184,8 @@ class MethodConfig(Strict):
     backbone: BackboneConfig
     label_text: Literal["raw", "spaced"]
     exclusive_labels: list[str] | None = None
+    preprocessing: Preprocessing = Preprocessing()
+    features: bool = False  # read the frozen backbone's stored features of frames, not pictures
     params: dict[str, Any] = {}  # checked by the method's own Config
     train: TrainConfig
     score: ScoreConfig = ScoreConfig()
@@ -325,11 +350,18 @@ def what_trains(config: MethodConfig) -> dict[str, Any]:
     settings = config.model_dump(
         mode="json",
         include={
-            *("name", "target", "backbone", "label_text", "exclusive_labels", "params", "train")
+            *("name", "target", "backbone", "label_text", "exclusive_labels", "params", "train"),
+            *("preprocessing", "features"),
         },
     )
     settings["train"].pop("checkpoint_every")
     return settings
+
+
+def features_key(config: MethodConfig) -> str:
+    """Names the stored features that a method reads: equal keys, equal features."""
+    backbone = Path(config.backbone.model).stem
+    return f"{backbone}-{config_hash(config.backbone, config.preprocessing)[:8]}"
 
 
 def what_detects(config: DetectorConfig) -> dict[str, Any]:

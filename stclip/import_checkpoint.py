@@ -49,7 +49,8 @@ def import_run(
 def _imported(file: Path, config: MethodConfig) -> Method:
     method = load_method(config)
     try:
-        state = import_state_dict(config.name, read_official(file))
+        content = method.official.content if method.official else ()
+        state = import_state_dict(config.name, read_official(file, content))
     except DataError as error:
         message = str(error)
         raise DataError(message if str(file) in message else f"{file}: {message}") from None

@@ -7,7 +7,7 @@ any method. In a name `#` stands for a layer's number.
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,19 @@ class OfficialKeys:
 
     prefix: str  # of every name
     names: Mapping[str, str]  # official name without prefix -> our name
-    unused: tuple[str, ...] = ()  # official names of tensors that compute nothing
+    unused: tuple[str, ...] = ()  # official names of tensors that compute nothing here
     towers: tuple[str, ...] = ("",)  # beginnings of names; layers of one tower are equally many
+    content: tuple[str, ...] = ("model", "state_dict")  # where in a checkpoint state dicts lie
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # one tensor of ours is
+    # several official ones, one below the other: a name for it, to be found in `names` -> theirs
+    zeros: tuple[str, ...] = ()  # official tensors that we lack, as they must be 0
 
     @cached_property
     def patterns(self) -> dict[str, re.Pattern[str]]:
         """A pattern for every official name, used or not."""
         return {
             name: re.compile(re.escape(name).replace(r"\#", r"(\d+)").replace("#", r"(\d+)"))
-            for name in (*self.names, *self.unused)
+            for name in (*self.names, *self.unused, *self.zeros)
         }
 
     def tower_of(self, name: str) -> str:
@@ -90,14 +94,14 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
         raise ConfigError(f"method {method!r} has no official checkpoints to import.")
     parallel = bool(state_dict) and all(name.startswith(PARALLEL) for name in state_dict)
     found: dict[str, Tensor] = {}
-    unknown, unused = [], 0
+    unknown, unused, not_zero = [], 0, []
     layers: dict[str, set[int]] = {tower: set() for tower in official.towers}
-    for key, tensor in state_dict.items():
-        name = key.removeprefix(PARALLEL) if parallel else key
+    bare_keys = {k.removeprefix(PARALLEL) if parallel else k: t for k, t in state_dict.items()}
+    for name, tensor in _fuse(official, bare_keys).items():
         bare = name.removeprefix(official.prefix)
         match = _match(official, bare) if name.startswith(official.prefix) else None
         if match is None:
-            unknown.append(key)
+            unknown.append(name)
             continue
         template, numbers = match
         layers[official.tower_of(template)].update(map(int, numbers))
@@ -105,12 +109,16 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
             found[_filled(official.names[template], numbers)] = tensor.detach().float()
         else:
             unused += 1
+            if template in official.zeros and bool(tensor.any()):
+                not_zero.append(name)
     missing = [
         official.prefix + _filled(template, numbers)
         for template, ours in official.names.items()
         for numbers in _expected(template, layers[official.tower_of(template)])
         if _filled(ours, numbers) not in found
     ]
+    if not_zero:
+        raise DataError(f"{not_zero} must be 0: {method} has no such tensors.")
     if unknown or missing:
         raise DataError(
             f"not a checkpoint of {method}: {len(unknown)} unknown names {_some(unknown)}, "
@@ -120,26 +128,45 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
     return found
 
 
-def read_official(path: Path) -> dict[str, Tensor]:
-    """The state dict of a checkpoint file: the file's own, or under `model` or `state_dict`.
+def read_official(
+    path: Path, content: tuple[str, ...] = ("model", "state_dict")
+) -> dict[str, Tensor]:
+    """The state dict of a checkpoint file: those under the keys `content`, or the file's own.
 
     Raises:
         DataError: missing, damaged, or more than tensors and plain containers.
     """
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except Exception as error:  # torch has many
         raise DataError(
             f"{path}: not a checkpoint of tensors and plain values ({error}); nothing else is read."
         ) from None
-    for key in ("model", "state_dict"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
-        raise DataError(f"{path}: holds no state dict, neither itself nor under `model`.")
-    return content
+    if isinstance(found, dict):
+        inside = [found[key] for key in content if isinstance(found.get(key), dict)]
+        if inside:
+            found = {name: tensor for part in inside for name, tensor in part.items()}
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise DataError(f"{path}: holds no state dict, neither itself nor under {list(content)}.")
+    return found
+
+
+def _fuse(official: OfficialKeys, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put official tensors that are one of ours together; incomplete ones stay as they are."""
+    fused = dict(state_dict)
+    for whole, parts in official.fused.items():
+        first = re.compile(re.escape(official.prefix + parts[0]).replace(r"\#", r"(\d+)"))
+        for name in state_dict:
+            match = first.fullmatch(name)
+            if match is None:
+                continue
+            theirs = [official.prefix + _filled(part, match.groups()) for part in parts]
+            if all(part in fused for part in theirs):
+                tensors = [fused.pop(part) for part in theirs]
+                fused[official.prefix + _filled(whole, match.groups())] = torch.cat(tensors)
+    return fused
 
 
 def _match(official: OfficialKeys, name: str) -> tuple[str, tuple[str, ...]] | None:

@@ -1,7 +1,8 @@
 """The contract of a method: what it sees, and logits from it.
 
-Legend: S samples (key frames or clips), U distinct pictures, T frames of a sample, B person boxes,
-K labels, e width of the joint embedding, H W picture size of the backbone.
+Legend: S samples (key frames, clips or tracklets), U distinct pictures, T frames of a sample,
+V views of it, B person boxes, K labels, e width of the joint embedding, H W picture size of the
+backbone.
 
 A method is one module and one YAML. It owns a frozen `Config`, says by `inputs` what the loader
 must decode, and turns a `Batch` and label features into logits. Training, scoring, evaluation and
@@ -18,11 +19,13 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor, nn
 
-from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
+from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, TrainConfig, read_yaml
 from stclip.errors import ConfigError
 from stclip.interop import OfficialKeys
 from stclip.model.backbone import Backbone, load_backbone
 from stclip.preprocess import CropMode
+from stclip.sampling import SAMPLERS
+from stclip.semantics import classification_loss
 from stclip.targets import resolve_target
 
 
@@ -32,13 +35,18 @@ class Inputs:
 
     `unit` "person": a sample is a key frame with its persons, one row of logits per box; its frames
     are the window key-before .. key+after, shifted to stay inside the clip. `unit` "clip": a sample
-    is a whole clip, one row of logits for everyone in it; its frames: `num_frames`, spread evenly.
+    is a whole clip, one row of logits for everyone in it; its frames: `num_frames`, by the rule
+    `sampling`, and when scored so many for each of `views`. `unit` "tracklet": the same for a
+    person's track, from its first to its last frame; with `crops` its pictures are the person, cut
+    out of each frame (between boxes the box is interpolated), else the whole frames.
     """
 
-    unit: Literal["person", "clip"]
+    unit: Literal["person", "clip", "tracklet"]
     before: int = 0
     after: int = 0
     num_frames: int = 1
+    sampling: str = "spread"  # of stclip.sampling
+    views: int = 1
     crops: bool = False
     crop_mode: CropMode = "center"
     crop_scale: float = 1.0  # box sides are multiplied by this before cutting
@@ -46,24 +54,37 @@ class Inputs:
     def __post_init__(self) -> None:
         """A whole clip has no one frame to cut persons from."""
         if self.unit == "clip" and self.crops:
-            raise ConfigError("inputs: crops need unit person; a clip has many boxes per person.")
+            raise ConfigError(
+                "inputs: crops need unit person or tracklet; a clip has many boxes per person."
+            )
+        if self.num_frames < 1 or self.views < 1:
+            raise ConfigError(
+                f"inputs: num_frames is {self.num_frames}, views is {self.views}; both must be at "
+                "least 1."
+            )
+        if self.sampling not in SAMPLERS:
+            raise ConfigError(
+                f"inputs: sampling is {self.sampling!r}; known rules are {sorted(SAMPLERS)}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Decoded samples; pictures are at the backbone's size and appear once each.
 
-    Pictures are uint8, or floats that are preprocessed already.
+    Pictures are uint8, or floats that are preprocessed already. A method that takes features may
+    get those of the pictures in place of the pictures themselves.
     """
 
-    images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"]
-    frames: Integer[Tensor, "S T"]  # rows of `images`; a short clip repeats its last frame
-    frame_mask: Bool[Tensor, "S T"]  # False where a frame is such a repetition
-    key: Integer[Tensor, " S"]  # row of `images` of each sample's key frame (clip: its middle one)
+    images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"] | None
+    frames: Integer[Tensor, "S T"]  # rows of `images`; views one after the other (T: V * frames)
+    frame_mask: Bool[Tensor, "S T"]  # False where a frame of a window only fills up
+    key: Integer[Tensor, " S"] | None  # row of each sample's key frame; unit person alone
     # one per box, only if the method asks for them
     crops: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"] | None
     boxes: Float[Tensor, "B 4"]  # xyxy in pixels of the original frame
     box_sample: Integer[Tensor, " B"]  # sample of each box, never decreasing
+    features: Float[Tensor, "U e"] | None = None  # of the frozen backbone, not normalised
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
@@ -92,6 +113,8 @@ class Method(nn.Module, ABC):
     inputs: Inputs
     official: ClassVar[OfficialKeys | None] = None  # names in the authors' checkpoints
     key_frame_macs: ClassVar[Callable[..., dict[str, int]] | None] = None  # cost as published
+    takes_features: ClassVar[bool] = False  # works on features of the frozen backbone too
+    whole_batch_loss: ClassVar[bool] = False  # a row's loss depends on the other rows
 
     def __init__(self, backbone: Backbone, config: Any) -> None:
         """Keep the frozen backbone and the method's own `Config`."""
@@ -99,13 +122,57 @@ class Method(nn.Module, ABC):
         self.backbone = backbone
         self.config = config
 
-    def encode_labels(self, labels: Sequence[str]) -> Float[Tensor, "K e"]:
-        """Features of the label texts, computed once per label list; frozen by default."""
-        return self.backbone.encode_text(labels)
+    def encode_labels(self, labels: Sequence[str]) -> Any:
+        """What no training changes of the label texts, computed once per label list."""
+        return self.backbone.encode_text(labels)  # (K, e)
+
+    def text_features(self, encoded: Any) -> Any:
+        """The texts' features from what `encode_labels` gave; what is learned of them is in here.
+
+        Called in every training step, and once per label list to score.
+        """
+        return encoded
 
     @abstractmethod
-    def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "rows K"]:
-        """Logits, a row per box (unit person) or per sample (unit clip)."""
+    def logits(self, batch: Batch, text: Any) -> Float[Tensor, "rows *V K"]:
+        """A row per box (unit person) or per sample (others), from what `text_features` gave.
+
+        With an axis of views the probabilities of the views are averaged.
+        """
+
+    def forward(self, batch: Batch, encoded: Any) -> Float[Tensor, "rows *V K"]:
+        """`logits`, from what `encode_labels` gave."""
+        return self.logits(batch, self.text_features(encoded))
+
+    def loss(
+        self,
+        logits: Float[Tensor, "rows *V K"],
+        targets: Float[Tensor, "rows K"],
+        *,
+        config: TrainConfig,
+        exclusive: Bool[Tensor, " K"],
+        draws: Integer[Tensor, " rows"],
+    ) -> Float[Tensor, ""]:
+        """The mean loss over rows.
+
+        Args:
+            logits: of a batch; where `whole_batch_loss`, of all processes' shares together.
+            targets: multi-hot.
+            config: names the loss and its parameters.
+            exclusive: which labels exclude each other.
+            draws: a random number, 0 .. 2^62, of each row, that follows from seed and step.
+        """
+        return classification_loss(
+            logits, targets, kind=config.loss, gamma=config.focal_gamma,
+            smoothing=config.label_smoothing, exclusive=exclusive,
+        )  # fmt: skip
+
+    def frame_features(self, batch: Batch) -> Float[Tensor, "U e"]:
+        """The frozen backbone's features of the pictures: those that came along, or computed."""
+        if batch.features is not None:
+            return batch.features
+        assert batch.images is not None
+        return self.backbone.encode_images(batch.images)
 
     def prepare_scoring(self) -> None:
         """Fold what only training needs apart, once the weights are loaded; changes no score."""

@@ -10,22 +10,33 @@ import numpy as np
 from PIL import Image
 
 CropMode = Literal["center", "squash", "pad", "context"]
+INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
-def to_model(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+def to_model(
+    image: Image.Image,
+    size: tuple[int, int],
+    *,
+    enlarge: float = 1.0,
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic",
+) -> np.ndarray:
     """Resize until the picture covers `size` (height, width), then cut its centre.
+
+    With `enlarge` it covers that many times the size: 256 / 224 is what many video methods do.
 
     Returns:
         uint8 (3, height, width).
     """
     height, width = size
+    over_height, over_width = round(height * enlarge), round(width * enlarge)
     if image.width * height <= image.height * width:  # the width is the tight side
-        resized = (width, int(width * image.height / image.width))
+        resized = (over_width, int(over_width * image.height / image.width))
     else:
-        resized = (int(height * image.width / image.height), height)
-    picture = image.resize(resized, Image.Resampling.BICUBIC) if resized != image.size else image
+        resized = (int(over_height * image.width / image.height), over_height)
+    how = INTERPOLATIONS[interpolation]
+    picture = image.resize(resized, how) if resized != image.size else image
     left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
-    return _to_array(picture.crop((left, top, left + width, top + height)))
+    return to_array(picture.crop((left, top, left + width, top + height)))
 
 
 def crop_person(
@@ -60,12 +71,12 @@ def crop_person(
         right, bottom = min(right, image.width), min(bottom, image.height)
     crop = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
     if mode == "squash":
-        return _to_array(crop.resize((width, height), Image.Resampling.BICUBIC))
+        return to_array(crop.resize((width, height), Image.Resampling.BICUBIC))
     if mode == "pad":
         side = max(crop.width / width, crop.height / height)
         canvas = Image.new("RGB", (round(side * width), round(side * height)))
         canvas.paste(crop, ((canvas.width - crop.width) // 2, (canvas.height - crop.height) // 2))
-        return _to_array(canvas.resize((width, height), Image.Resampling.BICUBIC))
+        return to_array(canvas.resize((width, height), Image.Resampling.BICUBIC))
     return to_model(crop, size)
 
 
@@ -77,5 +88,6 @@ def _widen(low: float, high: float, *, at_least: float, limit: int) -> tuple[flo
     return low, low + length
 
 
-def _to_array(image: Image.Image) -> np.ndarray:
+def to_array(image: Image.Image) -> np.ndarray:
+    """uint8 (3, height, width)."""
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))

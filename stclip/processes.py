@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from stclip.device import random_state, set_random_state
 from stclip.errors import ConfigError
@@ -63,6 +64,21 @@ def shares(batches: Sequence[Sequence[T]], accelerator: Accelerator) -> list[Seq
             "raise train.batch_frames."
         )
     return [batch[index::count] for batch in batches]
+
+
+def all_rows(own: Tensor, accelerator: Accelerator, *, total: int) -> Tensor:
+    """The rows of a whole batch from every process's share (`shares`), in the batch's order.
+
+    Those of the others carry no gradient: each process's gradient is of its own rows.
+    """
+    if accelerator.num_processes == 1:
+        return own
+    index, count = accelerator.process_index, accelerator.num_processes
+    rows = own.new_zeros(total, *own.shape[1:])
+    rows[index::count] = own.detach()
+    rows = accelerator.reduce(rows, "sum").clone()
+    rows[index::count] = own
+    return rows
 
 
 def random_states(accelerator: Accelerator) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError
-from stclip.frames import FrameReader, make_loader
+from stclip.frames import FrameReader, make_loader, make_reader
 from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
@@ -34,13 +35,15 @@ def score(
     sources: Mapping[str, BoxSource],
     key_frame_stride: int,
     frames: Path,
+    features: Path | None = None,
     seed: int,
     out: Path,
     workers: int = 0,
 ) -> None:
     """Score each box source on the unseen and on the base test clips of a split.
 
-    Writes `scores_{boxes}_{labels}.parquet` into `out`.
+    Writes `scores_{boxes}_{labels}.parquet` into `out`. `features` is needed where the
+    configuration says that they are read.
 
     Raises:
         ConfigError: the weights are of another configuration. DataError: damaged weights, frames.
@@ -54,29 +57,38 @@ def score(
     method.prepare_scoring()
     if config.score.compile:
         method.backbone.compile_blocks()
-    reader = FrameReader(frames, method.backbone.image_size)
+    reader = make_reader(method, config, clips=clips, frames=frames, features=features)
     for group in LABEL_GROUPS:
-        text = method.encode_labels(label_texts(split.labels(group), form=config.label_text))
-        for name, source in sources.items():
-            table = select_boxes(
+        labels = split.labels(group)
+        tables = {
+            name: select_boxes(
                 source, ground_truth=ground_truth, detections=detections, clips=clips,
                 names=split.test_clips(group), key_frame_stride=key_frame_stride,
-            )  # fmt: skip
-            found = score_boxes(
-                method, table, clips, text, reader=reader, config=config, workers=workers,
-                exclusive=exclusive_mask(split.labels(group), config.exclusive_labels),
-            )  # fmt: skip
-            scores = Scores.from_parts(table, found, split.labels(group))
+            )
+            for name, source in sources.items()
+        }  # fmt: skip
+        with torch.inference_mode():
+            encoded = method.encode_labels(label_texts(labels, form=config.label_text))
+            text = method.text_features(encoded)
+        together = pd.concat(tables, names=["source"]).reset_index("source").reset_index(drop=True)
+        found = score_boxes(
+            method, together, clips, text, num_labels=len(labels), reader=reader, config=config,
+            workers=workers, exclusive=exclusive_mask(labels, config.exclusive_labels),
+        )  # fmt: skip
+        for name, table in tables.items():
+            own = found[(together["source"] == name).to_numpy()]
+            scores = Scores.from_parts(table, own, labels)
             scores.write(out / f"scores_{name}_{group}.parquet")
-            logger.info("score: %d %s boxes, %d %s labels", len(table), name, found.shape[1], group)
+            logger.info("score: %d %s boxes, %d %s labels", len(table), name, len(labels), group)
 
 
 def score_boxes(
     method: Method,
     table: pd.DataFrame,
     clips: Clips,
-    text: torch.Tensor,
+    text: Any,
     *,
+    num_labels: int,
     reader: FrameReader,
     config: MethodConfig,
     workers: int = 0,
@@ -84,10 +96,13 @@ def score_boxes(
 ) -> np.ndarray:
     """Class probabilities of every box of `table` (rows, K), in table order.
 
-    `exclusive` (K,) says which labels exclude each other; None means all.
+    `text` is what `Method.text_features` gave for the K labels. `exclusive` (K,) says which labels
+    exclude each other; None means all.
     """
-    found = np.zeros((len(table), len(text)), np.float32)
+    found = np.zeros((len(table), num_labels), np.float32)
     samples = make_samples(table, clips, unit=method.inputs.unit)
+    # The box sources of a frame side by side: what they share is computed once.
+    samples.sort(key=lambda s: (s.clip, s.key_frame))
     size = config.score.batch_frames
     batches = [samples[i : i + size] for i in range(0, len(samples), size)]
     loader = make_loader(reader, method.inputs, batches, workers=workers)
@@ -95,11 +110,14 @@ def score_boxes(
     progress = Progress("score", total=len(samples))
     for chosen, batch in zip(batches, loader, strict=True):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = method(batch.to(device), text)
-        if method.inputs.unit == "clip":
-            logits = logits[batch.box_sample]  # everyone in a clip gets its row
+            logits = method.logits(batch.to(device), text)
+        likely = probabilities(logits, exclusive)
+        if likely.ndim == 3:  # views of the same sample
+            likely = likely.mean(1)
+        if method.inputs.unit != "person":
+            likely = likely[batch.box_sample]  # everyone in a sample gets its row
         rows = np.concatenate([s.rows for s in chosen])
-        found[rows] = probabilities(logits, exclusive).cpu().numpy()
+        found[rows] = likely.cpu().numpy()
         progress.advance(len(chosen))
     return found
 

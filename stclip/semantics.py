@@ -52,8 +52,8 @@ def targets_of(
 
 
 def probabilities(
-    logits: Float[Tensor, "R K"], exclusive: Bool[Tensor, " K"] | None = None
-) -> Float[Tensor, "R K"]:
+    logits: Float[Tensor, "*R K"], exclusive: Bool[Tensor, " K"] | None = None
+) -> Float[Tensor, "*R K"]:
     """Softmax over the labels that exclude each other, sigmoid of the others; in fp32.
 
     `exclusive` as `exclusive_mask` gives it; None means all.
@@ -63,7 +63,7 @@ def probabilities(
         return logits.softmax(-1)
     exclusive = exclusive.to(logits.device)
     found = logits.sigmoid()
-    found[:, exclusive] = logits[:, exclusive].softmax(-1)
+    found[..., exclusive] = logits[..., exclusive].softmax(-1)
     return found
 
 
@@ -73,6 +73,7 @@ def classification_loss(
     *,
     kind: Literal["focal", "ce"],
     gamma: float,
+    smoothing: float = 0.0,
     exclusive: Bool[Tensor, " K"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean over rows of the focal loss or of the cross-entropy.
@@ -80,7 +81,8 @@ def classification_loss(
     Of labels that exclude each other: -(1-p)^gamma log p of the true one's softmax; with p = 0.5
     and gamma 2 a row costs 0.1733. A row with several of them pays their mean, one with none
     nothing. Of the others: the sum over labels of -t (1-p)^gamma log p - (1-t) p^gamma log(1-p).
-    The released ST-CLIP trains with gamma 2 and no class weights.
+    The released ST-CLIP trains with gamma 2 and no class weights. `smoothing` spreads that share of
+    a row over all labels that exclude each other.
     """
     logits = logits.float()
     gamma = gamma if kind == "focal" else 0.0
@@ -89,7 +91,9 @@ def classification_loss(
     exclusive = exclusive.to(logits.device)
     log_p = logits[:, exclusive].log_softmax(-1)
     true = targets[:, exclusive]
-    cost = -((1 - log_p.exp()) ** gamma * log_p * true).sum(-1) / true.sum(-1).clamp(min=1)
+    share = true / true.sum(-1, keepdim=True).clamp(min=1)  # of each row, 1 or 0 in all
+    share = (1 - smoothing) * share + smoothing * share.sum(-1, keepdim=True) / share.shape[1]
+    cost = -((1 - log_p.exp()) ** gamma * log_p * share).sum(-1)
     others, wanted = logits[:, ~exclusive], targets[:, ~exclusive]
     log_yes, log_no = F.logsigmoid(others), F.logsigmoid(-others)
     yes = wanted * (1 - log_yes.exp()) ** gamma * log_yes

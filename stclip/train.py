@@ -23,13 +23,19 @@ from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
 from stclip.config import BoxSource, MethodConfig, TrainConfig
 from stclip.device import random_state, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.frames import FrameReader, Sample, make_loader
+from stclip.frames import FrameReader, Sample, make_loader, make_reader
 from stclip.method import Method, load_method
-from stclip.processes import random_states, restore_random_states, shares, start_processes
+from stclip.processes import (
+    all_rows,
+    random_states,
+    restore_random_states,
+    shares,
+    start_processes,
+)
 from stclip.progress import Progress
 from stclip.records import Boxes, Clips, LabelSplit
 from stclip.runs import run_hash, write_run
-from stclip.semantics import classification_loss, exclusive_mask, label_texts, targets_of
+from stclip.semantics import exclusive_mask, label_texts, targets_of
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +55,7 @@ def train(
     clips: Clips,
     ground_truth: Boxes,
     frames: Path,
+    features: Path | None = None,
     seed: int,
     out: Path,
     workers: int = 0,
@@ -56,7 +63,8 @@ def train(
     """Train a method on the training clips of a split.
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
-    `weights.safetensors` (the trained tensors; its metadata names the run) into `out`.
+    `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. `features`
+    is needed where the configuration says that they are read.
 
     Raises:
         ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`), or a
@@ -68,11 +76,12 @@ def train(
     method = load_method(config).to(accelerator.device)
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"
+    reader = make_reader(method, config, clips=clips, frames=frames, features=features)
     state = _fit(
         method, config.train, accelerator, label_text=config.label_text,
         exclusive_labels=config.exclusive_labels, split=split, clips=clips,
-        ground_truth=ground_truth, frames=frames, seed=seed, checkpoint=checkpoint, run=run,
-        workers=workers,
+        ground_truth=ground_truth, reader=reader.part(accelerator.num_processes), seed=seed,
+        checkpoint=checkpoint, run=run, workers=workers,
     )  # fmt: skip
     if accelerator.is_main_process:
         weights = serialize(method.trained_state(), metadata={"run": run})
@@ -97,11 +106,12 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def plan_batches(
-    samples: Sequence[Sample], config: TrainConfig, *, seed: int
+    samples: Sequence[Sample], config: TrainConfig, *, unit: str = "person", seed: int
 ) -> list[list[Sample]]:
     """The samples of every step: a permutation per epoch, incomplete batches dropped.
 
-    A sample with more than `max_boxes` boxes shows a random subset of them.
+    Each has a random number of its own. A key frame (unit "person") with more than `max_boxes`
+    boxes shows a random subset of them.
     """
     size = min(config.batch_frames, len(samples))
     batches: list[list[Sample]] = []
@@ -109,9 +119,12 @@ def plan_batches(
     while len(batches) < config.iterations:
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(samples))
+        draws = np.random.default_rng([seed, epoch, 1]).integers(2**62, size=len(samples))
         for start in range(0, len(samples) - size + 1, size):
-            chosen = [samples[i] for i in order[start : start + size]]
-            batches.append([_at_most(s, config.max_boxes, rng) for s in chosen])
+            chosen = [replace(samples[i], draw=int(draws[i])) for i in order[start : start + size]]
+            if unit == "person":
+                chosen = [_at_most(s, config.max_boxes, rng) for s in chosen]
+            batches.append(chosen)
         epoch += 1
     return batches[: config.iterations]
 
@@ -133,7 +146,7 @@ def _fit(
     split: LabelSplit,
     clips: Clips,
     ground_truth: Boxes,
-    frames: Path,
+    reader: FrameReader,
     seed: int,
     checkpoint: Path,
     run: str,
@@ -149,8 +162,8 @@ def _fit(
     )  # fmt: skip
     samples = make_samples(table, clips, unit=unit)
     targets = targets_of(table["actions"].tolist(), split.base, exclusive_labels)  # (rows, K)
-    exclusive = exclusive_mask(split.base, exclusive_labels)
-    text = method.encode_labels(label_texts(split.base, form=label_text))
+    exclusive = exclusive_mask(split.base, exclusive_labels).to(device)
+    encoded = method.encode_labels(label_texts(split.base, form=label_text))
     parameters = [p for p in method.parameters() if p.requires_grad]
     if not parameters:
         raise ConfigError(
@@ -165,9 +178,8 @@ def _fit(
         sum(p.numel() for p in parameters), state.step, config.iterations,
         accelerator.num_processes, device.type,
     )  # fmt: skip
-    batches = plan_batches(samples, config, seed=seed)[state.step :]
+    batches = plan_batches(samples, config, unit=unit, seed=seed)[state.step :]
     own_batches = shares(batches, accelerator)
-    reader = FrameReader(frames, method.backbone.image_size).part(accelerator.num_processes)
     loader = make_loader(reader, method.inputs, own_batches, workers=workers)
     if config.compile:
         method.backbone.compile_blocks()
@@ -181,15 +193,17 @@ def _fit(
             group["lr"] = lr
         bf16 = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = network(batch.to(device), text)
-        goal = _goal(targets, own, unit=unit).to(device)
-        own_loss = classification_loss(
-            logits, goal, kind=config.loss, gamma=config.focal_gamma, exclusive=exclusive
-        )
-        # Weighted so that the mean over the processes is the mean over the rows of the batch.
-        rows = _num_rows(own, unit=unit) / _num_rows(chosen, unit=unit)
-        own_loss = own_loss * (rows * accelerator.num_processes)
-        loss = accelerator.reduce(own_loss.detach(), "mean").item()
+            logits = network(batch.to(device), encoded)
+        share = _num_rows(own, unit=unit) / _num_rows(chosen, unit=unit)
+        # The gradient is averaged over the processes: scaled, it is that of the mean over all rows.
+        scale = accelerator.num_processes * (1.0 if method.whole_batch_loss else share)
+        if method.whole_batch_loss:
+            logits, own = all_rows(logits, accelerator, total=len(chosen)), chosen
+        own_loss = method.loss(
+            logits.float(), _goal(targets, own, unit=unit).to(device), config=config,
+            exclusive=exclusive, draws=_draws(own, unit=unit).to(device),
+        )  # fmt: skip
+        loss = accelerator.reduce(own_loss.detach() * share, "sum").item()
         if not math.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss} at step {state.step} (learning rate {lr:.3g}) on the "
@@ -197,7 +211,7 @@ def _fit(
                 "train.lr or lengthen train.warmup_iterations."
             )
         optimizer.zero_grad()
-        own_loss.backward()
+        (own_loss * scale).backward()
         optimizer.step()
         seconds = round(time.perf_counter() - began, 4)
         state.log.append({"step": state.step, "loss": loss, "lr": lr, "seconds": seconds})
@@ -216,6 +230,14 @@ def _goal(targets: Tensor, samples: Sequence[Sample], *, unit: str) -> Tensor:
     """Target rows in the order of the logits' rows."""
     rows = [targets[torch.from_numpy(s.rows)] for s in samples]
     return torch.cat(rows if unit == "person" else [r.amax(0, keepdim=True) for r in rows])
+
+
+def _draws(samples: Sequence[Sample], *, unit: str) -> Tensor:
+    """The random number of each row of logits."""
+    draws = torch.tensor([s.draw or 0 for s in samples])
+    if unit != "person":
+        return draws
+    return draws.repeat_interleave(torch.tensor([len(s.rows) for s in samples]))
 
 
 def _save(

@@ -84,7 +84,7 @@ def make_world(folder: Path) -> World:
                 "title": "small",
                 "published": False,
                 "backbones": {"small": {"model": str(write_small_clip(folder)), "weights": None}},
-                "methods": {"*": {"backbone": "small"}},
+                "methods": {"*": {"backbone": "small", "features": False}},
             }
         )
     )

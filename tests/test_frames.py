@@ -20,7 +20,6 @@ from stclip.frames import (
     Sample,
     assemble,
     make_loader,
-    spread,
     window,
 )
 from stclip.method import Inputs
@@ -77,11 +76,6 @@ def test_uneven_window() -> None:
     assert window(3, 10, before=2, after=0) == [1, 2, 3]
     assert window(0, 10, before=2, after=0) == [0, 1, 2]  # shifted, not cut
     assert window(9, 10, before=0, after=1) == [8, 9]
-
-
-def test_spread_takes_the_middles_of_equal_segments() -> None:
-    assert spread(12, num=3) == [2, 6, 10]  # segments 0-3, 4-7, 8-11
-    assert spread(3, num=6) == [0, 0, 1, 1, 2, 2]
 
 
 # --- whole frames -------------------------------------------------------------------------------
@@ -278,15 +272,20 @@ def test_batch_holds_every_picture_once_and_says_where(tmp_path: Path) -> None:
     assert np.array_equal(batch.crops[2].numpy(), expected)
 
 
+CHOSEN = {"a": [1, 4, 7, 10], "b": [0, 1, 2, 3]}  # middles of segments of 3 frames and of 1
+
+
 def test_whole_clips_are_spread_frames_and_no_crops(tmp_path: Path) -> None:
     write_clip(tmp_path, "a", 12)
     write_clip(tmp_path, "b", 4)
     inputs = Inputs(unit="clip", num_frames=4)
     samples = [sample("a", 12, 6, boxes=5), sample("b", 4, 2)]
     batch = assemble(FrameReader(tmp_path, (24, 24)), inputs, samples)
-    # a: 1, 4, 7, 10 and its middle 6 as key; b: 0..3, key 2 among them.
-    assert batch.frames.tolist() == [[0, 1, 2, 3], [5, 6, 7, 8]]
-    assert batch.key.tolist() == [4, 7]
+    assert batch.frames.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert batch.key is None
+    assert batch.images is not None
+    wanted = [read_frame(tmp_path, clip, f) for clip, frames in CHOSEN.items() for f in frames]
+    assert np.array_equal(batch.images, [to_model(image, (24, 24)) for image in wanted])
     assert bool(batch.frame_mask.all())
     assert batch.crops is None
     assert batch.box_sample.tolist() == [0] * 5 + [1]

@@ -38,7 +38,7 @@ class ClipMean(Method):
         super().__init__(backbone, config)
         self.inputs = Inputs(unit="clip", num_frames=config.num_frames)
 
-    def forward(self, batch, text):
+    def logits(self, batch, text):
         patches = self.backbone.patches(batch.images[batch.frames.flatten()])
         features = self.backbone.project(self.backbone.encode(patches))
         clips = features.unflatten(0, batch.frames.shape).mean(1)

@@ -27,6 +27,7 @@ from test_pipeline import TABLE, edit, make_project, snakemake
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import stclip.method
 import stclip.train
 from stclip.config import MethodConfig
 from stclip.device import random_state
@@ -82,12 +83,12 @@ def train_until(
     world: World, config: MethodConfig, out: str, place: tuple[str, str, int] | None, noise: float
 ) -> None:
     """Train with random noise on the logits; kill -9 at the n-th call of some function."""
-    true_loss = stclip.train.classification_loss
+    true_loss = stclip.method.classification_loss
 
     def noisy_loss(logits: Tensor, *args: object, **kwargs: object) -> Tensor:
         return true_loss(F.dropout(logits, noise), *args, **kwargs)
 
-    stclip.train.classification_loss = noisy_loss
+    stclip.method.classification_loss = noisy_loss
     if place is not None:
         owner, name, last_call = pkgutil.resolve_name(place[0]), *place[1:]
         function, calls = getattr(owner, name), 0
@@ -118,8 +119,8 @@ def test_kills_at_any_moment_end_with_the_same_weights(crowd: World) -> None:
     assert exit_code(crowd, config, "whole") == 0
     checkpoint = crowd.folder / "cut" / "checkpoint.pt"
     for place, saved in (
-        (("stclip.train", "classification_loss", 1), 0),  # in the first step
-        (("stclip.train", "classification_loss", 4), 2),  # between two checkpoints
+        (("stclip.method", "classification_loss", 1), 0),  # in the first step
+        (("stclip.method", "classification_loss", 4), 2),  # between two checkpoints
         (("stclip.train", "learning_rate", 3), 4),  # right after a checkpoint
         (("pathlib:Path", "replace", 1), 4),  # while step 6 is being written
         (("stclip.train", "write_run", 1), 6),  # after the last step
@@ -216,8 +217,8 @@ class Sometimes(Method):
         width = backbone.embed_dim
         self.always, self.rare, self.never = (nn.Linear(width, width) for _ in range(3))
 
-    def forward(self, batch: Batch, text: Tensor) -> Tensor:
-        images = self.backbone.patches(batch.images[batch.key])
+    def logits(self, batch: Batch, text: Tensor) -> Tensor:
+        images = self.backbone.patches(batch.images[batch.frames[:, 0]])
         seen = self.backbone.project(self.backbone.encode(images))
         if self.inputs.unit == "clip":
             return self.always(seen) @ text.T

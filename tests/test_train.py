@@ -6,7 +6,7 @@ import yaml
 from conftest import World
 from safetensors.torch import load_file
 
-import stclip.train
+import stclip.method
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.frames import Sample
@@ -60,7 +60,7 @@ def test_interrupted_training_resumes_to_the_same_weights(
     settings = SHORT | {"checkpoint_every": 2}
     whole = run_training(world, "st_clip", "whole", **settings)
     calls = 0
-    true_loss = stclip.train.classification_loss
+    true_loss = stclip.method.classification_loss
 
     def killed(*args: object, **kwargs: object) -> torch.Tensor:
         nonlocal calls
@@ -69,7 +69,7 @@ def test_interrupted_training_resumes_to_the_same_weights(
             raise KeyboardInterrupt
         return true_loss(*args, **kwargs)
 
-    monkeypatch.setattr(stclip.train, "classification_loss", killed)
+    monkeypatch.setattr(stclip.method, "classification_loss", killed)
     with pytest.raises(KeyboardInterrupt):
         run_training(world, "st_clip", "cut", **settings)
     assert not (world.folder / "cut" / "weights.safetensors").exists()

@@ -1,4 +1,4 @@
-"""What makes a run and what it costs: train, import-checkpoint, score, complexity."""
+"""What makes a run and what it costs: features, train, import-checkpoint, score, complexity."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,31 @@ from stclip.cli.options import (
     app,
 )
 
+StoredFeatures = Annotated[
+    Path | None, typer.Option(help="The file of the features stage, where the method reads it.")
+]
+
+
+@app.command()
+def features(
+    method: MethodName,
+    dataset: Dataset,
+    scale: ScaleName,
+    clips: In,
+    frames: In,
+    out: Out,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Encode every frame of a data set by a method's frozen backbone, once for all like it."""
+    from stclip.config import load_method
+    from stclip.features import write_features
+    from stclip.model.backbone import load_backbone
+    from stclip.records import Clips
+
+    settings = load_method(config, method, dataset=dataset, scale=scale)
+    backbone = load_backbone(settings.backbone)
+    write_features(backbone, settings, clips=Clips.read(clips), frames=frames, out=out)
+
 
 @app.command()
 def train(
@@ -30,6 +55,7 @@ def train(
     frames: In,
     seed: Seed,
     out: Out,
+    features: StoredFeatures = None,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
@@ -52,6 +78,7 @@ def train(
         clips=Clips.read(clips),
         ground_truth=Boxes.read(boxes),
         frames=frames,
+        features=features,
         seed=seed,
         out=out,
         workers=workers,
@@ -97,6 +124,7 @@ def score(
     source: Annotated[list[str], typer.Option(help="Box sources of the data set to score.")],
     seed: Seed,
     out: Out,
+    features: StoredFeatures = None,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
@@ -118,6 +146,7 @@ def score(
         sources={name: c.pick(data.boxes, name, what="box source") for name in source},
         key_frame_stride=data.key_frame_stride,
         frames=frames,
+        features=features,
         seed=seed,
         out=out,
         workers=workers,

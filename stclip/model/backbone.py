@@ -5,6 +5,7 @@ All parameters are frozen; a method un-freezes or adds what it trains.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,9 +22,12 @@ from stclip.config import BackboneConfig
 from stclip.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+STATISTICS = {  # mean and standard deviation of red, green, blue in 0..1
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 PACKAGE = "package:"
+AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
 
 
 class Backbone(nn.Module):
@@ -40,8 +44,9 @@ class Backbone(nn.Module):
         self.clip = clip.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.known_tokens = known_tokens
-        self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(3, 1, 1) * 255, persistent=False)
+        self.register_buffer("mean", torch.empty(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.empty(3, 1, 1), persistent=False)
+        self.normalise_by("clip")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -73,10 +78,15 @@ class Backbone(nn.Module):
         for block in self.blocks:
             block.compile()
 
+    def normalise_by(self, statistics: str) -> None:
+        """Take another mean and standard deviation, those of a name in `STATISTICS`."""
+        for buffer, values in zip((self.mean, self.std), STATISTICS[statistics], strict=True):
+            buffer.copy_(torch.tensor(values).view(3, 1, 1) * 255)
+
     def normalise(
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B 3 H W"]:
-        """Pictures 0..255 to CLIP's normalised floats; floats are taken for normalised."""
+        """Pictures 0..255 to normalised floats; floats are taken for normalised."""
         if images.is_floating_point():
             return images
         return (images.to(self.mean.dtype) - self.mean) / self.std
@@ -111,13 +121,23 @@ class Backbone(nn.Module):
         """Into the joint embedding; not normalised."""
         return tokens @ self.clip.visual.proj
 
+    def encode_images(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B e"]:
+        """CLIP's image features, `AT_ONCE` pictures in one pass; not normalised."""
+        parts = images.chunk(-(-len(images) // AT_ONCE))
+        return torch.cat([self.project(self.encode(self.patches(part))) for part in parts])
+
     def tokenize(self, labels: Sequence[str]) -> Integer[Tensor, "K context"]:
         """Token ids of the label texts.
 
         Raises:
-            ConfigError: a text does not fit into the context or has no tokens.
+            ConfigError: a text does not fit into the context, has no tokens or is given twice.
         """
         context = self.clip.context_length
+        twice = [label for label, count in Counter(labels).items() if count > 1]
+        if twice:
+            raise ConfigError(f"labels {twice} are given twice; every text must be another.")
         for label in labels:
             ids = self.tokenizer.encode(label)
             if not ids:
@@ -137,6 +157,21 @@ class Backbone(nn.Module):
         ids = self.tokenize(labels).to(self.mean.device)
         with torch.no_grad():
             return self.clip.encode_text(ids)
+
+    def encode_embedded(
+        self, embedded: Float[Tensor, "K n w"], eot: Integer[Tensor, " K"]
+    ) -> Float[Tensor, "K e"]:
+        """Features of token sequences that are embedded already, without positions.
+
+        Args:
+            embedded: from the first position on; as the text tower is causal, nothing behind a
+                text's end matters, so n may be as short as the longest text.
+            eot: where each text ends; its feature is taken there. Not normalised.
+        """
+        clip, length = self.clip, embedded.shape[1]
+        x = embedded + clip.positional_embedding[:length]
+        x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
+        return x[torch.arange(len(x), device=x.device), eot] @ clip.text_projection
 
     @property
     def logit_scale(self) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stclip.errors import ConfigError
 from stclip.method import Batch, Inputs, Method
-from stclip.model.backbone import Backbone, cosine
+from stclip.model.backbone import AT_ONCE, Backbone, cosine
 from stclip.model.context_prompt import ContextPrompting
 from stclip.model.interest_tokens import attend, most_attended
 from stclip.model.lora import Placement, add_lora, settle_lora
@@ -21,8 +21,6 @@ from stclip.model.person_context import PersonAdapter, TemporalModelling
 from stclip.model.st_clip_cost import key_frame_macs
 from stclip.model.st_clip_keys import OFFICIAL
 from stclip.preprocess import CropMode
-
-AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
 
 
 class STCLIP(Method):
@@ -99,14 +97,17 @@ class STCLIP(Method):
             for _ in range({"all": len(backbone.blocks), "last": 1, "none": 0}[config.prompting])
         )
 
-    def forward(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Cosine similarity over the temperature, a row per box."""
+        assert batch.images is not None
+        assert batch.key is not None
         assert batch.crops is not None
         patches = self.backbone.patches(batch.images)  # (U, N, d), shared by all windows
         persons = self.adapter(self._person_features(batch.crops))  # (B, d)
         context = self._context(patches, batch)  # (S, N, d)
         if self.config.image_residual:
-            whole = self.backbone.project(self.backbone.encode(patches[batch.key]))  # (S, e)
+            keys, which = batch.key.unique(return_inverse=True)
+            whole = self.backbone.project(self.backbone.encode(patches[keys]))[which]  # (S, e)
         else:
             whole = text.new_zeros(len(batch.key), text.shape[1])
         counts = batch.box_sample.bincount(minlength=len(batch.key))  # (S,)

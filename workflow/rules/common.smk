@@ -56,6 +56,11 @@ METHOD_SETTINGS = {
     )
     for dataset, method in RUN_METHODS
 }
+FEATURES = {
+    (dataset, settings.features_key(method)): method
+    for (dataset, _), method in sorted(METHOD_SETTINGS.items())
+    if method.features
+}
 RUN_SPLITS = {(name, split) for name, d in DATASETS.items() for split in d.splits}
 RUN_SPLITS |= {(t.dataset, split) for t in TABLES.values() for split in t.splits}
 for name, split in sorted(RUN_SPLITS):
@@ -92,6 +97,7 @@ wildcard_constraints:
     boxes=one_of(config["boxes"]),
     detector=one_of(DETECTORS),
     model=one_of(SCALE_SETTINGS.models),
+    features=one_of({key for _, key in FEATURES}),
 
 
 def local_files(*urls):
@@ -114,10 +120,17 @@ def run_settings(wildcards):
     return METHOD_SETTINGS[wildcards.dataset, wildcards.method]
 
 
-def backbone_files(wildcards):
+def backbone_files(method):
     """Weights to download first; those inside the package are always there."""
-    weights = run_settings(wildcards).backbone.weights
+    weights = method.backbone.weights
     return [] if weights is None or weights.startswith("package:") else [weights]
+
+
+def features_file(wildcards):
+    """The stored features that a run reads; none for most methods."""
+    method = run_settings(wildcards)
+    path = f"data/{SCALE}/{wildcards.dataset}/features/{settings.features_key(method)}.safetensors"
+    return [path] if method.features else []
 
 
 def detections_file(dataset, detector, split):

@@ -9,7 +9,8 @@ rule score:
             w.dataset, DATASETS[w.dataset].detector, w.split
         ),
         frames="data/{scale}/{dataset}/frames",
-        backbone=backbone_files,
+        backbone=lambda w: backbone_files(run_settings(w)),
+        features=features_file,
     output:
         expand(
             f"{RUN}/scores_{{boxes}}_{{labels}}.parquet",
@@ -30,10 +31,13 @@ rule score:
         ),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,
+        features=lambda w, input: (
+            f"--features {input.features}" if input.features else ""
+        ),
         workers=lambda w, threads: threads - 1,
     shell:
         "stclip --log {log} --threads {threads} score --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --weights {input.weights}"
         " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
         " --detections {input.detections} --frames {input.frames} {params.sources}"
-        " --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
+        " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"

@@ -24,7 +24,8 @@ rule train:
         clips="data/{scale}/{dataset}/clips.parquet",
         boxes="data/{scale}/{dataset}/boxes.parquet",
         frames="data/{scale}/{dataset}/frames",
-        backbone=backbone_files,
+        backbone=lambda w: backbone_files(run_settings(w)),
+        features=features_file,
     output:
         weights=f"{RUN}/weights.safetensors",
         config=f"{RUN}/config.yaml",
@@ -41,9 +42,12 @@ rule train:
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,
+        features=lambda w, input: (
+            f"--features {input.features}" if input.features else ""
+        ),
         workers=workers_of_a_process,
     shell:
         "{params.launcher} stclip --log {log} --threads {params.threads} train"
         " --method {wildcards.method} --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --split {input.split} --clips {input.clips} --boxes {input.boxes} --frames {input.frames}"
-        " --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
+        " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
