@@ -24,7 +24,9 @@ def tracks(table: pd.DataFrame) -> Integer[np.ndarray, " n"]:
     Args:
         table: clip, frame, x1..y2, detector_score; index 0 .. n-1.
     """
-    found = table["tube"].to_numpy(float) if "tube" in table else np.full(len(table), np.nan)
+    found = (
+        table["tube"].to_numpy(float, copy=True) if "tube" in table else np.full(len(table), np.nan)
+    )
     open_rows = table[np.isnan(found)]
     keys = [key for key in ("source", "clip") if key in table]
     for _, rows in open_rows.groupby(keys, sort=False):
