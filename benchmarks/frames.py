@@ -12,7 +12,6 @@ A frame read is an RGB Pillow picture, as the methods get it.
 import argparse
 import io
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from stclip.device import machine
 from stclip.pictures import clip_file, read_frame, write_clip
 
 SIZES = ((320, 240), (128, 96))  # width, height
@@ -123,16 +123,6 @@ def measure(form: str, clips: dict[str, np.ndarray], folder: Path) -> str:
         off = np.abs(np.stack(errors))
         line += f"   pixels off by {off.mean():.2f} on average, at most {off.max()}"
     return line + "\n"
-
-
-def machine() -> str:
-    """Cores and processor, no names."""
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
 
 
 def main() -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import open_clip
 import torch
-from frames import machine
 from st_clip import DEVICE, forget_peak, peak_gib
 
+from stclip.device import machine
 from stclip.method import Batch
 from stclip.model.backbone import Backbone
 from stclip.model.st_clip import STCLIP

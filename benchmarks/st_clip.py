@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from frames import machine
 from PIL import Image
 from released_st_clip import Released, png
 from torch import Tensor
@@ -33,7 +32,7 @@ from torch import Tensor
 from stclip.checkpoint import make_optimizer
 from stclip.complexity import Tower
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
-from stclip.device import best_device
+from stclip.device import best_device, machine
 from stclip.frames import BatchLoader, FrameReader, Sample
 from stclip.method import build
 from stclip.model.st_clip import STCLIP
@@ -315,7 +314,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="the image blocks")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    device = torch.cuda.get_device_name() if DEVICE.type == "cuda" else machine()
+    device = machine()
     compiled = ", blocks compiled" if options.compile else ""
     about = f"{options.backbone}{compiled}, torch {torch.__version__}, {device}"
     found: list[dict[str, str]] = []

@@ -1,6 +1,8 @@
 """Where tensors live, and that the same seed gives the same numbers there."""
 
 import os
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,16 @@ import torch
 def best_device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def machine() -> str:
+    """The GPU, or cores and processor; no host name."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
 
 
 def seed_everything(seed: int) -> None:

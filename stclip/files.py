@@ -82,6 +82,22 @@ def read_json(path: Path) -> Any:
         ) from None
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Read a file with a JSON value in every line.
+
+    Raises:
+        DataError: the file is missing or not that.
+    """
+    try:
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}: not a JSON value a line ({error}); run the stage that writes it again."
+        ) from None
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:

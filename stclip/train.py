@@ -186,8 +186,8 @@ def _fit(
     network = accelerator.prepare(method)
     progress = Progress("train", total=config.iterations, done=state.step)
     network.train()
+    began = time.perf_counter()
     for chosen, own, batch in zip(batches, own_batches, loader, strict=True):
-        began = time.perf_counter()
         lr = learning_rate(config, state.step)
         for group in optimizer.param_groups:
             group["lr"] = lr
@@ -213,7 +213,8 @@ def _fit(
         optimizer.zero_grad()
         (own_loss * scale).backward()
         optimizer.step()
-        seconds = round(time.perf_counter() - began, 4)
+        now = time.perf_counter()
+        seconds, began = round(now - began, 4), now  # reading of the batch included
         state.log.append({"step": state.step, "loss": loss, "lr": lr, "seconds": seconds})
         state.step += 1
         progress.advance(loss=loss)

@@ -154,6 +154,67 @@ def score(
 
 
 @app.command()
+def costs(
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json files of the runs.")],
+    dataset: Dataset,
+    scale: ScaleName,
+    method: Annotated[list[str], typer.Option(help="Methods to measure.")],
+    split: In,
+    clips: In,
+    boxes: In,
+    frames: In,
+    published: In,
+    out: Out,
+    features: Annotated[
+        list[Path] | None, typer.Option(help="Files of the features stage, by their names.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Training steps to time.", min=2)] = 10,
+    videos: Annotated[int, typer.Option(help="Test videos to score.", min=1)] = 10,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Table 10: measure what every method costs, alone on this machine."""
+    from stclip import config as c
+    from stclip.cost_table import build_costs
+    from stclip.costs import VIDEO_FRAMES, measure
+    from stclip.device import machine
+    from stclip.files import read_json
+    from stclip.records import Boxes, Clips, LabelSplit
+    from stclip.tables import write_table
+
+    stored = {path.stem: path for path in features or []}
+    label_split, all_clips, truth = LabelSplit.read(split), Clips.read(clips), Boxes.read(boxes)
+    found = []
+    for name in method:
+        settings = c.load_method(config, name, dataset=dataset, scale=scale)
+        found.append(
+            measure(
+                settings,
+                split=label_split,
+                clips=all_clips,
+                ground_truth=truth,
+                frames=frames,
+                features=stored.get(c.features_key(settings)),
+                steps=steps,
+                videos=videos,
+            )
+        )
+    frame = build_costs(
+        found,
+        [read_json(path) for path in metrics],
+        splits=c.load_dataset(config, dataset, scale=scale).splits,
+        scale=scale,
+        where=machine(),
+        published=c.read_yaml(published) if c.load_scale(config, scale).published else None,
+    )
+    caption = (
+        f"What the methods cost (scale {scale}): multiply-adds of a video of {VIDEO_FRAMES} frames "
+        "with one person; training from stored features where a method reads them, scoring from "
+        "pictures."
+    )
+    write_table(frame, out, text_columns=1, caption=caption)
+
+
+@app.command()
 def complexity(
     method: MethodName = "st_clip",
     backbone: Annotated[str, typer.Option(help="An open_clip model.")] = "ViT-B-16",

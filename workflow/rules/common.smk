@@ -133,6 +133,12 @@ def features_file(wildcards):
     return [path] if method.features else []
 
 
+def stored_features(dataset):
+    """Those that any method of a data set reads."""
+    keys = sorted(key for of, key in FEATURES if of == dataset)
+    return [f"data/{SCALE}/{dataset}/features/{key}.safetensors" for key in keys]
+
+
 def detections_file(dataset, detector, split):
     """The boxes that a detector finds; a fine-tuned one has boxes of its own for every split."""
     part = split if DETECTORS[detector].finetune else "all"

@@ -26,6 +26,38 @@ rule table2:
         " --out {output[0]} {input.metrics}"
 
 
+# What the methods cost, by one counter and clock; it takes all cores, so that nothing runs beside it.
+rule table10:
+    input:
+        metrics=runs_of("jhmdb", "metrics.json"),
+        split=f"data/{SCALE}/jhmdb/splits/1.json",
+        clips=f"data/{SCALE}/jhmdb/clips.parquet",
+        boxes=f"data/{SCALE}/jhmdb/boxes.parquet",
+        frames=f"data/{SCALE}/jhmdb/frames",
+        features=stored_features("jhmdb"),
+        published="config/published/table10.yaml",
+    output:
+        multiext("results/{scale}/table10", ".csv", ".md", ".tex"),
+    log:
+        "logs/tables/{scale}/table10.log",
+    threads: workflow.cores
+    resources:
+        gpu=need("score", "gpu", 0),
+    params:
+        settings=settings_of(
+            "tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)
+        ),
+        methods=" ".join(f"--method {name}" for name in METHODS),
+        features=lambda w, input: " ".join(
+            f"--features {path}" for path in input.features
+        ),
+    shell:
+        "stclip --log {log} --threads {threads} costs {input.metrics} --dataset jhmdb"
+        " --scale {wildcards.scale} {params.methods} --split {input.split} --clips {input.clips}"
+        " --boxes {input.boxes} --frames {input.frames} {params.features}"
+        " --published {input.published} --out {output[0]}"
+
+
 rule ablation:
     input:
         metrics=lambda w: rows_of(TABLES[w.table], "metrics.json"),

@@ -1,0 +1,101 @@
+"""Table 10: counts by hand, times of what really ran, cells from runs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import ROOT, World
+
+from stclip.config import read_yaml
+from stclip.cost_table import build_costs
+from stclip.costs import Cost, count, measure
+from stclip.errors import ConfigError
+from stclip.method import load_method
+
+COST = Cost(
+    method="b", title="B", order=20, video_macs=2_431_510_000_000, text_macs=17_880_000_000,
+    trained=55_109_376, iterations=3000, step_s=0.2, score_s=0.5, frames_per_s=80.0,
+)  # fmt: skip
+FREE = replace(COST, method="a", title="A", order=10, trained=0, iterations=0, step_s=None)
+
+
+def run(method: str, split: str, seed: int, maps: tuple[float, float]) -> dict[str, object]:
+    cells = {"independent": {"mAP": maps[0]}, "voted": {"mAP": maps[1]}}
+    metrics = {"detected": {"unseen": cells}}
+    return {"method": method, "split": split, "seed": seed, "metrics": metrics}
+
+
+def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
+    runs = [
+        run("b", "1", 0, (0.5, 0.6)),
+        run("b", "1", 1, (0.7, 0.8)),
+        run("b", "2", 0, (0.2, 0.3)),
+    ]
+    paper = {"b": {"multiply_adds_g": 2431.51, "training_s": 807}}
+    frame = build_costs(
+        [COST, FREE], runs, splits=["1", "2"], scale="mini", where="here", published=paper
+    )
+    assert frame["method"].tolist() == ["A", "B"]  # by order
+    free, cost = frame.to_dict("records")
+    assert cost["trained M"] == "55.11"
+    assert cost["G multiply-adds"] == "2431.51"
+    assert cost["G of texts"] == "17.88"
+    assert cost["training s"] == "600"  # 3000 steps of 0.2 s
+    assert (cost["ms a step"], cost["s a video"], cost["frames/s"]) == ("200", "0.500", "80")
+    assert cost["mAP independent"] == "40.00"  # split 1: mean of 0.5 and 0.7; split 2: 0.2
+    assert cost["mAP voted"] == "50.00"
+    assert cost["published G multiply-adds"] == "2431.51"
+    assert (cost["published training s"], cost["published trained M"]) == ("807", "-")
+    assert (free["training s"], free["mAP voted"]) == ("-", "-")  # no run of it
+    assert not any("published" in column for column in build_costs(
+        [COST], runs, splits=["1"], scale="mini", where="here", published=None
+    ))  # fmt: skip
+
+
+def test_published_values_of_unknown_meaning_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"unknown keys \['gflops'\]; allowed are"):
+        build_costs(
+            [COST], [], splits=["1"], scale="mini", where="here", published={"b": {"gflops": 1.0}}
+        )
+
+
+def test_published_file_is_understood() -> None:
+    paper = read_yaml(ROOT / "config" / "published" / "table10.yaml")
+    build_costs([], [], splits=["1"], scale="paper", where="here", published=paper)
+
+
+def test_multiply_adds_are_those_of_every_frame_and_text(world: World) -> None:
+    """The small CLIP: 4 patches of 16 x 16 x 3, width 64, two blocks; text width 32, 16 tokens."""
+    torch.manual_seed(0)
+    config = world.method("clip_frame", iterations=0)
+    method = load_method(config).eval()
+    video, text = count(method, ["run", "walk"], config)
+    width, tokens = 64, 5
+    block = tokens * 12 * width**2 + 2 * tokens**2 * width
+    # Last block: keys and values of all tokens, everything else of the class token alone.
+    last = tokens * 2 * width**2 + 10 * width**2 + 2 * tokens * width
+    frame = 4 * (16 * 16 * 3) * width + block + last + width * 64
+    assert video == 40 * frame + 40 * 2 * 64  # and each frame's similarity to two texts
+    text_block = 16 * 12 * 32**2 + 2 * 16**2 * 32
+    assert text == 2 * (text_block + 32 * 64)
+
+
+def test_every_part_is_measured_on_real_clips(world: World) -> None:
+    config = world.method("st_clip", iterations=100, batch_frames=2)
+    cost = measure(
+        config, split=world.split, clips=world.clips, ground_truth=world.boxes,
+        frames=world.frames, features=None, steps=3, videos=2,
+    )  # fmt: skip
+    trained = load_method(config).trained_state()
+    assert cost.trained == sum(t.numel() for t in trained.values())
+    assert cost.iterations == 100
+    assert cost.step_s is not None
+    assert cost.step_s > 0
+    # Two videos of 11 to 13 frames.
+    assert 22 <= cost.frames_per_s * cost.score_s * 2 <= 26
+    assert cost.video_macs > 10 * cost.text_macs > 0
+    untrained = measure(
+        world.method("clip_frame", iterations=0), split=world.split, clips=world.clips,
+        ground_truth=world.boxes, frames=world.frames, features=None, steps=3, videos=1,
+    )  # fmt: skip
+    assert (untrained.step_s, untrained.trained) == (None, 0)
