@@ -152,3 +152,18 @@ def test_frames_without_detections_are_left_to_the_evaluation(world: World) -> N
     rows = found.table[found.table["clip"] == "clip_8"]
     assert 0 not in set(rows["frame"])
     assert len(found) == 13 - 1
+
+
+def test_box_sources_scored_together_are_scored_as_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Persons of one source never see those of another, though they share the frame."""
+    config = world.method("st_clip", iterations=1, batch_frames=2)
+    weights = make_weights(world, config)
+    together = run_score(world, config, weights)
+    found = {n: Scores.read(together / f"scores_{n}_unseen.parquet") for n in SOURCES}
+    for name, source in SOURCES.items():
+        monkeypatch.setattr("test_score.SOURCES", {name: source})
+        alone = Scores.read(run_score(world, config, weights) / f"scores_{name}_unseen.parquet")
+        assert alone.table[["clip", "frame"]].equals(found[name].table[["clip", "frame"]])
+        np.testing.assert_allclose(alone.probabilities, found[name].probabilities, atol=1e-6)
