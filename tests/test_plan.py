@@ -7,6 +7,8 @@ import yaml
 from conftest import ROOT
 from test_pipeline import DETECTORS, TABLE, environment, planned
 
+from stclip.config import features_key, load_method
+
 ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
 
 
@@ -22,6 +24,28 @@ def test_paper_scale_plans_the_real_pipeline() -> None:
     assert "data/paper/jhmdb/raw/Rename_Images.tar.gz" in text
     assert "data/paper/models/ViT-B-16.pt" in text
     assert "mini" not in text.replace("snakemake-minimal", "")
+
+
+def test_features_are_made_once_for_all_methods_that_read_the_same() -> None:
+    tables = [TABLE, "results/table10.csv"]
+    command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    names = [path.stem for path in (ROOT / "config" / "methods").glob("*.yaml")]
+    methods = {
+        name: load_method(ROOT / "config", name, dataset="jhmdb", scale="paper") for name in names
+    }
+    keys = {name: features_key(method) for name, method in methods.items() if method.features}
+    assert jobs["features"] == len(set(keys.values())) < len(keys)
+    text = done.stdout + done.stderr
+    for name, key in keys.items():
+        reads = [line for line in text.splitlines() if f" score --method {name} " in line]
+        assert len(reads) == 4
+        assert all(f"--features data/paper/jhmdb/features/{key}.safetensors" in r for r in reads)
+    assert jobs["table10"] == 1
+    (costs,) = [line for line in text.splitlines() if " costs runs/" in line]
+    assert all(f"--method {name} " in costs for name in names)
+    assert all(f"--features data/paper/jhmdb/features/{key}." in costs for key in keys.values())
 
 
 def test_paper_scale_plans_every_ablation() -> None:
