@@ -33,6 +33,8 @@ class OfficialKeys:
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # one tensor of ours is
     # several official ones, one below the other: a name for it, to be found in `names` -> theirs
     zeros: tuple[str, ...] = ()  # official tensors that we lack, as they must be 0
+    axes: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # official tensors of which
+    # there are forms that we do not take: name -> how many axes ours has, and why no others
 
     @cached_property
     def patterns(self) -> dict[str, re.Pattern[str]]:
@@ -85,7 +87,8 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
 
     Raises:
         ConfigError: the method has no official checkpoints.
-        DataError: names that are unknown, or missing; all of them are named.
+        DataError: names that are unknown, or missing; all of them are named. A tensor in a form
+            that the method does not take.
     """
     from stclip.method import method_class
 
@@ -105,6 +108,11 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
             continue
         template, numbers = match
         layers[official.tower_of(template)].update(map(int, numbers))
+        axes, why = official.axes.get(template, (tensor.ndim, ""))
+        if tensor.ndim != axes:
+            raise DataError(
+                f"{name} has shape {tuple(tensor.shape)}, {method} takes {axes} axes: {why}"
+            )
         if template in official.names:
             found[_filled(official.names[template], numbers)] = tensor.detach().float()
         else:

@@ -177,13 +177,13 @@ class Method(nn.Module, ABC):
     def prepare_scoring(self) -> None:
         """Fold what only training needs apart, once the weights are loaded; changes no score."""
 
+    def saved_parameters(self) -> dict[str, nn.Parameter]:
+        """What a checkpoint holds: what is trained, and whatever else only it can bring back."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
     def trained_state(self) -> dict[str, Tensor]:
         """What training changes: the tensors a checkpoint holds."""
-        return {
-            name: p.detach().cpu().contiguous()
-            for name, p in self.named_parameters()
-            if p.requires_grad
-        }
+        return {name: p.detach().cpu().contiguous() for name, p in self.saved_parameters().items()}
 
     def load_trained_state(self, state: dict[str, Tensor], *, where: str) -> None:
         """Load what `trained_state` gave.
@@ -191,7 +191,7 @@ class Method(nn.Module, ABC):
         Raises:
             ConfigError: keys or shapes are of another method or configuration.
         """
-        ours = {name: p for name, p in self.named_parameters() if p.requires_grad}
+        ours = self.saved_parameters()
         missing, unknown = sorted(ours.keys() - state.keys()), sorted(state.keys() - ours.keys())
         shapes = [k for k in ours.keys() & state.keys() if ours[k].shape != state[k].shape]
         if missing or unknown or shapes:

@@ -84,7 +84,12 @@ def make_world(folder: Path) -> World:
                 "title": "small",
                 "published": False,
                 "backbones": {"small": {"model": str(write_small_clip(folder)), "weights": None}},
-                "methods": {"*": {"backbone": "small", "features": False}},
+                "methods": {
+                    "*": {"backbone": "small", "features": False},
+                    # the small text tower has 16 positions
+                    "vitaclip": {"params": {"context_length": 3}},
+                    "vitaclip+context_16": {"params": {"context_length": 5}},
+                },
             }
         )
     )

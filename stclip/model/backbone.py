@@ -97,11 +97,17 @@ class Backbone(nn.Module):
         """Patch embeddings, without class token, position or norm."""
         return self.clip.visual.conv1(self.normalise(images)).flatten(2).transpose(1, 2)
 
-    def embed(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B n d"]:
-        """Prepend the class token, add the positions, apply `ln_pre`."""
+    def embed(
+        self, patches: Float[Tensor, "B N d"], *, added: Float[Tensor, "B d"] | None = None
+    ) -> Float[Tensor, "B n d"]:
+        """Prepend the class token, add the positions, apply `ln_pre`.
+
+        `added` joins all tokens of a picture, the class token too, before `ln_pre`.
+        """
         visual = self.clip.visual
         cls = visual.class_embedding.expand(len(patches), 1, -1)
-        return visual.ln_pre(torch.cat([cls, patches], 1) + visual.positional_embedding)
+        tokens = torch.cat([cls, patches], 1) + visual.positional_embedding
+        return visual.ln_pre(tokens if added is None else tokens + added[:, None])
 
     def encode(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B d"]:
         """Class token after all blocks and `ln_post`, before the projection.
