@@ -225,12 +225,12 @@ def make_config(target: type[Any], params: dict[str, Any], *, where: str) -> Any
 
 
 def method_class(method: str, *, config: Path = CONFIG_FOLDER) -> type[Method]:
-    """The class of a file of config/methods.
+    """The class of a file of config/methods, or of a variant (`METHOD+VARIANT`) in it.
 
     Raises:
         ConfigError: no such method.
     """
-    content = read_yaml(config / "methods" / f"{method}.yaml")
+    content = read_yaml(config / "methods" / f"{method.partition('+')[0]}.yaml")
     target: type[Method] = resolve_target(content["target"])
     return target
 

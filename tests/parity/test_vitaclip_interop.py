@@ -1,7 +1,7 @@
 """Official Vita-CLIP checkpoints: names, counts, and that the imported model computes the same.
 
-The names come from a table of their own (`test_vitaclip.NAMES`), the values from the slow reference
-that reads official names.
+The names come from a table of their own (`vitaclip_scene.NAMES`), the values from the slow
+reference that reads official names.
 """
 
 from pathlib import Path
@@ -10,9 +10,9 @@ import open_clip
 import pytest
 import torch
 from conftest import ROOT, World
-from test_vitaclip import official_tensors, placeholder_ids, settings_of
 from torch import Tensor
 from vitaclip_reference import encode_class, encode_video, logits
+from vitaclip_scene import official_tensors, placeholder_ids, settings_of
 
 from baselines.vitaclip import VitaCLIP
 from stclip.config import MethodConfig
@@ -102,7 +102,9 @@ def test_counts_of_official_checkpoints(backbone: str, entries: int, parameters:
     weights = official(method)
     assert len(weights) == entries
     # of its tensors all but the buffers are parameters there, the bias that CLIP lacks too
-    assert sum(t.numel() for n, t in weights.items() if ".token_" not in n[:21]) == parameters
+    assert (
+        sum(t.numel() for n, t in weights.items() if "prompt_learner.token" not in n) == parameters
+    )
     imported = import_state_dict("vitaclip", weights)
     ours = method.state_dict()
     assert {n: t.shape for n, t in imported.items()} == {n: t.shape for n, t in ours.items()}
