@@ -120,8 +120,8 @@ class VitaEncoder(nn.Module):
     ) -> Float[Tensor, "F m d"]:
         """Normed keys and values of a block: a frame's own tokens, then the prompts.
 
-        The official order is another; attention does not know of it. Global prompts are made anew
-        for each block.
+        The official order is another; attention does not know of it. Global prompts are each
+        block's own.
         """
         parts = [block.ln_1(tokens)]
         if self.global_prompts is not None:
