@@ -49,15 +49,15 @@ class CrossAttention(nn.Module):
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
-class ContextPrompting(nn.Module):
-    """A layer: project and norm the tokens, cross-attend, MLP, add `rho` times the new text."""
+class PromptingBlock(nn.Module):
+    """A pre-norm residual block of the text: cross-attention to visual tokens, then an MLP.
 
-    def __init__(self, width: int, text_width: int, *, heads: int, rho: float) -> None:
-        """`rho`: initial value of the learned per-channel weight."""
+    Labels do not see one another.
+    """
+
+    def __init__(self, text_width: int, *, heads: int) -> None:
+        """`heads` must divide `text_width`; weights are drawn from a cut normal, biases are 0."""
         super().__init__()
-        # The projector keeps PyTorch's default init, the rest is drawn from a cut normal.
-        self.projector = nn.Linear(width, text_width)
-        self.norm_visual = nn.LayerNorm(text_width)
         self.norm_text = nn.LayerNorm(text_width)
         self.attention = CrossAttention(text_width, heads=heads)
         self.norm_mlp = nn.LayerNorm(text_width)
@@ -66,18 +66,36 @@ class ContextPrompting(nn.Module):
             QuickGELU(),
             nn.Linear(4 * text_width, text_width),
         )
-        self.rho = nn.Parameter(torch.full((text_width,), rho))
         for module in (*self.attention.modules(), *self.mlp.modules()):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02, a=-2.0, b=2.0)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
+    def update(
+        self, text: Float[Tensor, "S K e"], visual: Float[Tensor, "S n e"]
+    ) -> Float[Tensor, "S K e"]:
+        """The text after both residuals; `visual` is normed already."""
+        updated = text + self.attention(self.norm_text(text), visual)
+        return updated + self.mlp(self.norm_mlp(updated))
+
+
+class ContextPrompting(PromptingBlock):
+    """A layer: project and norm the tokens, cross-attend, MLP, add `rho` times the new text."""
+
+    def __init__(self, width: int, text_width: int, *, heads: int, rho: float) -> None:
+        """`rho`: initial value of the learned per-channel weight."""
+        # The projector keeps PyTorch's default init. It is the first to draw random numbers: a
+        # seed gives the same layer as ever.
+        projector = nn.Linear(width, text_width)
+        super().__init__(text_width, heads=heads)
+        self.projector = projector
+        self.norm_visual = nn.LayerNorm(text_width)
+        self.rho = nn.Parameter(torch.full((text_width,), rho))
+
     def forward(
         self, text: Float[Tensor, "S K e"], tokens: Float[Tensor, "S n d"]
     ) -> Float[Tensor, "S K e"]:
         """Prompt the label features with the image tokens; neither side is normalised here."""
         visual = self.norm_visual(self.projector(tokens))
-        updated = text + self.attention(self.norm_text(text), visual)
-        updated = updated + self.mlp(self.norm_mlp(updated))
-        return text + self.rho * updated
+        return text + self.rho * self.update(text, visual)
