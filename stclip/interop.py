@@ -35,6 +35,8 @@ class OfficialKeys:
     zeros: tuple[str, ...] = ()  # official tensors that we lack, as they must be 0
     axes: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # official tensors of which
     # there are forms that we do not take: name -> how many axes ours has, and why no others
+    leading: tuple[str, ...] = ()  # official tensors that have an axis of 1 in front, ours have not
+    advice: str = ""  # what to mind with such checkpoints; logged after an import
 
     @cached_property
     def patterns(self) -> dict[str, re.Pattern[str]]:
@@ -114,6 +116,7 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
                 f"{name} has shape {tuple(tensor.shape)}, {method} takes {axes} axes: {why}"
             )
         if template in official.names:
+            tensor = tensor.squeeze(0) if template in official.leading else tensor
             found[_filled(official.names[template], numbers)] = tensor.detach().float()
         else:
             unused += 1
@@ -133,6 +136,8 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
             f"{len(missing)} missing {_some(missing)}."
         )
     logger.info("%s: %d tensors taken, %d dropped that compute nothing", method, len(found), unused)
+    if official.advice:
+        logger.info("%s: %s", method, official.advice)
     return found
 
 
