@@ -6,6 +6,7 @@ any method. In a name `#` stands for a layer's number.
 
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,8 @@ from stclip.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 PARALLEL = "module."  # what DistributedDataParallel puts before every name
+# Training codes save their settings beside the weights: plain values in a dictionary of yacs'.
+SETTINGS: list[Any] = [(OrderedDict, "yacs.config.CfgNode")]
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,8 @@ def read_official(
         DataError: missing, damaged, or more than tensors and plain containers.
     """
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(SETTINGS):
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
     except Exception as error:  # torch has many
