@@ -104,9 +104,9 @@ class Message(nn.Module):
 
 
 def cross_frame(
-    block: Any, message: Message, tokens: Float[Tensor, "C T n d"]
+    block: Any, message: nn.Module, tokens: Float[Tensor, "C T n d"]
 ) -> Float[Tensor, "C T n d"]:
-    """A block of the image tower in which each frame's tokens attend to its message too.
+    """A block of the image tower in which each frame's tokens attend to its `Message` too.
 
     The message goes through the block's first norm, keys and values alone: what would come out of
     its own query is dropped, so it is not computed.
@@ -152,6 +152,7 @@ class VideoPrompting(nn.Module):
         visual = self.norm_visual(self.context(patches))
         updated = text.expand(len(visual), -1, -1)
         for layer in self.layers:
+            assert isinstance(layer, PromptingBlock)
             updated = layer.update(updated, visual)
         return text + self.alpha * updated  # which holds the text once more, by its residuals
 
