@@ -49,12 +49,15 @@ def import_run(
 def _imported(file: Path, config: MethodConfig) -> Method:
     method = load_method(config)
     try:
-        content = method.official.content if method.official else ()
+        official = method.official
+        content = official.content if official else ()
         state = import_state_dict(config.name, read_official(file, content))
     except DataError as error:
         message = str(error)
         raise DataError(message if str(file) in message else f"{file}: {message}") from None
     ours = method.state_dict()
+    for name in official.tables if official else ():
+        state[name] = state[name][: len(ours[name])]
     wrong = sorted(
         name
         for name in ours.keys() | state.keys()

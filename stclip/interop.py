@@ -40,6 +40,9 @@ class OfficialKeys:
     # there are forms that we do not take: name -> how many axes ours has, and why no others
     leading: tuple[str, ...] = ()  # official tensors that have an axis of 1 in front, ours have not
     advice: str = ""  # what to mind with such checkpoints; logged after an import
+    tables: tuple[
+        str, ...
+    ] = ()  # tables of ours; theirs may have further rows, which nothing reads
 
     @cached_property
     def patterns(self) -> dict[str, re.Pattern[str]]:

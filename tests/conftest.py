@@ -89,6 +89,8 @@ def make_world(folder: Path) -> World:
                     # the small text tower has 16 positions
                     "vitaclip": {"params": {"context_length": 3}},
                     "vitaclip+context_16": {"params": {"context_length": 5}},
+                    # what fits into 16 tokens with a long name
+                    "actionclip": {"params": {"templates": ["{}", "{}, an action"]}},
                 },
             }
         )
