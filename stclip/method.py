@@ -253,7 +253,7 @@ class Built(nn.Module):
         box_sample: Integer[Tensor, " B"] | None = None,
         boxes: Float[Tensor, "B 4"] | None = None,
         frame_mask: Bool[Tensor, "S T"] | None = None,
-    ) -> Float[Tensor, "rows K"]:
+    ) -> Float[Tensor, "rows *V K"]:
         """Logits of S samples, a row per box (unit person) or per sample (unit clip).
 
         Args:

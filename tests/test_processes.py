@@ -246,6 +246,17 @@ def test_parameters_that_a_batch_does_not_use(
     assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
 
 
+def test_a_loss_over_the_whole_batch_is_that_of_one_process(crowd: World) -> None:
+    """ActionCLIP's, whose rows know each other; of three clips one process has two."""
+    config = crowd.method("actionclip", **SETTINGS)
+    train(crowd, config, "one")
+    assert train_together(2, crowd, config, "two") == [None, None]
+    assert losses(crowd, "two") == pytest.approx(losses(crowd, "one"), abs=1e-5)
+    assert losses(crowd, "one")[-1] < losses(crowd, "one")[0]
+    one, two = weights(crowd, "one"), weights(crowd, "two")
+    assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
+
+
 # torchrun, as the rule calls it
 
 
