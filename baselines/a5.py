@@ -1,0 +1,95 @@
+"""A5 of "Prompting Visual-Language Models for Efficient Video Understanding" (Ju et al. 2022).
+
+(arXiv 2112.04478; also called Efficient-Prompting.) CLIP is frozen. Its features of a clip's frames
+go through two transformer blocks and are averaged; a class name stands between learned vectors in
+front of CLIP's text tower. Trained are the blocks, the frames' positions and the vectors: 6.35 M
+parameters, as the benchmark has it (Huang et al. 2025, section 5.2).
+
+Legend: S samples, V views of each, T frames of a view, K labels, e joint width, w width of the text
+tower.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from baselines.a5_keys import OFFICIAL
+from stclip.errors import ConfigError
+from stclip.method import Batch
+from stclip.model.backbone import Backbone, cosine
+from stclip.model.name_prompt import PromptedNames, place_names
+from stclip.model.temporal_transformer import TemporalTransformer
+from stclip.model.video import VideoMethod
+
+STD = 0.01  # of the initial prompt vectors and positions
+
+
+class A5(VideoMethod):
+    """Learned vectors around class names, a small transformer over frames."""
+
+    official = OFFICIAL
+    takes_features = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(VideoMethod.Config):
+        """Sizes of what is learned."""
+
+        num_frames: int = 16
+        layers: int = 2  # of the transformer; 0: the mean of the frames
+        prefix: int = 16  # learned vectors in front of a name
+        postfix: int = 16  # and behind it
+        normalise: bool = True  # similarity is cosine / temperature, else the bare product
+        temperature: float = 0.07  # fixed; CLIP's own logit scale is not used
+
+        def __post_init__(self) -> None:
+            """Refuse what has no meaning."""
+            if min(self.layers, self.prefix, self.postfix) < 0 or self.temperature <= 0:
+                raise ConfigError(
+                    f"layers is {self.layers}, prefix {self.prefix}, postfix {self.postfix}, "
+                    f"temperature {self.temperature}; at least 0 are needed, above 0 for the last."
+                )
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        """Add what is learned, initialised as released; CLIP stays as it is."""
+        super().__init__(backbone, config)
+        self.config: A5.Config
+        # One vector for each position of a text, not for each place before or behind a name: the
+        # vectors behind a long name are those of later rows than behind a short one.
+        context, width = backbone.clip.positional_embedding.shape
+        self.prompts = nn.Parameter(torch.empty(context, width))
+        nn.init.normal_(self.prompts, std=STD)
+        self.temporal = None
+        if config.layers:
+            self.temporal = TemporalTransformer(
+                backbone.embed_dim,
+                layers=config.layers,
+                num_positions=config.num_frames,
+                residual=False,
+            )
+            nn.init.normal_(self.temporal.positions, std=STD)
+
+    def encode_labels(self, labels: Sequence[str]) -> PromptedNames:
+        """The names amid places for the learned vectors; no template."""
+        before, after = self.config.prefix, self.config.postfix
+        return place_names(self.backbone, labels, before=before, after=after)
+
+    def text_features(self, encoded: PromptedNames) -> Float[Tensor, "K e"]:
+        """Features of the names with the learned vectors; not normalised.
+
+        Nothing behind the longest name's end is computed: the text tower is causal.
+        """
+        rows = self.prompts[: encoded.embedded.shape[1]]  # (n, w)
+        return self.backbone.encode_embedded(encoded.filled(rows), encoded.eot)
+
+    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
+        """Similarity of each view and each text."""
+        frames = self.by_view(self.frame_features(batch), batch)  # (SV, T, e)
+        video = frames.mean(1) if self.temporal is None else self.temporal(frames)  # (SV, e)
+        dtype = self.prompts.dtype
+        if self.config.normalise:
+            return cosine(video, text, dtype=dtype) / self.config.temperature
+        with torch.autocast(video.device.type, enabled=False):
+            return video.to(dtype) @ text.to(dtype).T
