@@ -10,8 +10,9 @@ Legend: S samples, V views of each, T frames of a view, K labels, n templates, e
 of a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Integer
@@ -102,7 +103,8 @@ class ActionCLIP(VideoMethod):
     def _initialise(self) -> None:
         """As released; the attention's packed projections keep PyTorch's values."""
         nn.init.normal_(self.temporal.positions, std=STD)
-        for block in self.temporal.blocks:
+        blocks: Iterable[Any] = self.temporal.blocks
+        for block in blocks:
             for layer in (block.attn.out_proj, block.mlp.c_fc, block.mlp.c_proj):
                 nn.init.normal_(layer.weight, std=STD)
                 nn.init.zeros_(layer.bias)
