@@ -33,7 +33,7 @@ from st_clip_reference import Settings
 from torch import Tensor
 
 from baselines.a5 import A5
-from stclip.config import TrainConfig
+from stclip.config import MethodConfig, TrainConfig
 from stclip.errors import ConfigError, DataError
 from stclip.import_checkpoint import import_weights
 from stclip.interop import import_state_dict, read_official
@@ -323,7 +323,7 @@ def checkpoint(folder: Path, weights: dict[str, Tensor]) -> Path:
     return path
 
 
-def random_official(settings: Any) -> dict[str, Tensor]:
+def random_official(settings: MethodConfig) -> dict[str, Tensor]:
     torch.manual_seed(5)
     own = load_method(settings)
     shaken(own)
