@@ -1,16 +1,26 @@
 """What every method of config/methods, and every variant, must hold to; being there is enough."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from conftest import METHODS, ROOT, World
 
 from stclip.boxes import make_samples, select_boxes
-from stclip.config import BoxSource
+from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError
 from stclip.frames import FrameReader, assemble
 from stclip.method import Batch, Method, load_method, make_config
+from stclip.model.video import VideoMethod
+from stclip.records import Boxes, Clips, Detections, Scores
+from stclip.score import score
+from stclip.semantics import probabilities
 from stclip.targets import resolve_target
+from stclip.tracks import tracks
+from stclip.train import train
 
 
 def build(world: World, name: str) -> tuple[Method, Batch, pd.DataFrame]:
@@ -81,3 +91,86 @@ def test_stclip_never_imports_baselines() -> None:
     for path in (ROOT / "stclip").rglob("*.py"):
         assert "import baselines" not in path.read_text(), path
         assert "from baselines" not in path.read_text(), path
+
+
+PLAIN = [name for name in METHODS if "+" not in name]
+VIDEO = [  # what classifies clips, by its Config
+    path.stem
+    for path in sorted((ROOT / "config" / "methods").glob("*.yaml"))
+    for target in [yaml.safe_load(path.read_text())["target"]]
+    if issubclass(resolve_target(target), VideoMethod)
+]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_single_label_is_certain(world: World, name: str) -> None:
+    method, batch, _ = build(world, name)
+    with torch.no_grad():
+        logits = method(batch, method.encode_labels(["run"]))
+    assert logits.shape[-1] == 1
+    assert torch.equal(probabilities(logits), torch.ones_like(logits))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_labels_that_cannot_be_read_are_told(world: World, name: str) -> None:
+    method, _, _ = build(world, name)
+    with pytest.raises(ConfigError, match=r"'.*run.*' are given twice|'run.*'\] are given twice"):
+        method.encode_labels(["run", "walk", "run"])
+    endless = "run " * 20
+    with pytest.raises(ConfigError, match=r"label '.*run run run.*' has \d+ tokens.* \d+"):
+        method.encode_labels(["walk", endless.strip()])
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_texts_of_one_label_list_are_not_those_of_another(world: World, name: str) -> None:
+    method, batch, _ = build(world, name)
+    with torch.no_grad():
+        first = method(batch, method.encode_labels(world.split.unseen))
+        base = method(batch, method.encode_labels(world.split.base))
+        again = method(batch, method.encode_labels(world.split.unseen))
+    assert torch.equal(first, again)
+    assert base.shape[-1] == len(world.split.base)
+
+
+@pytest.mark.parametrize("crops", [True, False])
+@pytest.mark.parametrize("name", VIDEO)
+def test_video_level_methods_score_tracklets(world: World, name: str, crops: bool) -> None:
+    """Detected persons are linked to tracks; each track gets one row, and so do all its boxes."""
+    config = world.method(name, iterations=2, batch_frames=2)
+    tracklets = config.params | {"unit": "tracklet", "crops": crops, "num_frames": 3}
+    config = config.model_copy(update={"params": tracklets})
+    found = scores_of(world, config)
+    by_track = found.table.assign(track=tracks(found.table)).groupby(["clip", "track"])
+    columns = [column for column in found.table if column.startswith("score:")]
+    assert (by_track[columns].nunique() == 1).all(axis=None)
+    assert len(by_track) == 4  # two persons in each of two clips
+    rows = by_track[columns].first().to_numpy()
+    if crops:  # whole frames of two persons of a clip may be the same
+        assert not np.allclose(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("name", VIDEO)
+def test_clips_of_a_single_frame_are_trained_on_and_scored(world: World, name: str) -> None:
+    clips = Clips(world.clips.table.assign(num_frames=1))
+    boxes = Boxes(world.boxes.table.query("frame == 0").reset_index(drop=True))
+    found = Detections(world.detections.table.query("frame == 0").reset_index(drop=True))
+    still = replace(world, clips=clips, boxes=boxes, detections=found)
+    scores = scores_of(still, world.method(name, iterations=2, batch_frames=2))
+    assert len(scores) == 2
+    np.testing.assert_allclose(scores.probabilities.sum(1), 1, atol=1e-5)
+
+
+def scores_of(world: World, config: MethodConfig) -> Scores:
+    """Train a little, then score the detected boxes of the unseen clips."""
+    out = world.folder / "run"
+    train(
+        config, split=world.split, clips=world.clips, ground_truth=world.boxes,
+        frames=world.frames, seed=0, out=out,
+    )  # fmt: skip
+    score(
+        config, weights=out / "weights.safetensors", split=world.split, clips=world.clips,
+        ground_truth=world.boxes, detections=world.detections,
+        sources={"detected": BoxSource(source="detections")}, key_frame_stride=1,
+        frames=world.frames, seed=0, out=out,
+    )  # fmt: skip
+    return Scores.read(out / "scores_detected_unseen.parquet")
