@@ -34,10 +34,12 @@ ablations: setup unlock
 
 # Mini's settings of training, compared on other videos than mini's.
 choice: setup unlock
-	snakemake --cores $(CORES) results/settings.csv --config scale=mini_choice
+	snakemake --cores $(CORES) results/settings.csv results/settings_video.csv --config scale=mini_choice
 	mkdir -p docs/results/mini_choice
-	cp results/mini_choice/settings.csv docs/results/mini_choice/settings.csv
-	stclip show docs/results/mini_choice/settings.csv --into docs/mini.md
+	set -e; for table in settings settings_video; do \
+		cp results/mini_choice/$$table.csv docs/results/mini_choice/$$table.csv; \
+		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
+	done
 
 test: setup
 	pytest
@@ -48,13 +50,15 @@ lint: setup
 	mypy
 	snakefmt --check Snakefile workflow
 
-# The tables of the README, docs/detectors.md and docs/ablations.md are those that were last written.
+# The tables of README, docs/detectors.md, docs/speed.md and docs/ablations.md are those that were last written.
 readme:
 	mkdir -p docs/results/mini
 	cp results/mini/table2.csv docs/results/mini/table2.csv
 	stclip show docs/results/mini/table2.csv --into README.md
 	cp results/mini/detectors.csv docs/results/mini/detectors.csv
 	stclip show docs/results/mini/detectors.csv --into docs/detectors.md
+	cp results/mini/table10.csv docs/results/mini/table10.csv
+	stclip show docs/results/mini/table10.csv --into docs/speed.md
 	set -e; for table in $(basename $(notdir $(wildcard config/tables/table*.yaml))); do \
 		cp results/mini/$$table.csv docs/results/mini/$$table.csv; \
 		stclip show docs/results/mini/$$table.csv --into docs/ablations.md; \

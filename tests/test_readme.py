@@ -11,6 +11,12 @@ from stclip.tables import put_into, read_table
 README = ROOT / "README.md"
 TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
 ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("table*.yaml"))
+DOCUMENTS = [
+    README,
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "config" / "README.md",
+    ROOT / "baselines" / "README.md",
+]
 SPEED = ROOT / "benchmarks" / "results"
 
 
@@ -23,7 +29,11 @@ SPEED = ROOT / "benchmarks" / "results"
             (ROOT / "docs" / "ablations.md", TABLE.with_name(f"{name}.csv"), "| split 1")
             for name in ABLATIONS
         ),
-        (ROOT / "docs" / "mini.md", ROOT / "docs/results/mini_choice/settings.csv", "| CLIP"),
+        (ROOT / "docs" / "speed.md", TABLE.with_name("table10.csv"), "| Vita-CLIP"),
+        *(
+            (ROOT / "docs" / "mini.md", ROOT / f"docs/results/mini_choice/{name}.csv", "| CLIP")
+            for name in ("settings", "settings_video")
+        ),
         *(
             (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| scoring")
             for name in ("st_clip_cpu", "st_clip_cpu_compiled")
@@ -46,7 +56,7 @@ def test_a_document_without_markers_is_refused(tmp_path) -> None:  # type: ignor
 
 
 def test_linked_files_exist() -> None:
-    for document in (README, *(ROOT / "docs").glob("*.md"), ROOT / "config" / "README.md"):
+    for document in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if "://" not in link:
                 assert (document.parent / link).exists(), f"{document}: {link}"
