@@ -95,14 +95,15 @@ def measure(
         )
     seconds = time.perf_counter() - began
     lengths = clips.table.set_index("clip")["num_frames"]
-    video_macs, text_macs = count(method, split.unseen, config)
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    video_macs, text_macs = count(method.requires_grad_(False), split.unseen, config)
     return Cost(
         method=config.name,
         title=config.title,
         order=config.order,
         video_macs=video_macs,
         text_macs=text_macs,
-        trained=sum(p.numel() for p in method.parameters() if p.requires_grad),
+        trained=trained,
         iterations=config.train.iterations,
         step_s=step_s,
         score_s=seconds / len(names),
@@ -132,7 +133,10 @@ def _step_seconds(
 
 
 def count(method: Method, labels: Sequence[str], config: MethodConfig) -> tuple[int, int]:
-    """Multiply-adds of a drawn video of 40 frames, one person each, and of the label texts."""
+    """Multiply-adds of a drawn video of 40 frames, one person each, and of the label texts.
+
+    No parameter of `method` may require a gradient: the counter stumbles over one that is an input.
+    """
     table, clips = _drawn_video()
     samples = make_samples(table, clips, unit=method.inputs.unit)
     with tempfile.TemporaryDirectory() as folder:

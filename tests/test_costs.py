@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT, World
+from conftest import METHODS, ROOT, World
 
 from stclip.config import read_yaml
 from stclip.cost_table import build_costs
@@ -78,6 +78,14 @@ def test_multiply_adds_are_those_of_every_frame_and_text(world: World) -> None:
     assert video == 40 * frame + 40 * 2 * 64  # and each frame's similarity to two texts
     text_block = 16 * 12 * 32**2 + 2 * 16**2 * 32
     assert text == 2 * (text_block + 32 * 64)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if "+" not in name])
+def test_every_method_can_be_counted(world: World, name: str) -> None:
+    config = world.method(name, iterations=0)
+    method = load_method(config).eval().requires_grad_(False)
+    video, text = count(method, ["run", "walk"], config)
+    assert video > text > 0 or name == "actionclip"  # whose many templates outweigh a small CLIP
 
 
 def test_every_part_is_measured_on_real_clips(world: World) -> None:
