@@ -40,7 +40,7 @@ rule table10:
         multiext("results/{scale}/table10", ".csv", ".md", ".tex"),
     log:
         "logs/tables/{scale}/table10.log",
-    threads: workflow.cores
+    threads: need("table10", "threads", 512)  # more than there are: all of them
     resources:
         gpu=need("score", "gpu", 0),
     params:
