@@ -17,8 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from baselines.a5_keys import OFFICIAL
+from stclip.batch import Batch
 from stclip.errors import ConfigError
-from stclip.method import Batch
 from stclip.model.backbone import Backbone, cosine
 from stclip.model.name_prompt import PromptedNames, place_names
 from stclip.model.temporal_transformer import TemporalTransformer

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.actionclip_keys import OFFICIAL
+from stclip.batch import Batch
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError
-from stclip.method import Batch
 from stclip.model.backbone import Backbone, cosine
 from stclip.model.temporal_transformer import TemporalTransformer
 from stclip.model.video import VideoMethod

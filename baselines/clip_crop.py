@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from stclip.method import Batch, Inputs, Method
+from stclip.batch import Batch, Inputs
+from stclip.method import Method
 from stclip.model.backbone import Backbone, cosine
-from stclip.preprocess import CropMode
 
 
 class ClipCrop(Method):
@@ -23,25 +23,19 @@ class ClipCrop(Method):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """How persons are cut out, and whether the whole frame counts too."""
+        """Whether the whole frame counts too."""
 
-        crop_mode: CropMode = "center"
-        crop_scale: float = 1.0
         with_frame: bool = False
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         """Keep the backbone as it is."""
         super().__init__(backbone, config)
         self.config: ClipCrop.Config
-        self.inputs = Inputs(
-            unit="person", crops=True, crop_mode=config.crop_mode, crop_scale=config.crop_scale
-        )
+        self.inputs = Inputs(unit="person", crops=True)
 
     def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Each box's logits."""
-        assert batch.crops is not None
-        crops = self.backbone.encode_images(batch.crops)
-        similarity = cosine(crops, text, dtype=text.dtype)  # (B, K)
+        similarity = cosine(self.crop_features(batch), text, dtype=text.dtype)  # (B, K)
         if self.config.with_frame:
             assert batch.key is not None
             frames = cosine(self.frame_features(batch), text, dtype=text.dtype)  # (U, K)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from stclip.method import Batch, Inputs, Method
+from stclip.batch import Batch, Inputs
+from stclip.method import Method
 from stclip.model.backbone import Backbone, cosine
 
 

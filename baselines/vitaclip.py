@@ -22,8 +22,8 @@ from torch.nn import functional as F
 
 from baselines.vitaclip_encoder import VitaEncoder
 from baselines.vitaclip_keys import OFFICIAL
+from stclip.batch import Batch
 from stclip.errors import ConfigError
-from stclip.method import Batch
 from stclip.model.backbone import AT_ONCE, Backbone, cosine
 from stclip.model.name_prompt import PromptedNames, place_names
 from stclip.model.video import VideoMethod

@@ -17,8 +17,8 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
 from baselines.xclip_keys import OFFICIAL
+from stclip.batch import Batch
 from stclip.errors import ConfigError
-from stclip.method import Batch
 from stclip.model.backbone import AT_ONCE, Backbone, cosine
 from stclip.model.context_prompt import PromptingBlock
 from stclip.model.temporal_transformer import TemporalTransformer, heads_of

@@ -17,8 +17,8 @@ import open_clip
 import torch
 from st_clip import DEVICE, forget_peak, peak_gib
 
+from stclip.batch import Batch
 from stclip.device import machine
-from stclip.method import Batch
 from stclip.model.backbone import Backbone
 from stclip.model.st_clip import STCLIP
 

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from stclip.frames import Sample, window
 from stclip.model.context_prompt import ContextPrompting
 from stclip.model.st_clip import STCLIP
-from stclip.preprocess import crop_person, to_model
+from stclip.preprocess import crop_box, to_model
 
 
 def png(folder: Path, clip: str, frame: int) -> Path:
@@ -57,7 +57,7 @@ class Released:
         )
         key = self._open(sample, sample.key_frame)
         crops = [
-            crop_person(key, box, size, mode=config.crop_mode, scale=config.crop_scale)
+            crop_box(key, box, size, mode=config.crop_mode, scale=config.crop_scale)
             for box in sample.boxes_xyxy
         ]
         persons = self.method.adapter(self._encode(self._to_device(crops)))  # (P, d)

@@ -33,7 +33,8 @@ from stclip.checkpoint import make_optimizer
 from stclip.complexity import Tower
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
 from stclip.device import best_device, machine
-from stclip.frames import BatchLoader, FrameReader, Sample
+from stclip.frames import FrameReader, Sample
+from stclip.loader import BatchLoader
 from stclip.method import build
 from stclip.model.st_clip import STCLIP
 from stclip.model.st_clip_cost import shared_flops

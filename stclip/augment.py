@@ -51,14 +51,9 @@ def augment(
         frames = [image.crop(box).resize((width, height), how) for image in frames]
     else:
         frames = [
-            Image.fromarray(
-                to_model(
-                    image, size, enlarge=preprocessing.enlarge,
-                    interpolation=preprocessing.interpolation,
-                ).transpose(1, 2, 0)
-            )
+            Image.fromarray(to_model(image, size, preprocessing).transpose(1, 2, 0))
             for image in frames
-        ]  # fmt: skip
+        ]
     if rng.random() < augmentation.flip:
         frames = [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in frames]
     if rng.random() < augmentation.jitter:

@@ -1,15 +1,15 @@
 """From tables of boxes to the samples a method sees: source, filter, clipping, grouping."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from stclip.batch import Inputs, Sample, SampleObjects
 from stclip.config import BoxSource
 from stclip.errors import DataError
-from stclip.frames import Sample
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections
 from stclip.tracks import tracks
 
@@ -33,8 +33,9 @@ def select_boxes(
     empty ones dropped.
 
     Returns:
-        Columns clip, frame, x1, y1, x2, y2, detector_score, and tube and actions for ground truth;
-        rows by clip (in the order of `names`), frame, falling score.
+        Columns clip, frame, x1, y1, x2, y2, detector_score, origin (`source.source`), stored (the
+        row in that table), and tube and actions for ground truth; rows by clip (in the order of
+        `names`), frame, falling score.
 
     Raises:
         DataError: boxes are detected in a clip or frame that does not exist.
@@ -46,6 +47,7 @@ def select_boxes(
     else:
         _check_frames(detections, clips)
         table = detections.table.rename(columns={"score": "detector_score"})
+    table = table.assign(origin=source.source, stored=table.index)
     table = table[table["clip"].isin(set(names)) & (table["frame"] % key_frame_stride == 0)]
     order = table["clip"].map({clip: i for i, clip in enumerate(names)})
     table = table.assign(order=order).sort_values(
@@ -61,7 +63,7 @@ def select_boxes(
         keep &= ((score > best - source.within) | (rank == 0)).to_numpy()
     if source.top is not None:
         keep &= (rank < source.top).to_numpy()
-    table = _clip_to_picture(table[keep], clips)
+    table = clip_to_picture(table[keep], clips)
     empty = (table["x2"] <= table["x1"]) | (table["y2"] <= table["y1"])
     logger.info(
         "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping; "
@@ -69,7 +71,7 @@ def select_boxes(
         read, source.source, len(names), len(table) - empty.sum(), read - len(table), empty.sum(),
         len(names) - table.loc[~empty, "clip"].nunique(),
     )  # fmt: skip
-    columns = ["clip", "frame", *BOX_COLUMNS, "detector_score"]
+    columns = ["clip", "frame", *BOX_COLUMNS, "detector_score", "origin", "stored"]
     columns += [c for c in ("tube", "actions") if c in table]
     return table.loc[~empty, columns].reset_index(drop=True)
 
@@ -89,7 +91,8 @@ def _check_frames(detections: Detections, clips: Clips) -> None:
             )
 
 
-def _clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
+def clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
+    """Corners moved into 0..width-1, 0..height-1; some boxes lose their area by it."""
     size = clips.table.set_index("clip")
     unknown = set(table["clip"]) - set(size.index)
     if unknown:
@@ -105,34 +108,65 @@ def _clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
 
 
 def make_samples(
-    table: pd.DataFrame, clips: Clips, *, unit: Literal["person", "clip", "tracklet"]
+    table: pd.DataFrame, clips: Clips, *, inputs: Inputs, objects: Detections | None = None
 ) -> list[Sample]:
     """Group boxes into samples, in table order: per key frame, per clip or per person's track.
 
     A table may hold several box sources, column `source`: a clip is the same for all of them, key
-    frames and tracks are not. Tracks are those of the column `tube`, or linked here.
+    frames and tracks are not. Tracks are those of the column `tube`, or linked here. `objects`: all
+    that a detector found, where the method looks at them.
     """
-    lengths = dict(zip(clips.table["clip"], clips.table["num_frames"].tolist(), strict=True))
+    about = clips.table.set_index("clip")
+    lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
+    unit = inputs.unit
     if unit == "tracklet":
         table = table.assign(tube=tracks(table)).sort_values("frame", kind="stable")
     boxes = table[BOX_COLUMNS].to_numpy(np.float32)
     frames = table["frame"].to_numpy()
-    place = table.index.to_numpy()
+    place, stored = table.index.to_numpy(), table["stored"].to_numpy()
+    origins = table["origin"].to_numpy()
     keys = {"person": ["clip", "frame"], "clip": ["clip"], "tracklet": ["clip", "tube"]}[unit]
     if "source" in table and unit != "clip":
         keys = [*keys, "source"]
+    things = _objects_by_frame(objects, clips) if objects is not None else {}
     samples = []
     for key, rows in table.groupby(keys, sort=False).indices.items():
         clip = str(key[0] if isinstance(key, tuple) else key)
         num_frames = lengths[clip]
+        key_frame = int(frames[rows[0]]) if unit == "person" else num_frames // 2
         samples.append(
             Sample(
                 clip=clip,
                 num_frames=num_frames,
-                key_frame=int(frames[rows[0]]) if unit == "person" else num_frames // 2,
+                key_frame=key_frame,
                 boxes_xyxy=boxes[rows],
                 rows=place[rows],
                 box_frames=frames[rows] if unit == "tracklet" else None,
+                size=(heights[clip], widths[clip]),
+                source=origins[rows[0]],
+                stored=stored[rows],
+                objects=things.get((clip, key_frame), NO_OBJECTS) if inputs.objects else None,
             )
         )
     return samples
+
+
+NO_OBJECTS = SampleObjects(
+    np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+)
+
+
+def _objects_by_frame(objects: Detections, clips: Clips) -> dict[tuple[str, int], SampleObjects]:
+    """The objects of every frame by falling score (ties in file order), clipped to the picture."""
+    _check_frames(objects, clips)
+    table = clip_to_picture(objects.table.assign(stored=objects.table.index), clips)
+    table = table[(table["x2"] > table["x1"]) & (table["y2"] > table["y1"])]
+    table = table.sort_values("score", ascending=False, kind="stable")
+    boxes, scores = table[BOX_COLUMNS].to_numpy(np.float32), table["score"].to_numpy(np.float32)
+    stored = table["stored"].to_numpy(np.int64)
+    found: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for row, key in enumerate(zip(table["clip"], table["frame"].tolist(), strict=True)):
+        found[key].append(row)
+    return {
+        key: SampleObjects(boxes[rows], scores[rows], stored[rows]) for key, rows in found.items()
+    }

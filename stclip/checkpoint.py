@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_optimizer(
-    parameters: Sequence[Tensor], config: TrainConfig | FinetuneConfig
+    parameters: Sequence[Tensor] | Sequence[dict[str, Any]], config: TrainConfig | FinetuneConfig
 ) -> torch.optim.Optimizer:
     """The optimiser that the settings name; its learning rate is set anew at every step."""
     if config.optimizer == "sgd":

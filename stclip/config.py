@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stclip.errors import ConfigError
 
 CONFIG_FOLDER = Path("config")  # in the project's folder, where everything is run
+CropMode = Literal["center", "squash", "pad", "context"]
+FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
 T = TypeVar("T", bound=BaseModel)
 V = TypeVar("V")
 
@@ -82,6 +84,7 @@ class DatasetConfig(Strict):
     protocol: str = "iclip"  # of frame mAP, a key of stclip.evaluate.protocol.PROTOCOLS
     video_map: bool = False  # whether boxes are linked to tubes for video mAP
     detector: str  # a detector of the scale
+    objects: str | None = None  # another, of objects
     published: str | None = None  # file of published/ with the paper's values
 
 
@@ -124,11 +127,20 @@ class DetectorConfig(Strict):
 
 
 class Preprocessing(Strict):
-    """How a whole frame becomes the backbone's picture, and whose statistics normalise it."""
+    """How frames and boxes become the backbone's pictures, and whose statistics normalise them."""
 
+    frame_mode: Literal["cover", "squash"] = "cover"  # cut the middle, or lose the aspect ratio
     enlarge: float = Field(default=1.0, ge=1)  # shorter side, over that of the picture cut from it
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     statistics: Literal["clip", "imagenet"] = "clip"
+    crop_mode: CropMode = "center"  # of boxes, see stclip.preprocess.crop_box
+    crop_scale: float = Field(default=1.0, gt=0)  # box sides are multiplied by this before cutting
+
+    @model_validator(mode="after")
+    def _squashed_whole(self) -> Self:
+        if self.frame_mode == "squash" and self.enlarge != 1:
+            raise ValueError("frame_mode squash keeps the whole frame; enlarge must be 1")
+        return self
 
 
 class Augmentation(Strict):
@@ -185,7 +197,8 @@ class MethodConfig(Strict):
     label_text: Literal["raw", "spaced"]
     exclusive_labels: list[str] | None = None
     preprocessing: Preprocessing = Preprocessing()
-    features: bool = False  # read the frozen backbone's stored features of frames, not pictures
+    features: list[FeatureKind] = []  # read the frozen backbone's stored features of these
+    objects: bool = False  # whether boxes of objects are read
     params: dict[str, Any] = {}  # checked by the method's own Config
     train: TrainConfig
     score: ScoreConfig = ScoreConfig()
@@ -351,17 +364,27 @@ def what_trains(config: MethodConfig) -> dict[str, Any]:
         mode="json",
         include={
             *("name", "target", "backbone", "label_text", "exclusive_labels", "params", "train"),
-            *("preprocessing", "features"),
+            *("preprocessing", "features", "objects"),
         },
     )
     settings["train"].pop("checkpoint_every")
     return settings
 
 
-def features_key(config: MethodConfig) -> str:
-    """Names the stored features that a method reads: equal keys, equal features."""
+def frames_key(config: MethodConfig) -> str:
+    """Names the stored features of frames that a method reads: equal keys, equal features."""
+    return _features_key(config, leave_out={"crop_mode", "crop_scale"})
+
+
+def crops_key(config: MethodConfig) -> str:
+    """The same for boxes cut out of frames."""
+    return _features_key(config, leave_out={"frame_mode", "enlarge", "interpolation"})
+
+
+def _features_key(config: MethodConfig, *, leave_out: set[str]) -> str:
     backbone = Path(config.backbone.model).stem
-    return f"{backbone}-{config_hash(config.backbone, config.preprocessing)[:8]}"
+    how = config.preprocessing.model_dump(exclude=leave_out)
+    return f"{backbone}-{config_hash(config.backbone, how)[:8]}"
 
 
 def what_detects(config: DetectorConfig) -> dict[str, Any]:

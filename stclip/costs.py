@@ -6,7 +6,7 @@ runs here: matrix products, convolutions and attention; what is shared or skippe
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,10 +21,11 @@ from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.device import best_device, seed_everything
 from stclip.files import read_json_lines
-from stclip.frames import FrameReader, assemble, make_reader
+from stclip.frames import FrameReader, make_reader
+from stclip.loader import assemble
 from stclip.method import Method, load_method
 from stclip.pictures import write_clip
-from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
 from stclip.score import score_boxes
 from stclip.semantics import label_texts
 from stclip.train import train
@@ -57,7 +58,8 @@ def measure(
     clips: Clips,
     ground_truth: Boxes,
     frames: Path,
-    features: Path | None,
+    features: Mapping[str, Path],
+    objects: Detections | None,
     steps: int,
     videos: int,
 ) -> Cost:
@@ -69,19 +71,20 @@ def measure(
         clips: of the data set.
         ground_truth: of the data set.
         frames: folder of the prepared frames.
-        features: the stored features, where the method reads them.
+        features: files of stored features, where the method reads them.
+        objects: of the key frames, where the method looks at them.
         steps: training steps, at least 2.
         videos: test videos.
 
     Raises:
         ConfigError, DataError: as training and scoring.
     """
-    step_s = _step_seconds(config, split, clips, ground_truth, frames, features, steps)
+    step_s = _step_seconds(config, split, clips, ground_truth, frames, features, objects, steps)
     seed_everything(0)
     method = load_method(config).to(best_device()).eval()
     method.prepare_scoring()
-    seen = config.model_copy(update={"features": False})
-    reader = make_reader(method, seen, clips=clips, frames=frames, features=None)
+    seen = config.model_copy(update={"features": []})
+    reader = make_reader(method, seen, clips=clips, frames=frames, features={}, tables={})
     names = split.unseen_clips[:videos]
     began = 0.0
     for chosen in (names[:1], names):  # the first time warms up
@@ -91,8 +94,9 @@ def measure(
         began = time.perf_counter()
         text = _text(method, split.unseen, config)
         score_boxes(
-            method, table, clips, text, num_labels=len(split.unseen), reader=reader, config=seen
-        )
+            method, table, clips, text, num_labels=len(split.unseen), reader=reader, config=seen,
+            objects=objects,
+        )  # fmt: skip
     seconds = time.perf_counter() - began
     lengths = clips.table.set_index("clip")["num_frames"]
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
@@ -117,7 +121,8 @@ def _step_seconds(
     clips: Clips,
     ground_truth: Boxes,
     frames: Path,
-    features: Path | None,
+    features: Mapping[str, Path],
+    objects: Detections | None,
     steps: int,
 ) -> float | None:
     if not config.train.iterations:
@@ -126,7 +131,8 @@ def _step_seconds(
     with tempfile.TemporaryDirectory() as folder:
         train(
             config.model_copy(update={"train": few}), split=split, clips=clips,
-            ground_truth=ground_truth, frames=frames, features=features, seed=0, out=Path(folder),
+            ground_truth=ground_truth, frames=frames, features=features, objects=objects, seed=0,
+            out=Path(folder),
         )  # fmt: skip
         log = read_json_lines(Path(folder) / "log.jsonl")
     return median(line["seconds"] for line in log[1:])
@@ -137,8 +143,8 @@ def count(method: Method, labels: Sequence[str], config: MethodConfig) -> tuple[
 
     No parameter of `method` may require a gradient: the counter stumbles over one that is an input.
     """
-    table, clips = _drawn_video()
-    samples = make_samples(table, clips, unit=method.inputs.unit)
+    table, objects, clips = _drawn_video()
+    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
     with tempfile.TemporaryDirectory() as folder:
         noise = np.random.default_rng(0).integers(0, 256, (VIDEO_FRAMES, *VIDEO_SIZE, 3), np.uint8)
         write_clip(Path(folder), "video", noise)
@@ -162,7 +168,8 @@ def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
         return method.text_features(encoded)
 
 
-def _drawn_video() -> tuple[pd.DataFrame, Clips]:
+def _drawn_video() -> tuple[pd.DataFrame, Detections, Clips]:
+    """A person and an object in each of 40 frames."""
     height, width = VIDEO_SIZE
     clips = Clips(
         pd.DataFrame(
@@ -170,5 +177,10 @@ def _drawn_video() -> tuple[pd.DataFrame, Clips]:
             columns=list(Clips.COLUMNS),
         )
     )
-    table = pd.DataFrame({"clip": "video", "frame": range(VIDEO_FRAMES), "tube": 0})
-    return table.assign(**dict(zip(BOX_COLUMNS, (90.0, 30.0, 210.0, 220.0), strict=True))), clips
+    frames = pd.DataFrame({"clip": "video", "frame": range(VIDEO_FRAMES), "score": 1.0})
+    person, thing = (
+        frames.assign(**dict(zip(BOX_COLUMNS, corners, strict=True)))
+        for corners in ((90.0, 30.0, 210.0, 220.0), (180.0, 90.0, 260.0, 150.0))
+    )
+    persons = person.assign(tube=0, origin=GROUND_TRUTH.source, stored=person.index)
+    return persons, Detections(thing), clips

@@ -11,96 +11,30 @@ tables are the same for all.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
+from stclip.batch import Batch, Inputs, Objects
 from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, TrainConfig, read_yaml
 from stclip.errors import ConfigError
 from stclip.interop import OfficialKeys
 from stclip.model.backbone import Backbone, load_backbone
-from stclip.preprocess import CropMode
-from stclip.sampling import SAMPLERS
 from stclip.semantics import classification_loss
 from stclip.targets import resolve_target
 
 
-@dataclass(frozen=True, kw_only=True)
-class Inputs:
-    """What the loader decodes for a method.
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Trained tensors that share a learning rate and a weight decay."""
 
-    `unit` "person": a sample is a key frame with its persons, one row of logits per box; its frames
-    are the window key-before .. key+after, shifted to stay inside the clip. `unit` "clip": a sample
-    is a whole clip, one row of logits for everyone in it; its frames: `num_frames`, by the rule
-    `sampling`, and when scored so many for each of `views`. `unit` "tracklet": the same for a
-    person's track, from its first to its last frame; with `crops` its pictures are the person, cut
-    out of each frame (between boxes the box is interpolated), else the whole frames.
-    """
-
-    unit: Literal["person", "clip", "tracklet"]
-    before: int = 0
-    after: int = 0
-    num_frames: int = 1
-    sampling: str = "spread"  # of stclip.sampling
-    views: int = 1
-    crops: bool = False
-    crop_mode: CropMode = "center"
-    crop_scale: float = 1.0  # box sides are multiplied by this before cutting
-
-    def __post_init__(self) -> None:
-        """A whole clip has no one frame to cut persons from."""
-        if self.unit == "clip" and self.crops:
-            raise ConfigError(
-                "inputs: crops need unit person or tracklet; a clip has many boxes per person."
-            )
-        if self.num_frames < 1 or self.views < 1:
-            raise ConfigError(
-                f"inputs: num_frames is {self.num_frames}, views is {self.views}; both must be at "
-                "least 1."
-            )
-        if self.sampling not in SAMPLERS:
-            raise ConfigError(
-                f"inputs: sampling is {self.sampling!r}; known rules are {sorted(SAMPLERS)}."
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Decoded samples; pictures are at the backbone's size and appear once each.
-
-    Pictures are uint8, or floats that are preprocessed already. A method that takes features may
-    get those of the pictures in place of the pictures themselves.
-    """
-
-    images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"] | None
-    frames: Integer[Tensor, "S T"]  # rows of `images`; views one after the other (T: V * frames)
-    frame_mask: Bool[Tensor, "S T"]  # False where a frame of a window only fills up
-    key: Integer[Tensor, " S"] | None  # row of each sample's key frame; unit person alone
-    # one per box, only if the method asks for them
-    crops: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"] | None
-    boxes: Float[Tensor, "B 4"]  # xyxy in pixels of the original frame
-    box_sample: Integer[Tensor, " B"]  # sample of each box, never decreasing
-    features: Float[Tensor, "U e"] | None = None  # of the frozen backbone, not normalised
-
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
-
-    def pin_memory(self) -> "Batch":
-        """The same batch in page-locked memory, from where copies to a GPU wait for nobody."""
-        return self._each(Tensor.pin_memory)
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        changed = {
-            f.name: change(value)
-            for f in fields(self)
-            if (value := getattr(self, f.name)) is not None
-        }
-        return replace(self, **changed)
+    parameters: Sequence[nn.Parameter]
+    lr_factor: float = 1.0  # times `train.lr`
+    weight_decay: float | None = None  # None: `train.weight_decay`
 
 
 class Method(nn.Module, ABC):
@@ -135,7 +69,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, batch: Batch, text: Any) -> Float[Tensor, "rows *V K"]:
-        """A row per box (unit person) or per sample (others), from what `text_features` gave.
+        """A row per box or per sample (`Inputs.row_per_box`), from what `text_features` gave.
 
         With an axis of views the probabilities of the views are averaged.
         """
@@ -173,6 +107,24 @@ class Method(nn.Module, ABC):
             return batch.features
         assert batch.images is not None
         return self.backbone.encode_images(batch.images)
+
+    def crop_features(self, batch: Batch) -> Float[Tensor, "B e"]:
+        """The same of the persons cut out."""
+        if batch.crop_features is not None:
+            return batch.crop_features
+        assert batch.crops is not None
+        return self.backbone.encode_images(batch.crops)
+
+    def object_features(self, objects: Objects) -> Float[Tensor, "O e"]:
+        """The same of the objects cut out."""
+        if objects.features is not None:
+            return objects.features
+        assert objects.images is not None
+        return self.backbone.encode_images(objects.images)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """What is trained, by learning rate and weight decay; default: all alike."""
+        return [ParameterGroup([p for p in self.parameters() if p.requires_grad])]
 
     def prepare_scoring(self) -> None:
         """Fold what only training needs apart, once the weights are loaded; changes no score."""
@@ -325,4 +277,6 @@ def load_method(config: MethodConfig) -> Method:
     """Build a method from its resolved configuration; seed torch first, new weights are random."""
     target: type[Method] = resolve_target(config.target)
     own = make_config(target, config.params, where=f"method {config.name}")
-    return target(load_backbone(config.backbone), own)
+    backbone = load_backbone(config.backbone)
+    backbone.normalise_by(config.preprocessing.statistics)
+    return target(backbone, own)

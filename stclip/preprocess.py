@@ -4,42 +4,44 @@ The cover-and-centre-crop rule is OpenAI CLIP's (shorter side to 224, bicubic, c
 for any height x width. Pictures come and go as uint8; the backbone normalises.
 """
 
-from typing import Literal
-
 import numpy as np
 from PIL import Image
 
-CropMode = Literal["center", "squash", "pad", "context"]
+from stclip.config import CropMode, Preprocessing
+
+CLIPS_OWN = Preprocessing()
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
 def to_model(
     image: Image.Image,
     size: tuple[int, int],
-    *,
-    enlarge: float = 1.0,
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic",
+    preprocessing: Preprocessing = CLIPS_OWN,
 ) -> np.ndarray:
     """Resize until the picture covers `size` (height, width), then cut its centre.
 
-    With `enlarge` it covers that many times the size: 256 / 224 is what many video methods do.
+    With `enlarge` it covers that many times the size: 256 / 224 is what many video methods do. With
+    `frame_mode` squash nothing is cut and the aspect ratio is lost.
 
     Returns:
         uint8 (3, height, width).
     """
     height, width = size
+    how = INTERPOLATIONS[preprocessing.interpolation]
+    if preprocessing.frame_mode == "squash":
+        return to_array(image.resize((width, height), how))
+    enlarge = preprocessing.enlarge
     over_height, over_width = round(height * enlarge), round(width * enlarge)
     if image.width * height <= image.height * width:  # the width is the tight side
         resized = (over_width, int(over_width * image.height / image.width))
     else:
         resized = (int(over_height * image.width / image.height), over_height)
-    how = INTERPOLATIONS[interpolation]
     picture = image.resize(resized, how) if resized != image.size else image
     left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
     return to_array(picture.crop((left, top, left + width, top + height)))
 
 
-def crop_person(
+def crop_box(
     image: Image.Image,
     box_xyxy: np.ndarray,
     size: tuple[int, int],
@@ -47,7 +49,7 @@ def crop_person(
     mode: CropMode,
     scale: float,
 ) -> np.ndarray:
-    """Cut a person out and bring the crop to `size` (height, width).
+    """Cut a person or an object out and bring the crop to `size` (height, width).
 
     Modes: `center` as CLIP does (cuts tall persons; the released ST-CLIP), `squash` (aspect ratio
     lost), `pad` (whole box on black), `context` (the box is widened to the aspect ratio of `size`

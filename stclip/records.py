@@ -119,6 +119,17 @@ class Detections(Table):
             )
 
 
+def read_boxes(path: Path) -> pd.DataFrame:
+    """Clip, frame and corners of a table of ground truth or detections, in the file's order."""
+    return Corners.read(path).table
+
+
+class Corners(Table):
+    """What ground truth and detections share."""
+
+    COLUMNS: ClassVar = _BOX_TYPES
+
+
 class Scores(Table):
     """One row per scored box: `detector_score` (1 for ground-truth boxes) and one column per label.
 

@@ -1,7 +1,9 @@
 """The one scorer, for all methods: weights and boxes in, class probabilities out."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 
+from stclip.batch import Sample
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError
-from stclip.frames import FrameReader, make_loader, make_reader
+from stclip.frames import FrameReader, make_reader
+from stclip.loader import make_loader
 from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
@@ -35,15 +39,17 @@ def score(
     sources: Mapping[str, BoxSource],
     key_frame_stride: int,
     frames: Path,
-    features: Path | None = None,
+    features: Mapping[str, Path] | None = None,
+    objects: Detections | None = None,
     seed: int,
     out: Path,
     workers: int = 0,
 ) -> None:
     """Score each box source on the unseen and on the base test clips of a split.
 
-    Writes `scores_{boxes}_{labels}.parquet` into `out`. `features` is needed where the
-    configuration says that they are read.
+    Writes `scores_{boxes}_{labels}.parquet` into `out`. `features` (files of the
+    features stage: "frames", "ground_truth", "detections", "objects") and `objects` are needed
+    where the configuration says that they are read.
 
     Raises:
         ConfigError: the weights are of another configuration. DataError: damaged weights, frames.
@@ -57,10 +63,16 @@ def score(
     method.prepare_scoring()
     if config.score.compile:
         method.backbone.compile_blocks()
-    reader = make_reader(method, config, clips=clips, frames=frames, features=features)
+    tables = {"ground_truth": ground_truth.table, "detections": detections.table}
+    tables = {s.source: tables[s.source] for s in sources.values()}
+    if objects is not None:
+        tables["objects"] = objects.table
+    reader = make_reader(
+        method, config, clips=clips, frames=frames, features=features or {}, tables=tables
+    )
     for group in LABEL_GROUPS:
         labels = split.labels(group)
-        tables = {
+        selected = {
             name: select_boxes(
                 source, ground_truth=ground_truth, detections=detections, clips=clips,
                 names=split.test_clips(group), key_frame_stride=key_frame_stride,
@@ -70,12 +82,15 @@ def score(
         with torch.inference_mode():
             encoded = method.encode_labels(label_texts(labels, form=config.label_text))
             text = method.text_features(encoded)
-        together = pd.concat(tables, names=["source"]).reset_index("source").reset_index(drop=True)
+        together = (
+            pd.concat(selected, names=["source"]).reset_index("source").reset_index(drop=True)
+        )
         found = score_boxes(
             method, together, clips, text, num_labels=len(labels), reader=reader, config=config,
-            workers=workers, exclusive=exclusive_mask(labels, config.exclusive_labels),
+            objects=objects, workers=workers,
+            exclusive=exclusive_mask(labels, config.exclusive_labels),
         )  # fmt: skip
-        for name, table in tables.items():
+        for name, table in selected.items():
             own = found[(together["source"] == name).to_numpy()]
             scores = Scores.from_parts(table, own, labels)
             scores.write(out / f"scores_{name}_{group}.parquet")
@@ -91,6 +106,7 @@ def score_boxes(
     num_labels: int,
     reader: FrameReader,
     config: MethodConfig,
+    objects: Detections | None = None,
     workers: int = 0,
     exclusive: torch.Tensor | None = None,
 ) -> np.ndarray:
@@ -100,7 +116,9 @@ def score_boxes(
     exclude each other; None means all.
     """
     found = np.zeros((len(table), num_labels), np.float32)
-    samples = make_samples(table, clips, unit=method.inputs.unit)
+    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
+    if method.inputs.memory_pool == "visited":
+        samples = _with_scored(samples)
     # The box sources of a frame side by side: what they share is computed once.
     samples.sort(key=lambda s: (s.clip, s.key_frame))
     size = config.score.batch_frames
@@ -114,12 +132,20 @@ def score_boxes(
         likely = probabilities(logits, exclusive)
         if likely.ndim == 3:  # views of the same sample
             likely = likely.mean(1)
-        if method.inputs.unit != "person":
+        if not method.inputs.row_per_box:
             likely = likely[batch.box_sample]  # everyone in a sample gets its row
         rows = np.concatenate([s.rows for s in chosen])
         found[rows] = likely.cpu().numpy()
         progress.advance(len(chosen))
     return found
+
+
+def _with_scored(samples: list[Sample]) -> list[Sample]:
+    """A memory of visited frames holds those of its clip that are scored, of the same source."""
+    scored: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for sample in samples:
+        scored[sample.clip, sample.source].add(sample.key_frame)
+    return [replace(s, pool=frozenset(scored[s.clip, s.source])) for s in samples]
 
 
 def read_weights(path: Path, *, run: str) -> dict[str, torch.Tensor]:

@@ -8,7 +8,8 @@ A batch is the same for one process and for many, of which each computes a share
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from accelerate import Accelerator
 from safetensors.torch import save as serialize
 from torch import Tensor
 
+from stclip.batch import Inputs, Sample
 from stclip.boxes import make_samples, select_boxes
 from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
 from stclip.config import BoxSource, MethodConfig, TrainConfig
 from stclip.device import random_state, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.frames import FrameReader, Sample, make_loader, make_reader
+from stclip.frames import FrameReader, make_reader
+from stclip.loader import make_loader
 from stclip.method import Method, load_method
 from stclip.processes import (
     all_rows,
@@ -33,7 +36,7 @@ from stclip.processes import (
     start_processes,
 )
 from stclip.progress import Progress
-from stclip.records import Boxes, Clips, LabelSplit
+from stclip.records import Boxes, Clips, Detections, LabelSplit
 from stclip.runs import run_hash, write_run
 from stclip.semantics import exclusive_mask, label_texts, targets_of
 
@@ -55,7 +58,8 @@ def train(
     clips: Clips,
     ground_truth: Boxes,
     frames: Path,
-    features: Path | None = None,
+    features: Mapping[str, Path] | None = None,
+    objects: Detections | None = None,
     seed: int,
     out: Path,
     workers: int = 0,
@@ -64,7 +68,8 @@ def train(
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
     `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. `features`
-    is needed where the configuration says that they are read.
+    (files of the features stage: "frames", "ground_truth", "objects") and `objects` are needed
+    where the configuration says that they are read.
 
     Raises:
         ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`), or a
@@ -76,10 +81,15 @@ def train(
     method = load_method(config).to(accelerator.device)
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"
-    reader = make_reader(method, config, clips=clips, frames=frames, features=features)
+    tables = {"ground_truth": ground_truth.table}
+    if objects is not None:
+        tables["objects"] = objects.table
+    reader = make_reader(
+        method, config, clips=clips, frames=frames, features=features or {}, tables=tables
+    )
     state = _fit(
         method, config.train, accelerator, label_text=config.label_text,
-        exclusive_labels=config.exclusive_labels, split=split, clips=clips,
+        exclusive_labels=config.exclusive_labels, split=split, clips=clips, objects=objects,
         ground_truth=ground_truth, reader=reader.part(accelerator.num_processes), seed=seed,
         checkpoint=checkpoint, run=run, workers=workers,
     )  # fmt: skip
@@ -106,12 +116,12 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def plan_batches(
-    samples: Sequence[Sample], config: TrainConfig, *, unit: str = "person", seed: int
+    samples: Sequence[Sample], config: TrainConfig, *, inputs: Inputs, seed: int
 ) -> list[list[Sample]]:
     """The samples of every step: a permutation per epoch, incomplete batches dropped.
 
-    Each has a random number of its own. A key frame (unit "person") with more than `max_boxes`
-    boxes shows a random subset of them.
+    Each has a random number of its own. Where rows are boxes, a sample with more than `max_boxes`
+    shows a random subset of them. A memory of visited frames holds those of earlier steps.
     """
     size = min(config.batch_frames, len(samples))
     batches: list[list[Sample]] = []
@@ -122,18 +132,32 @@ def plan_batches(
         draws = np.random.default_rng([seed, epoch, 1]).integers(2**62, size=len(samples))
         for start in range(0, len(samples) - size + 1, size):
             chosen = [replace(samples[i], draw=int(draws[i])) for i in order[start : start + size]]
-            if unit == "person":
+            if inputs.row_per_box:
                 chosen = [_at_most(s, config.max_boxes, rng) for s in chosen]
             batches.append(chosen)
         epoch += 1
-    return batches[: config.iterations]
+    batches = batches[: config.iterations]
+    return _with_visited(batches) if inputs.memory_pool == "visited" else batches
+
+
+def _with_visited(batches: Sequence[Sequence[Sample]]) -> list[list[Sample]]:
+    """Every sample knows which frames of its clip were key frames of an earlier step."""
+    visited: dict[str, frozenset[int]] = defaultdict(frozenset)
+    found = []
+    for batch in batches:
+        found.append([replace(s, pool=visited[s.clip]) for s in batch])
+        for sample in batch:
+            visited[sample.clip] |= {sample.key_frame}
+    return found
 
 
 def _at_most(sample: Sample, max_boxes: int, rng: np.random.Generator) -> Sample:
     if len(sample.rows) <= max_boxes:
         return sample
     kept = np.sort(rng.choice(len(sample.rows), max_boxes, replace=False))
-    return replace(sample, rows=sample.rows[kept], boxes_xyxy=sample.boxes_xyxy[kept])
+    stored = None if sample.stored is None else sample.stored[kept]
+    boxes = sample.boxes_xyxy[kept]
+    return replace(sample, rows=sample.rows[kept], boxes_xyxy=boxes, stored=stored)
 
 
 def _fit(
@@ -146,6 +170,7 @@ def _fit(
     split: LabelSplit,
     clips: Clips,
     ground_truth: Boxes,
+    objects: Detections | None,
     reader: FrameReader,
     seed: int,
     checkpoint: Path,
@@ -155,30 +180,39 @@ def _fit(
     """Optimise the method in place; returns the finished state."""
     if not split.train_clips:
         raise DataError(f"split {split.name} of {split.dataset} has no training clip.")
-    device, unit = accelerator.device, method.inputs.unit
+    device, per_box = accelerator.device, method.inputs.row_per_box
     table = select_boxes(
         BoxSource(source="ground_truth"), ground_truth=ground_truth, detections=None,
         clips=clips, names=split.train_clips,
     )  # fmt: skip
-    samples = make_samples(table, clips, unit=unit)
+    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
     targets = targets_of(table["actions"].tolist(), split.base, exclusive_labels)  # (rows, K)
     exclusive = exclusive_mask(split.base, exclusive_labels).to(device)
     encoded = method.encode_labels(label_texts(split.base, form=label_text))
-    parameters = [p for p in method.parameters() if p.requires_grad]
-    if not parameters:
+    groups = [group for group in method.parameter_groups() if len(group.parameters)]
+    if not groups:
         raise ConfigError(
             f"method {type(method).__name__} has nothing to train; set train.iterations to 0."
         )
-    optimizer = make_optimizer(parameters, config)
+    optimizer = make_optimizer(
+        [
+            {
+                "params": list(g.parameters),
+                "weight_decay": config.weight_decay if g.weight_decay is None else g.weight_decay,
+            }
+            for g in groups
+        ],
+        config,
+    )
     state = _resume(method, optimizer, accelerator, checkpoint, run=run, seed=seed)
     logger.info(
         "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on "
         "%d x %s",
         len(samples), len(split.train_clips), len(split.base),
-        sum(p.numel() for p in parameters), state.step, config.iterations,
+        sum(p.numel() for g in groups for p in g.parameters), state.step, config.iterations,
         accelerator.num_processes, device.type,
     )  # fmt: skip
-    batches = plan_batches(samples, config, unit=unit, seed=seed)[state.step :]
+    batches = plan_batches(samples, config, inputs=method.inputs, seed=seed)[state.step :]
     own_batches = shares(batches, accelerator)
     loader = make_loader(reader, method.inputs, own_batches, workers=workers)
     if config.compile:
@@ -189,19 +223,19 @@ def _fit(
     began = time.perf_counter()
     for chosen, own, batch in zip(batches, own_batches, loader, strict=True):
         lr = learning_rate(config, state.step)
-        for group in optimizer.param_groups:
-            group["lr"] = lr
+        for group, settings in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = lr * settings.lr_factor
         bf16 = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = network(batch.to(device), encoded)
-        share = _num_rows(own, unit=unit) / _num_rows(chosen, unit=unit)
+        share = _num_rows(own, per_box=per_box) / _num_rows(chosen, per_box=per_box)
         # The gradient is averaged over the processes: scaled, it is that of the mean over all rows.
         scale = accelerator.num_processes * (1.0 if method.whole_batch_loss else share)
         if method.whole_batch_loss:
             logits, own = all_rows(logits, accelerator, total=len(chosen)), chosen
         own_loss = method.loss(
-            logits.float(), _goal(targets, own, unit=unit).to(device), config=config,
-            exclusive=exclusive, draws=_draws(own, unit=unit).to(device),
+            logits.float(), _goal(targets, own, per_box=per_box).to(device), config=config,
+            exclusive=exclusive, draws=_draws(own, per_box=per_box).to(device),
         )  # fmt: skip
         loss = accelerator.reduce(own_loss.detach() * share, "sum").item()
         if not math.isfinite(loss):
@@ -223,20 +257,20 @@ def _fit(
     return state
 
 
-def _num_rows(samples: Sequence[Sample], *, unit: str) -> int:
-    return sum(len(s.rows) for s in samples) if unit == "person" else len(samples)
+def _num_rows(samples: Sequence[Sample], *, per_box: bool) -> int:
+    return sum(len(s.rows) for s in samples) if per_box else len(samples)
 
 
-def _goal(targets: Tensor, samples: Sequence[Sample], *, unit: str) -> Tensor:
+def _goal(targets: Tensor, samples: Sequence[Sample], *, per_box: bool) -> Tensor:
     """Target rows in the order of the logits' rows."""
     rows = [targets[torch.from_numpy(s.rows)] for s in samples]
-    return torch.cat(rows if unit == "person" else [r.amax(0, keepdim=True) for r in rows])
+    return torch.cat(rows if per_box else [r.amax(0, keepdim=True) for r in rows])
 
 
-def _draws(samples: Sequence[Sample], *, unit: str) -> Tensor:
+def _draws(samples: Sequence[Sample], *, per_box: bool) -> Tensor:
     """The random number of each row of logits."""
     draws = torch.tensor([s.draw or 0 for s in samples])
-    if unit != "person":
+    if not per_box:
         return draws
     return draws.repeat_interleave(torch.tensor([len(s.rows) for s in samples]))
 

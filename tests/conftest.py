@@ -31,6 +31,7 @@ class World:
     clips: Clips
     boxes: Boxes
     detections: Detections
+    objects: Detections
     split: LabelSplit
 
     @property
@@ -57,7 +58,7 @@ def world(tmp_path: Path) -> World:
 
 def make_world(folder: Path) -> World:
     rng = np.random.default_rng(0)
-    clips, boxes, found = [], [], []
+    clips, boxes, found, things = [], [], [], []
     for number in range(10):
         clip, action = f"clip_{number}", LABELS[number % 5]
         num_frames = 11 + number % 3
@@ -70,6 +71,10 @@ def make_world(folder: Path) -> World:
             found.append((clip, frame, 11, 6, 31, 41, 0.9))
             if frame % 2:
                 found.append((clip, frame, 35, 8, 60, 45, 0.8995))
+            # 0 to 2 objects: one at the first person, one away from everybody
+            things += [(clip, frame, 25, 20, 45, 44, 0.8), (clip, frame, 0, 0, 6, 4, 0.9)][
+                : frame % 3
+            ]
     box = ["clip", "frame", "x1", "y1", "x2", "y2"]
     base = [c[0] for c in clips if c[7][0] in BASE]
     config = folder / "config"
@@ -85,7 +90,7 @@ def make_world(folder: Path) -> World:
                 "published": False,
                 "backbones": {"small": {"model": str(write_small_clip(folder)), "weights": None}},
                 "methods": {
-                    "*": {"backbone": "small", "features": False},
+                    "*": {"backbone": "small", "features": []},
                     # the small text tower has 16 positions
                     "vitaclip": {"params": {"context_length": 3}},
                     "vitaclip+context_16": {"params": {"context_length": 5}},
@@ -101,6 +106,7 @@ def make_world(folder: Path) -> World:
         clips=Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))),
         boxes=Boxes(pd.DataFrame(boxes, columns=[*box, "tube", "actions"])),
         detections=Detections(pd.DataFrame(found, columns=[*box, "score"])),
+        objects=Detections(pd.DataFrame(things, columns=[*box, "score"])),
         split=LabelSplit(
             dataset="jhmdb",
             name="1",

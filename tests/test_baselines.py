@@ -7,7 +7,8 @@ from test_contract import build
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.method import Batch, Method
+from stclip.batch import Batch
+from stclip.method import Method
 
 
 def similarity(method: Method, images: Tensor, text: Tensor) -> Tensor:
@@ -45,12 +46,11 @@ def test_logits_are_clip_s(world: World, name: str) -> None:
 
 def test_crops_are_cut_as_configured(world: World) -> None:
     """The crop mode and scale of the method reach the loader."""
-    method, centre, _ = build(world, "clip_crop")
+    _, centre, _ = build(world, "clip_crop")
     path = world.config / "methods" / "clip_crop.yaml"
-    path.write_text(path.read_text() + "params: { crop_mode: pad, crop_scale: 2.0 }\n")
+    path.write_text(path.read_text() + "preprocessing: { crop_mode: pad, crop_scale: 2.0 }\n")
     _, padded, _ = build(world, "clip_crop")
     assert centre.crops is not None
     assert padded.crops is not None
     assert centre.crops.shape == padded.crops.shape
     assert not torch.equal(centre.crops, padded.crops)
-    assert method.inputs.crop_mode == "center"

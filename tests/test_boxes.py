@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stclip.batch import Inputs
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource
 from stclip.errors import DataError
@@ -53,7 +54,8 @@ def test_rows_go_by_the_callers_clip_order_then_frame_then_falling_score() -> No
     )
     table = select(found, DETECTED, names=["b", "a"])
     assert table["x1"].tolist() == [5, 3, 2, 4, 1]
-    assert list(table) == ["clip", "frame", *BOX_COLUMNS, "detector_score"]
+    assert list(table) == ["clip", "frame", *BOX_COLUMNS, "detector_score", "origin", "stored"]
+    assert table["stored"].tolist() == [4, 2, 1, 3, 0]  # rows of the detections
     assert select(found, DETECTED, names=["b"])["x1"].tolist() == [5, 3]
 
 
@@ -117,7 +119,7 @@ def test_ground_truth_has_score_one_and_keeps_its_actions() -> None:
 def test_no_box_at_all_gives_no_sample() -> None:
     found = select(detections([("b", 0, 1, 0.5)]), BoxSource(source="detections", within=0.1))
     assert found.empty
-    assert make_samples(found, clips_of("a"), unit="person") == []
+    assert make_samples(found, clips_of("a"), inputs=Inputs(unit="person")) == []
 
 
 def test_boxes_of_an_unlisted_clip_are_refused() -> None:
@@ -131,12 +133,12 @@ def test_samples_group_boxes_by_key_frame_or_clip_in_table_order() -> None:
     )
     table = select(found, DETECTED, names=["b", "a"])
     clips = clips_of("a", "b")
-    samples = make_samples(table, clips, unit="person")
+    samples = make_samples(table, clips, inputs=Inputs(unit="person"))
     assert [(s.clip, s.key_frame) for s in samples] == [("b", 5), ("b", 6), ("a", 4), ("a", 5)]
     assert [s.rows.tolist() for s in samples] == [[0], [1], [2], [3, 4]]
     assert samples[3].boxes_xyxy.tolist() == [[4, 10, 24, 50], [5, 10, 25, 50]]
     assert samples[3].boxes_xyxy.dtype == np.float32
     assert {s.num_frames for s in samples} == {10}
-    samples = make_samples(table, clips, unit="clip")
+    samples = make_samples(table, clips, inputs=Inputs(unit="clip"))
     assert [(s.clip, s.key_frame) for s in samples] == [("b", 5), ("a", 5)]  # the middle of 10
     assert [s.rows.tolist() for s in samples] == [[0, 1], [2, 3, 4]]

@@ -10,12 +10,13 @@ from conftest import World
 from PIL import Image
 
 from stclip.augment import augment
+from stclip.batch import Inputs, Sample
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import Augmentation, BoxSource, Preprocessing, TrainConfig
-from stclip.frames import FrameReader, Sample, assemble
-from stclip.method import Inputs
+from stclip.frames import FrameReader
+from stclip.loader import assemble
 from stclip.pictures import read_frame, write_clip
-from stclip.preprocess import crop_person, to_model
+from stclip.preprocess import crop_box, to_model
 from stclip.tracks import tracks
 from stclip.train import plan_batches
 
@@ -64,10 +65,10 @@ def test_the_draw_of_a_sample_alone_decides_its_frames(tmp_path: Path) -> None:
 def test_every_sample_of_a_training_has_a_draw_of_its_own() -> None:
     samples = [clip_sample(str(i), 20) for i in range(6)]
     config = TrainConfig(iterations=6, batch_frames=3)
-    batches = plan_batches(samples, config, unit="clip", seed=0)
+    batches = plan_batches(samples, config, inputs=CLIP, seed=0)
     draws = [s.draw for batch in batches for s in batch]
     assert len(set(draws)) == len(draws) == 18
-    again = plan_batches(samples, config, unit="clip", seed=0)
+    again = plan_batches(samples, config, inputs=CLIP, seed=0)
     assert [s.draw for batch in again for s in batch] == draws
 
 
@@ -89,7 +90,8 @@ def test_whole_frames_are_enlarged_before_their_centre_is_cut(tmp_path: Path) ->
 def table_of(rows: list[tuple[object, ...]]) -> pd.DataFrame:
     """clip, frame, x1, score; boxes are 20 x 40."""
     table = pd.DataFrame(rows, columns=["clip", "frame", "x1", "detector_score"])
-    return table.assign(y1=5.0, x2=table["x1"] + 20.0, y2=45.0)
+    table = table.assign(y1=5.0, x2=table["x1"] + 20.0, y2=45.0)
+    return table.assign(origin="detections", stored=table.index)
 
 
 def test_boxes_that_overlap_from_frame_to_frame_are_one_track() -> None:
@@ -118,16 +120,17 @@ def test_a_track_is_seen_from_its_first_to_its_last_frame(world: World, tmp_path
     noise_clip(tmp_path, "clip_5", 11)
     rows = [("clip_5", 8, 30, 0.9), ("clip_5", 2, 6, 0.9), ("clip_5", 4, 14, 0.9)]
     table = table_of(rows).assign(tube=0)
-    (sample,) = make_samples(table, world.clips, unit="tracklet")
+    (sample,) = make_samples(table, world.clips, inputs=Inputs(unit="tracklet"))
     assert sample.rows.tolist() == [1, 2, 0]  # by frame
     assert sample.box_frames is not None
     assert sample.box_frames.tolist() == [2, 4, 8]
-    inputs = Inputs(unit="tracklet", num_frames=7, crops=True, crop_mode="squash")
-    batch = assemble(FrameReader(tmp_path, SIZE), inputs, [sample])
+    inputs = Inputs(unit="tracklet", num_frames=7, crops=True)
+    squashed = FrameReader(tmp_path, SIZE, preprocessing=Preprocessing(crop_mode="squash"))
+    batch = assemble(squashed, inputs, [sample])
     assert batch.images is not None
     # Frames 2..8; x1 is 6, 10, 14, then 4 more a frame up to 30.
     wanted = [
-        crop_person(
+        crop_box(
             read_frame(tmp_path, "clip_5", frame), np.array([x, 5, x + 20, 45]), SIZE,
             mode="squash", scale=1.0,
         )
@@ -143,7 +146,7 @@ def test_two_persons_of_a_clip_are_two_tracklets_with_pictures_of_their_own(worl
         BoxSource(source="detections"), ground_truth=world.boxes, detections=world.detections,
         clips=world.clips, names=["clip_8"],
     )  # fmt: skip
-    samples = make_samples(table, world.clips, unit="tracklet")
+    samples = make_samples(table, world.clips, inputs=Inputs(unit="tracklet"))
     assert len(samples) == 2  # one in all frames, one in every second
     assert sorted(np.concatenate([s.rows for s in samples]).tolist()) == list(range(len(table)))
     inputs = Inputs(unit="tracklet", num_frames=4, crops=True)

@@ -9,11 +9,13 @@ import torch
 import yaml
 from conftest import METHODS, ROOT, World
 
+from stclip.batch import Batch
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError
-from stclip.frames import FrameReader, assemble
-from stclip.method import Batch, Method, load_method, make_config
+from stclip.frames import make_reader
+from stclip.loader import assemble
+from stclip.method import Method, load_method, make_config
 from stclip.model.video import VideoMethod
 from stclip.records import Boxes, Clips, Detections, Scores
 from stclip.score import score
@@ -25,13 +27,16 @@ from stclip.train import train
 
 def build(world: World, name: str) -> tuple[Method, Batch, pd.DataFrame]:
     torch.manual_seed(0)
-    method = load_method(world.method(name, iterations=0)).eval()
+    config = world.method(name, iterations=0)
+    method = load_method(config).eval()
     table = select_boxes(
         BoxSource(source="detections"), ground_truth=world.boxes, detections=world.detections,
         clips=world.clips, names=world.split.unseen_clips, key_frame_stride=4,
     )  # fmt: skip
-    samples = make_samples(table, world.clips, unit=method.inputs.unit)
-    reader = FrameReader(world.frames, method.backbone.image_size)
+    samples = make_samples(table, world.clips, inputs=method.inputs, objects=world.objects)
+    reader = make_reader(
+        method, config, clips=world.clips, frames=world.frames, features={}, tables={}
+    )
     return method, assemble(reader, method.inputs, samples), table
 
 
@@ -154,7 +159,8 @@ def test_clips_of_a_single_frame_are_trained_on_and_scored(world: World, name: s
     clips = Clips(world.clips.table.assign(num_frames=1))
     boxes = Boxes(world.boxes.table.query("frame == 0").reset_index(drop=True))
     found = Detections(world.detections.table.query("frame == 0").reset_index(drop=True))
-    still = replace(world, clips=clips, boxes=boxes, detections=found)
+    things = Detections(world.objects.table.query("frame == 0").reset_index(drop=True))
+    still = replace(world, clips=clips, boxes=boxes, detections=found, objects=things)
     scores = scores_of(still, world.method(name, iterations=2, batch_frames=2))
     assert len(scores) == 2
     np.testing.assert_allclose(scores.probabilities.sum(1), 1, atol=1e-5)
@@ -165,12 +171,12 @@ def scores_of(world: World, config: MethodConfig) -> Scores:
     out = world.folder / "run"
     train(
         config, split=world.split, clips=world.clips, ground_truth=world.boxes,
-        frames=world.frames, seed=0, out=out,
+        frames=world.frames, objects=world.objects, seed=0, out=out,
     )  # fmt: skip
     score(
         config, weights=out / "weights.safetensors", split=world.split, clips=world.clips,
         ground_truth=world.boxes, detections=world.detections,
         sources={"detected": BoxSource(source="detections")}, key_frame_stride=1,
-        frames=world.frames, seed=0, out=out,
+        frames=world.frames, objects=world.objects, seed=0, out=out,
     )  # fmt: skip
     return Scores.read(out / "scores_detected_unseen.parquet")

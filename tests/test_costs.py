@@ -92,7 +92,7 @@ def test_every_part_is_measured_on_real_clips(world: World) -> None:
     config = world.method("st_clip", iterations=100, batch_frames=2)
     cost = measure(
         config, split=world.split, clips=world.clips, ground_truth=world.boxes,
-        frames=world.frames, features=None, steps=3, videos=2,
+        frames=world.frames, features={}, objects=None, steps=3, videos=2,
     )  # fmt: skip
     trained = load_method(config).trained_state()
     assert cost.trained == sum(t.numel() for t in trained.values())
@@ -104,6 +104,6 @@ def test_every_part_is_measured_on_real_clips(world: World) -> None:
     assert cost.video_macs > 10 * cost.text_macs > 0
     untrained = measure(
         world.method("clip_frame", iterations=0), split=world.split, clips=world.clips,
-        ground_truth=world.boxes, frames=world.frames, features=None, steps=3, videos=1,
+        ground_truth=world.boxes, frames=world.frames, features={}, objects=None, steps=3, videos=1,
     )  # fmt: skip
     assert (untrained.step_s, untrained.trained) == (None, 0)

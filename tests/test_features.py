@@ -1,73 +1,153 @@
-"""Stored features of frames: the same numbers as encoding, and never those of something else."""
+"""Stored features of frames and boxes: what encoding gives, and never those of something else."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import World
 
 from stclip.boxes import make_samples, select_boxes
-from stclip.config import BoxSource, MethodConfig, Preprocessing, features_key
+from stclip.config import (
+    BoxSource,
+    MethodConfig,
+    Preprocessing,
+    TrainConfig,
+    crops_key,
+    frames_key,
+)
 from stclip.errors import ConfigError, DataError
-from stclip.features import Features, write_features
-from stclip.frames import assemble, make_reader
+from stclip.features import BoxFeatures, FrameFeatures, write_box_features, write_frame_features
+from stclip.frames import FrameReader, make_reader
+from stclip.loader import assemble
 from stclip.method import load_method
-from stclip.model.backbone import load_backbone
+from stclip.model.backbone import Backbone, load_backbone
 from stclip.pictures import read_frame, write_clip
-from stclip.preprocess import to_model
+from stclip.preprocess import crop_box, to_model
 from stclip.records import Clips
 
+STRIDE = 4
+CONTEXT = Preprocessing(crop_mode="context", crop_scale=1.5)
 
-def settings(world: World, name: str = "clip_frame", **changes: object) -> MethodConfig:
+
+def settings(world: World, name: str = "clip_frame_crop", **changes: object) -> MethodConfig:
     config = world.method(name, iterations=0)
-    return config.model_copy(update={"features": True, **changes})
+    kinds = {"features": ["frames", "boxes"], "preprocessing": CONTEXT}
+    return config.model_copy(update=kinds | changes)
+
+
+def seeded_backbone(config: MethodConfig) -> Backbone:
+    torch.manual_seed(0)  # the small backbone's weights are random
+    return load_backbone(config.backbone)
 
 
 @pytest.fixture
-def stored(world: World) -> tuple[MethodConfig, Path]:
-    config, path = settings(world), world.folder / "features.safetensors"
-    torch.manual_seed(0)  # the small backbone's weights are random
-    backbone = load_backbone(config.backbone)
-    write_features(backbone, config, clips=world.clips, frames=world.frames, out=path)
-    return config, path
+def stored(world: World) -> dict[str, Path]:
+    config, folder = settings(world), world.folder
+    paths = {
+        name: folder / f"{name}.safetensors" for name in ("frames", "ground_truth", "detections")
+    }
+    backbone = seeded_backbone(config)
+    write_frame_features(
+        backbone, config, clips=world.clips, frames=world.frames, out=paths["frames"]
+    )
+    for name, table in tables(world).items():
+        write_box_features(
+            backbone, config, table=table, clips=world.clips, stride=STRIDE,
+            frames=world.frames, out=paths[name],
+        )  # fmt: skip
+    return paths
 
 
-def test_features_are_those_of_the_backbone(
-    world: World, stored: tuple[MethodConfig, Path]
+def tables(world: World) -> dict[str, pd.DataFrame]:
+    return {"ground_truth": world.boxes.table, "detections": world.detections.table}
+
+
+def encoded(backbone: Backbone, picture: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        images = backbone.normalise(torch.from_numpy(picture)[None])
+        found: np.ndarray = backbone.clip.encode_image(images)[0].numpy()
+    return found
+
+
+def test_features_are_those_of_the_backbone(world: World, stored: dict[str, Path]) -> None:
+    config = settings(world)
+    backbone = seeded_backbone(config)
+    of_frames = FrameFeatures(stored["frames"], clips=world.clips, config=config)
+    for key in (("clip_0", 0), ("clip_3", 7), ("clip_9", 10)):
+        picture = to_model(read_frame(world.frames, *key), backbone.image_size)
+        expected = encoded(backbone, picture)
+        np.testing.assert_allclose(of_frames.of([key])[0], expected, rtol=1e-4, atol=1e-5)
+    of_boxes = BoxFeatures(stored["detections"], table=world.detections.table, config=config)
+    for row in (0, 5, len(world.detections) - 1):
+        box = world.detections.table.iloc[row]
+        if box["frame"] % STRIDE and box["clip"] >= "clip_5":
+            continue
+        image = read_frame(world.frames, box["clip"], int(box["frame"]))
+        corners = box[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)
+        picture = crop_box(image, corners, backbone.image_size, mode="context", scale=1.5)
+        expected = encoded(backbone, picture)
+        np.testing.assert_allclose(of_boxes.of_rows(np.array([row]))[0], expected, atol=1e-5)
+
+
+def test_boxes_of_test_clips_are_encoded_on_key_frames_alone(
+    world: World, stored: dict[str, Path]
 ) -> None:
-    config, path = stored
-    torch.manual_seed(0)
-    backbone = load_backbone(config.backbone)
-    found = Features.read(path, clips=world.clips, config=config)
-    for clip, frame in (("clip_0", 0), ("clip_3", 7), ("clip_9", 10)):
-        picture = to_model(read_frame(world.frames, clip, frame), backbone.image_size)
-        with torch.no_grad():
-            expected = backbone.clip.encode_image(
-                backbone.normalise(torch.from_numpy(picture)[None])
-            )[0]
-        np.testing.assert_allclose(found.of(clip, frame), expected, rtol=1e-4, atol=1e-5)
+    config, table = settings(world), world.boxes.table
+    found = BoxFeatures(stored["ground_truth"], table=table, config=config)
+    trained_on = table["clip"].isin([f"clip_{i}" for i in range(5)])
+    needed = trained_on | (table["frame"] % STRIDE == 0)
+    assert len(found.of_rows(np.flatnonzero(needed))) == needed.sum()
+    row = int(np.flatnonzero(~needed)[0])
+    with pytest.raises(DataError, match=rf"ground_truth\.safetensors: no feature of row {row}"):
+        found.of_rows(np.array([row]))
 
 
-def test_a_method_scores_the_same_from_features_and_from_pictures(
-    world: World, stored: tuple[MethodConfig, Path]
+def test_boxes_without_area_in_the_picture_are_left_out(world: World) -> None:
+    config, out = settings(world), world.folder / "some.safetensors"
+    table = world.boxes.table.iloc[:3].copy()
+    table.loc[1, ["x1", "x2"]] = [70.0, 90.0]  # the picture is 64 wide
+    write_box_features(
+        seeded_backbone(config), config, table=table, clips=world.clips, stride=1,
+        frames=world.frames, out=out,
+    )  # fmt: skip
+    found = BoxFeatures(out, table=table, config=config)
+    assert len(found.of_rows(np.array([0, 2]))) == 2
+    with pytest.raises(DataError, match="no feature of row 1"):
+        found.of_rows(np.array([1]))
+
+
+@pytest.mark.parametrize("source", ["ground_truth", "detections"])
+def test_a_method_gives_the_same_from_features_and_from_pictures(
+    world: World, stored: dict[str, Path], source: str
 ) -> None:
-    config, path = stored
+    config = settings(world)
     torch.manual_seed(0)
     method = load_method(config)
     table = select_boxes(
-        BoxSource(source="ground_truth"), ground_truth=world.boxes, detections=None,
-        clips=world.clips, names=world.split.unseen_clips,
+        BoxSource(source=source), ground_truth=world.boxes, detections=world.detections,  # type: ignore[arg-type]
+        clips=world.clips, names=world.split.unseen_clips, key_frame_stride=STRIDE,
     )  # fmt: skip
-    samples = make_samples(table, world.clips, unit=method.inputs.unit)
+    samples = make_samples(table, world.clips, inputs=method.inputs)
     logits = []
-    for read in (config, config.model_copy(update={"features": False})):
-        reader = make_reader(method, read, clips=world.clips, frames=world.frames, features=path)
-        batch = assemble(reader, method.inputs, samples)
-        assert (batch.images is None) == read.features
+    for kinds in (["frames", "boxes"], ["frames"], ["boxes"], []):
+        read = config.model_copy(update={"features": kinds})
+        batch = assemble(reader(world, read, stored), method.inputs, samples)
+        assert (batch.images is None) == ("frames" in kinds)
+        assert (batch.crops is None) == ("boxes" in kinds)
         logits.append(method(batch, method.encode_labels(world.split.unseen)))
-    torch.testing.assert_close(*logits, rtol=1e-5, atol=1e-4)
+    for found in logits[1:]:
+        torch.testing.assert_close(found, logits[0], rtol=1e-5, atol=1e-4)
+
+
+def reader(world: World, config: MethodConfig, features: dict[str, Path]) -> FrameReader:
+    torch.manual_seed(0)
+    return make_reader(
+        load_method(config), config, clips=world.clips, frames=world.frames, features=features,
+        tables=tables(world),
+    )  # fmt: skip
 
 
 def other_backbone(config: MethodConfig) -> MethodConfig:
@@ -75,77 +155,82 @@ def other_backbone(config: MethodConfig) -> MethodConfig:
     return config.model_copy(update={"backbone": backbone})
 
 
-def other_look(config: MethodConfig) -> MethodConfig:
-    return config.model_copy(update={"preprocessing": Preprocessing(enlarge=1.2)})
+def other_statistics(config: MethodConfig) -> MethodConfig:
+    return config.model_copy(update={"preprocessing": Preprocessing(statistics="imagenet")})
 
 
-@pytest.mark.parametrize("change", [other_backbone, other_look])
+@pytest.mark.parametrize("change", [other_backbone, other_statistics])
 def test_features_of_something_else_are_refused(
-    world: World,
-    stored: tuple[MethodConfig, Path],
-    change: Callable[[MethodConfig], MethodConfig],
+    world: World, stored: dict[str, Path], change: Callable[[MethodConfig], MethodConfig]
 ) -> None:
-    config, path = stored
-    assert features_key(config) != features_key(change(config))
-    with pytest.raises(ConfigError, match=r"features\.safetensors: features of .*asked for"):
-        Features.read(path, clips=world.clips, config=change(config))
+    config = settings(world)
+    other = change(config)
+    assert frames_key(config) != frames_key(other)
+    assert crops_key(config) != crops_key(other)
+    with pytest.raises(ConfigError, match=r"frames\.safetensors: features of .*asked for"):
+        FrameFeatures(stored["frames"], clips=world.clips, config=other)
+    with pytest.raises(ConfigError, match=r"detections\.safetensors: features of .*asked for"):
+        BoxFeatures(stored["detections"], table=world.detections.table, config=other)
 
 
-def test_features_of_other_clips_are_refused(
-    world: World, stored: tuple[MethodConfig, Path]
+def test_frames_do_not_care_how_boxes_are_cut_nor_boxes_how_frames_are(world: World) -> None:
+    config = settings(world)
+    cut = config.model_copy(update={"preprocessing": Preprocessing(crop_scale=2.0)})
+    larger = config.model_copy(
+        update={"preprocessing": CONTEXT.model_copy(update={"enlarge": 1.2})}
+    )
+    assert frames_key(config) == frames_key(cut) != frames_key(larger)
+    assert crops_key(config) == crops_key(larger) != crops_key(cut)
+
+
+def test_features_of_other_clips_and_boxes_are_refused(
+    world: World, stored: dict[str, Path]
 ) -> None:
-    config, path = stored
+    config = settings(world)
     fewer = Clips(world.clips.table.iloc[1:].reset_index(drop=True))
-    with pytest.raises(DataError, match="features of other clips"):
-        Features.read(path, clips=fewer, config=config)
+    with pytest.raises(DataError, match="features of other clips or boxes"):
+        FrameFeatures(stored["frames"], clips=fewer, config=config)
+    moved = world.detections.table.assign(x1=world.detections.table["x1"] + 1)
+    with pytest.raises(DataError, match="features of other clips or boxes"):
+        BoxFeatures(stored["detections"], table=moved, config=config)
 
 
-def test_a_flipped_byte_is_told_with_its_clip(
-    world: World, stored: tuple[MethodConfig, Path]
-) -> None:
-    config, path = stored
-    found = Features.read(path, clips=world.clips, config=config).of("clip_1", 3)
+def test_a_flipped_byte_is_told_with_its_rows(world: World, stored: dict[str, Path]) -> None:
+    config, path = settings(world), stored["frames"]
+    found = FrameFeatures(path, clips=world.clips, config=config).of([("clip_1", 3)])
     content = bytearray(path.read_bytes())
-    place = content.find(found.tobytes())
-    content[place + 5] ^= 16
+    content[content.find(found.tobytes()) + 5] ^= 16
     path.write_bytes(content)
-    damaged = Features.read(path, clips=world.clips, config=config)
-    damaged.of("clip_0", 3)
-    with pytest.raises(DataError, match=r"damaged features of clip 'clip_1'; delete it"):
-        damaged.of("clip_1", 0)
+    with pytest.raises(DataError, match=r"damaged features in rows 0 to 255; delete it"):
+        FrameFeatures(path, clips=world.clips, config=config).of([("clip_0", 0)])
     path.write_bytes(content[:-100])
-    with pytest.raises(DataError, match=r"features\.safetensors: damaged features"):
-        Features.read(path, clips=world.clips, config=config)
+    with pytest.raises(DataError, match=r"frames\.safetensors: damaged features"):
+        FrameFeatures(path, clips=world.clips, config=config)
     path.unlink()
     with pytest.raises(DataError, match="no features; run the features stage"):
-        Features.read(path, clips=world.clips, config=config)
+        FrameFeatures(path, clips=world.clips, config=config)
 
 
 def test_features_cannot_stand_for_pictures_that_change(
-    world: World, stored: tuple[MethodConfig, Path]
+    world: World, stored: dict[str, Path]
 ) -> None:
-    config, path = stored
-    torch.manual_seed(0)
-    method = load_method(config)
-    train = config.train.model_copy(update={"augmentation": {"flip": 0.5}})
-    flipped = MethodConfig.model_validate(config.model_dump() | {"train": train.model_dump()})
-    with pytest.raises(ConfigError, match="frames as they are; set features: false"):
-        make_reader(method, flipped, clips=world.clips, frames=world.frames, features=path)
-    with pytest.raises(ConfigError, match="give --features"):
-        make_reader(method, config, clips=world.clips, frames=world.frames, features=None)
-    st_clip = load_method(settings(world, "st_clip"))
-    with pytest.raises(ConfigError, match="works on pictures; set features: false"):
-        make_reader(
-            st_clip, settings(world, "st_clip"), clips=world.clips, frames=world.frames,
-            features=path,
-        )  # fmt: skip
+    config = settings(world)
+    train = TrainConfig(iterations=0, augmentation={"flip": 0.5})  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"frames as they are; set features: \[\]"):
+        reader(world, config.model_copy(update={"train": train}), stored)
+    with pytest.raises(ConfigError, match="give --features frames=FILE"):
+        reader(world, config, {})
+    with pytest.raises(ConfigError, match=r"works on pictures; set features: \[\]"):
+        reader(world, settings(world, "st_clip"), stored)
+    with pytest.raises(ConfigError, match="objects is True, the method itself says False"):
+        reader(world, settings(world, objects=True), stored)
 
 
 def test_a_missing_frame_stops_the_stage_without_a_file(world: World) -> None:
     write_clip(world.frames, "clip_4", np.zeros((1, 48, 64, 3), np.uint8))  # it has 12
     config, path = settings(world), world.folder / "features.safetensors"
     with pytest.raises(DataError, match=r"clip_4\.npy: frame 1 of clip 'clip_4' is missing"):
-        write_features(
-            load_backbone(config.backbone), config, clips=world.clips, frames=world.frames, out=path
+        write_frame_features(
+            seeded_backbone(config), config, clips=world.clips, frames=world.frames, out=path
         )
     assert not path.exists()

@@ -12,20 +12,13 @@ from torch.utils.data._utils.pin_memory import pin_memory
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from stclip import frames
+from stclip.batch import Inputs, Sample
 from stclip.errors import ConfigError, DataError
-from stclip.frames import (
-    CACHE_BYTES,
-    BatchLoader,
-    FrameReader,
-    Sample,
-    assemble,
-    make_loader,
-    window,
-)
-from stclip.method import Inputs
+from stclip.frames import CACHE_BYTES, FrameReader, window
+from stclip.loader import BatchLoader, assemble, make_loader
 from stclip.pictures import read_frame
 from stclip.pictures import write_clip as store_clip
-from stclip.preprocess import crop_person, to_model
+from stclip.preprocess import crop_box, to_model
 
 WINDOW = Inputs(unit="person", before=4, after=4, crops=True)
 
@@ -130,7 +123,7 @@ def crop(
     mode: str = "center",
     scale: float = 1.0,
 ) -> np.ndarray:
-    return crop_person(image, np.array(box, np.float32), size, mode=mode, scale=scale)
+    return crop_box(image, np.array(box, np.float32), size, mode=mode, scale=scale)
 
 
 def cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
@@ -243,7 +236,7 @@ def test_missing_frame_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.npy: frame 2 of clip 'a' is missing, .* run prepare"):
         reader.picture("a", 2)
     with pytest.raises(DataError, match=r"nowhere\.npy: frames of clip 'nowhere' are missing"):
-        reader.crops("nowhere", 0, np.zeros((1, 4), np.float32), WINDOW)
+        reader.crops("nowhere", 0, np.zeros((1, 4), np.float32))
 
 
 def test_batch_holds_every_picture_once_and_says_where(tmp_path: Path) -> None:
@@ -373,7 +366,7 @@ def test_a_batch_is_pinned_tensor_by_tensor(
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: pinned.append(t) or t.clone())
     again = pin_memory(batch)
-    assert len(pinned) == 6
+    assert len(pinned) == 7
     assert again is not batch
     assert again.crops is None
     assert torch.equal(again.images, batch.images)

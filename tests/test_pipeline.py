@@ -26,7 +26,8 @@ from dataclasses import dataclass
 
 from torch.nn import functional as F
 
-from stclip.method import Inputs, Method
+from stclip.batch import Inputs
+from stclip.method import Method
 
 
 class ClipMean(Method):

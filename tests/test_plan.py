@@ -7,7 +7,7 @@ import yaml
 from conftest import ROOT
 from test_pipeline import DETECTORS, TABLE, environment, planned
 
-from stclip.config import features_key, load_method
+from stclip.config import crops_key, frames_key, load_method
 
 ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
 
@@ -35,17 +35,22 @@ def test_features_are_made_once_for_all_methods_that_read_the_same() -> None:
     methods = {
         name: load_method(ROOT / "config", name, dataset="jhmdb", scale="paper") for name in names
     }
-    keys = {name: features_key(method) for name, method in methods.items() if method.features}
-    assert jobs["features"] == len(set(keys.values())) < len(keys)
+    keys = {name: frames_key(m) for name, m in methods.items() if "frames" in m.features}
+    assert jobs["frame_features"] == len(set(keys.values())) < len(keys)
+    crops = {crops_key(m) for m in methods.values() if "boxes" in m.features}
+    assert jobs["box_features"] == 2 * len(crops)  # ground truth and detections
     text = done.stdout + done.stderr
     for name, key in keys.items():
         reads = [line for line in text.splitlines() if f" score --method {name} " in line]
         assert len(reads) == 4
-        assert all(f"--features data/paper/jhmdb/features/{key}.safetensors" in r for r in reads)
+        assert all(
+            f"--features frames=data/paper/jhmdb/features/{key}.safetensors" in r for r in reads
+        )
     assert jobs["table10"] == 1
     (costs,) = [line for line in text.splitlines() if " costs runs/" in line]
     assert all(f"--method {name} " in costs for name in names)
-    assert all(f"--features data/paper/jhmdb/features/{key}." in costs for key in keys.values())
+    read = [f"--features {n}:frames=data/paper/jhmdb/features/{key}." for n, key in keys.items()]
+    assert all(option in costs for option in read)
 
 
 def test_paper_scale_plans_every_ablation() -> None:

@@ -29,10 +29,11 @@ from torch.nn import functional as F
 
 import stclip.method
 import stclip.train
+from stclip.batch import Batch, Inputs
 from stclip.config import MethodConfig
 from stclip.device import random_state
 from stclip.errors import ConfigError, TrainingError
-from stclip.method import Batch, Inputs, Method
+from stclip.method import Method
 from stclip.model.backbone import Backbone
 from stclip.processes import restore_random_states
 from stclip.records import Boxes

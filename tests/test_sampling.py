@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from stclip.batch import Inputs
 from stclip.errors import ConfigError
-from stclip.method import Inputs
 from stclip.sampling import SAMPLERS, Draw
 
 LENGTHS = range(1, 41)

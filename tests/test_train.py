@@ -7,9 +7,9 @@ from conftest import World
 from safetensors.torch import load_file
 
 import stclip.method
+from stclip.batch import Inputs, Sample
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.frames import Sample
 from stclip.runs import write_untrained
 from stclip.train import learning_rate, plan_batches, train
 
@@ -144,12 +144,15 @@ def test_learning_rate_warms_up_linearly() -> None:
     assert rates == pytest.approx([6.25e-5, 1.5625e-4, 2.5e-4, 2.5e-4])
 
 
+PERSON = Inputs(unit="person")
+
+
 def test_every_epoch_shows_each_sample_once_and_drops_the_rest() -> None:
     import numpy as np
 
     samples = [Sample(str(i), 1, 0, np.zeros((1, 4), np.float32), np.array([i])) for i in range(5)]
     config = TrainConfig(iterations=4, batch_frames=2, lr=1.0)
-    batches = plan_batches(samples, config, seed=0)
+    batches = plan_batches(samples, config, inputs=PERSON, seed=0)
     first_epoch = [s.clip for batch in batches[:2] for s in batch]
     assert len(batches) == 4  # two batches an epoch, the fifth sample is left out of each
     assert len(set(first_epoch)) == 4
@@ -161,7 +164,7 @@ def test_more_boxes_than_allowed_give_a_random_subset() -> None:
     boxes = np.arange(48, dtype=np.float32).reshape(12, 4)
     sample = Sample("a", 1, 0, boxes, np.arange(12))
     config = TrainConfig(iterations=2, batch_frames=1, lr=1.0, max_boxes=10)
-    first, second = (batch[0] for batch in plan_batches([sample], config, seed=0))
+    first, second = (batch[0] for batch in plan_batches([sample], config, inputs=PERSON, seed=0))
     assert len(first.rows) == len(second.rows) == 10
     assert not np.array_equal(first.rows, second.rows)
     assert np.array_equal(first.boxes_xyxy, boxes[first.rows])

@@ -17,10 +17,29 @@ from stclip.cli.options import (
     Workers,
     app,
 )
+from stclip.errors import ConfigError
 
+FEATURES_OF = ("frames", "ground_truth", "detections", "objects")
 StoredFeatures = Annotated[
-    Path | None, typer.Option(help="The file of the features stage, where the method reads it.")
+    list[str] | None,
+    typer.Option(
+        "--features",
+        help="KIND=FILE of the features stage, where the method reads it: frames, ground_truth, "
+        "detections, objects.",
+    ),
 ]
+ObjectBoxes = Annotated[
+    Path | None, typer.Option("--objects", help="Boxes of objects, where the method reads them.")
+]
+
+
+def by_kind(options: list[str] | None) -> dict[str, Path]:
+    """KIND=FILE options as a mapping; what stands before a colon is not looked at."""
+    pairs = [option.rpartition(":")[2].partition("=") for option in options or []]
+    wrong = [kind for kind, _, path in pairs if kind not in FEATURES_OF or not path]
+    if wrong:
+        raise ConfigError(f"--features: {wrong}: give KIND=FILE, KIND one of {FEATURES_OF}.")
+    return {kind: Path(path) for kind, _, path in pairs}
 
 
 @app.command()
@@ -31,17 +50,32 @@ def features(
     clips: In,
     frames: In,
     out: Out,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Encode these boxes, cut out, not whole frames.")
+    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Encode every frame of a data set by a method's frozen backbone, once for all like it."""
-    from stclip.config import load_method
-    from stclip.features import write_features
+    """Encode a data set's frames, or boxes, by a method's frozen CLIP, once for all like it."""
+    from stclip import config as c
+    from stclip.features import write_box_features, write_frame_features
     from stclip.model.backbone import load_backbone
-    from stclip.records import Clips
+    from stclip.records import Clips, read_boxes
 
-    settings = load_method(config, method, dataset=dataset, scale=scale)
-    backbone = load_backbone(settings.backbone)
-    write_features(backbone, settings, clips=Clips.read(clips), frames=frames, out=out)
+    settings = c.load_method(config, method, dataset=dataset, scale=scale)
+    backbone, all_clips = load_backbone(settings.backbone), Clips.read(clips)
+    if boxes is None:
+        write_frame_features(backbone, settings, clips=all_clips, frames=frames, out=out)
+        return
+    stride = c.load_dataset(config, dataset, scale=scale).key_frame_stride
+    write_box_features(
+        backbone,
+        settings,
+        table=read_boxes(boxes),
+        clips=all_clips,
+        stride=stride,
+        frames=frames,
+        out=out,
+    )
 
 
 @app.command()
@@ -55,13 +89,14 @@ def train(
     frames: In,
     seed: Seed,
     out: Out,
-    features: StoredFeatures = None,
+    stored: StoredFeatures = None,
+    objects: ObjectBoxes = None,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Train a method on the base classes of a split."""
     from stclip.config import load_method
-    from stclip.records import Boxes, Clips, LabelSplit
+    from stclip.records import Boxes, Clips, Detections, LabelSplit
 
     settings = load_method(config, method, dataset=dataset, scale=scale)
     label_split = LabelSplit.read(split)
@@ -78,7 +113,8 @@ def train(
         clips=Clips.read(clips),
         ground_truth=Boxes.read(boxes),
         frames=frames,
-        features=features,
+        features=by_kind(stored),
+        objects=Detections.read(objects) if objects else None,
         seed=seed,
         out=out,
         workers=workers,
@@ -124,7 +160,8 @@ def score(
     source: Annotated[list[str], typer.Option(help="Box sources of the data set to score.")],
     seed: Seed,
     out: Out,
-    features: StoredFeatures = None,
+    stored: StoredFeatures = None,
+    objects: ObjectBoxes = None,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
@@ -146,7 +183,8 @@ def score(
         sources={name: c.pick(data.boxes, name, what="box source") for name in source},
         key_frame_stride=data.key_frame_stride,
         frames=frames,
-        features=features,
+        features=by_kind(stored),
+        objects=Detections.read(objects) if objects else None,
         seed=seed,
         out=out,
         workers=workers,
@@ -166,8 +204,9 @@ def costs(
     published: In,
     out: Out,
     features: Annotated[
-        list[Path] | None, typer.Option(help="Files of the features stage, by their names.")
+        list[str] | None, typer.Option(help="METHOD:KIND=FILE of the features stage.")
     ] = None,
+    objects: ObjectBoxes = None,
     steps: Annotated[int, typer.Option(help="Training steps to time.", min=2)] = 10,
     videos: Annotated[int, typer.Option(help="Test videos to score.", min=1)] = 10,
     config: ConfigFolder = CONFIG,
@@ -178,11 +217,11 @@ def costs(
     from stclip.costs import VIDEO_FRAMES, measure
     from stclip.device import machine
     from stclip.files import read_json
-    from stclip.records import Boxes, Clips, LabelSplit
+    from stclip.records import Boxes, Clips, Detections, LabelSplit
     from stclip.tables import write_table
 
-    stored = {path.stem: path for path in features or []}
     label_split, all_clips, truth = LabelSplit.read(split), Clips.read(clips), Boxes.read(boxes)
+    found_objects = Detections.read(objects) if objects else None
     found = []
     for name in method:
         settings = c.load_method(config, name, dataset=dataset, scale=scale)
@@ -193,7 +232,10 @@ def costs(
                 clips=all_clips,
                 ground_truth=truth,
                 frames=frames,
-                features=stored.get(c.features_key(settings)),
+                features=by_kind(
+                    [f.removeprefix(f"{name}:") for f in features or [] if f.startswith(f"{name}:")]
+                ),
+                objects=found_objects if settings.objects else None,
                 steps=steps,
                 videos=videos,
             )

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from stclip.batch import Batch, Inputs
 from stclip.errors import ConfigError
-from stclip.method import Batch, Inputs, Method
+from stclip.method import Method
 from stclip.model.backbone import AT_ONCE, Backbone, cosine
 from stclip.model.context_prompt import ContextPrompting
 from stclip.model.interest_tokens import attend, most_attended
@@ -20,7 +21,6 @@ from stclip.model.lora import Placement, add_lora, settle_lora
 from stclip.model.person_context import PersonAdapter, TemporalModelling
 from stclip.model.st_clip_cost import key_frame_macs
 from stclip.model.st_clip_keys import OFFICIAL
-from stclip.preprocess import CropMode
 
 
 class STCLIP(Method):
@@ -50,8 +50,6 @@ class STCLIP(Method):
         prompt_tokens: Literal["all", "context"] = "all"  # all: class token and persons too
         image_residual: bool = True  # add the full frame's CLIP feature to each person
         temperature: float = 0.07
-        crop_mode: CropMode = "center"
-        crop_scale: float = 1.0
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         """Add LoRA to the backbone's image MLPs and build the new modules."""
@@ -74,8 +72,6 @@ class STCLIP(Method):
             before=config.before,
             after=config.after,
             crops=True,
-            crop_mode=config.crop_mode,
-            crop_scale=config.crop_scale,
         )
         add_lora(
             backbone,

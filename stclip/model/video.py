@@ -11,10 +11,10 @@ from typing import Any, Literal
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from stclip.batch import Batch, Inputs
 from stclip.errors import ConfigError
-from stclip.method import Batch, Inputs, Method
+from stclip.method import Method
 from stclip.model.backbone import Backbone
-from stclip.preprocess import CropMode
 
 
 class VideoMethod(Method):
@@ -29,8 +29,6 @@ class VideoMethod(Method):
         views: int = 1  # drawings of frames a clip is scored by, probabilities averaged
         unit: Literal["clip", "tracklet"] = "clip"
         crops: bool = False  # of a tracklet: the person cut out, not the whole frame
-        crop_mode: CropMode = "context"
-        crop_scale: float = 1.0
 
     def __init__(self, backbone: Backbone, config: Config) -> None:
         """Say what the loader must decode."""
@@ -41,8 +39,6 @@ class VideoMethod(Method):
             sampling=config.sampling,
             views=config.views,
             crops=config.crops,
-            crop_mode=config.crop_mode,
-            crop_scale=config.crop_scale,
         )
 
     def logits(self, batch: Batch, text: Any) -> Float[Tensor, "S *V K"]:

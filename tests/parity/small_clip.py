@@ -14,8 +14,10 @@ import torch
 from st_clip_reference import Settings, encode_picture
 from torch import Tensor, nn
 
-from stclip.frames import FrameReader, Sample, assemble
-from stclip.method import Batch, Method
+from stclip.batch import Batch, Sample
+from stclip.frames import FrameReader
+from stclip.loader import assemble
+from stclip.method import Method
 from stclip.model.backbone import Backbone
 from stclip.pictures import write_clip
 

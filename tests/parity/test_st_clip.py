@@ -15,9 +15,10 @@ import torch
 from st_clip_reference import Settings, encode_picture, encode_text, key_frame_logits
 from torch import Tensor
 
+from stclip.batch import Batch, Sample
 from stclip.errors import ConfigError
-from stclip.frames import FrameReader, Sample, assemble
-from stclip.method import Batch
+from stclip.frames import FrameReader
+from stclip.loader import assemble
 from stclip.model.backbone import Backbone
 from stclip.model.st_clip import STCLIP
 from stclip.pictures import write_clip

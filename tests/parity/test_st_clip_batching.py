@@ -11,7 +11,7 @@ import torch
 from test_st_clip import LABELS, SIZES, Scene, gap, small_method
 from torch import Tensor
 
-from stclip.frames import Sample
+from stclip.batch import Sample
 
 
 @pytest.fixture(params=SIZES, ids=lambda s: f"{s[0]}x{s[1]}")

@@ -25,8 +25,8 @@ from xclip_world import (
 
 import baselines.xclip
 from baselines.xclip import XCLIP, VideoPrompting, cross_frame
+from stclip.batch import Batch
 from stclip.errors import ConfigError
-from stclip.method import Batch
 from stclip.model.backbone import Backbone
 
 

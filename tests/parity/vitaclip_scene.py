@@ -14,8 +14,9 @@ from torch import Tensor
 from vitaclip_reference import Settings, encode_class, encode_video, logits, segment_middles
 
 from baselines.vitaclip import VitaCLIP
-from stclip.frames import FrameReader, Sample, assemble
-from stclip.method import Batch
+from stclip.batch import Batch, Sample
+from stclip.frames import FrameReader
+from stclip.loader import assemble
 from stclip.model.backbone import Backbone
 from stclip.pictures import write_clip
 

@@ -12,8 +12,9 @@ from torch import Tensor
 from xclip_reference import frame_numbers, video_logits
 
 from baselines.xclip import XCLIP
-from stclip.frames import FrameReader, Sample, assemble
-from stclip.method import Batch
+from stclip.batch import Batch, Sample
+from stclip.frames import FrameReader
+from stclip.loader import assemble
 from stclip.model.backbone import Backbone
 from stclip.pictures import write_clip
 

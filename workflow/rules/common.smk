@@ -56,10 +56,15 @@ METHOD_SETTINGS = {
     )
     for dataset, method in RUN_METHODS
 }
-FEATURES = {
-    (dataset, settings.features_key(method)): method
+FRAME_FEATURES = {
+    (dataset, settings.frames_key(method)): method
     for (dataset, _), method in sorted(METHOD_SETTINGS.items())
-    if method.features
+    if "frames" in method.features
+}
+BOX_FEATURES = {
+    (dataset, settings.crops_key(method)): method
+    for (dataset, _), method in sorted(METHOD_SETTINGS.items())
+    if {"boxes", "objects"} & set(method.features)
 }
 RUN_SPLITS = {(name, split) for name, d in DATASETS.items() for split in d.splits}
 RUN_SPLITS |= {(t.dataset, split) for t in TABLES.values() for split in t.splits}
@@ -97,7 +102,6 @@ wildcard_constraints:
     boxes=one_of(config["boxes"]),
     detector=one_of(DETECTORS),
     model=one_of(SCALE_SETTINGS.models),
-    features=one_of({key for _, key in FEATURES}),
 
 
 def local_files(*urls):
@@ -126,23 +130,59 @@ def backbone_files(method):
     return [] if weights is None or weights.startswith("package:") else [weights]
 
 
-def features_file(wildcards):
-    """The stored features that a run reads; none for most methods."""
-    method = run_settings(wildcards)
-    path = f"data/{SCALE}/{wildcards.dataset}/features/{settings.features_key(method)}.safetensors"
-    return [path] if method.features else []
-
-
-def stored_features(dataset):
-    """Those that any method of a data set reads."""
-    keys = sorted(key for of, key in FEATURES if of == dataset)
-    return [f"data/{SCALE}/{dataset}/features/{key}.safetensors" for key in keys]
-
-
 def detections_file(dataset, detector, split):
     """The boxes that a detector finds; a fine-tuned one has boxes of its own for every split."""
     part = split if DETECTORS[detector].finetune else "all"
     return f"data/{SCALE}/{dataset}/detections/{detector}/{part}.parquet"
+
+
+def objects_file(dataset):
+    """The boxes of objects that the data set's detector of objects finds."""
+    return f"data/{SCALE}/{dataset}/objects/{DATASETS[dataset].objects}.parquet"
+
+
+def stored_features(dataset, method, split):
+    """What a method reads in place of pictures: kind -> file."""
+    folder = f"data/{SCALE}/{dataset}/features"
+    crops = f"{folder}/{settings.crops_key(method)}"
+
+    def of_boxes(path):
+        table = path.removeprefix(f"data/{SCALE}/{dataset}/").removesuffix(".parquet")
+        return f"{crops}/{table}.safetensors"
+
+    files = {
+        "frames": {"frames": f"{folder}/{settings.frames_key(method)}.safetensors"},
+        "boxes": {
+            "ground_truth": f"{crops}/boxes.safetensors",
+            "detections": of_boxes(
+                detections_file(dataset, DATASETS[dataset].detector, split)
+            ),
+        },
+        "objects": {"objects": of_boxes(objects_file(dataset))},
+    }
+    return {k: path for kind in method.features for k, path in files[kind].items()}
+
+
+def features_of_run(wildcards):
+    return stored_features(wildcards.dataset, run_settings(wildcards), wildcards.split)
+
+
+def features_to_train(wildcards):
+    """A method that trains nothing reads nothing, and no training looks at detections."""
+    if not run_settings(wildcards).train.iterations:
+        return {}
+    found = features_of_run(wildcards)
+    return {kind: path for kind, path in found.items() if kind != "detections"}
+
+
+def objects_of_run(wildcards):
+    return [objects_file(wildcards.dataset)] if run_settings(wildcards).objects else []
+
+
+def feature_options(features, objects):
+    """--features KIND=FILE ... --objects FILE"""
+    options = [f"--features {kind}={path}" for kind, path in features.items()]
+    return " ".join([*options, *(f"--objects {path}" for path in objects)])
 
 
 def compared_detectors(dataset):

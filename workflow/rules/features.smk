@@ -1,13 +1,15 @@
-# Every frame through a frozen backbone, once for all methods that read its features.
-rule features:
+# Frames, and boxes cut out of them, through a frozen backbone: once for all methods that read it.
+rule frame_features:
     input:
         clips="data/{scale}/{dataset}/clips.parquet",
         frames="data/{scale}/{dataset}/frames",
-        backbone=lambda w: backbone_files(FEATURES[w.dataset, w.features]),
+        backbone=lambda w: backbone_files(FRAME_FEATURES[w.dataset, w.features]),
     output:
         "data/{scale}/{dataset}/features/{features}.safetensors",
     log:
         "logs/features/{scale}/{dataset}/{features}.log",
+    wildcard_constraints:
+        features=one_of({key for _, key in FRAME_FEATURES}),
     threads: need("features", "threads", 1)
     resources:
         gpu=need("features", "gpu", 0),
@@ -15,8 +17,37 @@ rule features:
         runtime=need("features", "runtime", 30),
     params:
         settings=lambda w: settings_of("features", w.features),
-        method=lambda w: FEATURES[w.dataset, w.features].name,
+        method=lambda w: FRAME_FEATURES[w.dataset, w.features].name,
     shell:
         "stclip --log {log} --threads {threads} features --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
         " --frames {input.frames} --out {output}"
+
+
+rule box_features:
+    input:
+        table="data/{scale}/{dataset}/{table}.parquet",
+        clips="data/{scale}/{dataset}/clips.parquet",
+        frames="data/{scale}/{dataset}/frames",
+        backbone=lambda w: backbone_files(BOX_FEATURES[w.dataset, w.features]),
+    output:
+        "data/{scale}/{dataset}/features/{features}/{table}.safetensors",
+    log:
+        "logs/features/{scale}/{dataset}/{features}/{table}.log",
+    wildcard_constraints:
+        features=one_of({key for _, key in BOX_FEATURES}),
+        table=r"boxes|detections/[^/]+/[^/]+|objects/[^/]+",
+    threads: need("features", "threads", 1)
+    resources:
+        gpu=need("features", "gpu", 0),
+        mem_mb=need("features", "mem_mb", 2000),
+        runtime=need("features", "runtime", 30),
+    params:
+        settings=lambda w: settings_of(
+            "features", w.features, str(DATASETS[w.dataset].key_frame_stride)
+        ),
+        method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
+    shell:
+        "stclip --log {log} --threads {threads} features --method {params.method}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
+        " --frames {input.frames} --boxes {input.table} --out {output}"

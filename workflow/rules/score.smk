@@ -10,7 +10,8 @@ rule score:
         ),
         frames="data/{scale}/{dataset}/frames",
         backbone=lambda w: backbone_files(run_settings(w)),
-        features=features_file,
+        features=lambda w: list(features_of_run(w).values()),
+        objects=objects_of_run,
     output:
         expand(
             f"{RUN}/scores_{{boxes}}_{{labels}}.parquet",
@@ -31,9 +32,7 @@ rule score:
         ),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,
-        features=lambda w, input: (
-            f"--features {input.features}" if input.features else ""
-        ),
+        features=lambda w: feature_options(features_of_run(w), objects_of_run(w)),
         workers=lambda w, threads: threads - 1,
     shell:
         "stclip --log {log} --threads {threads} score --method {wildcards.method}"

@@ -26,6 +26,13 @@ rule table2:
         " --out {output[0]} {input.metrics}"
 
 
+COSTED = {
+    name: stored_features("jhmdb", METHOD_SETTINGS["jhmdb", name], "1")
+    for name in (METHODS if "jhmdb" in DATASETS else [])
+}
+COSTED_OBJECTS = any(METHOD_SETTINGS["jhmdb", name].objects for name in COSTED)
+
+
 # What the methods cost, by one counter and clock; it takes all cores, so that nothing runs beside it.
 rule table10:
     input:
@@ -34,7 +41,8 @@ rule table10:
         clips=f"data/{SCALE}/jhmdb/clips.parquet",
         boxes=f"data/{SCALE}/jhmdb/boxes.parquet",
         frames=f"data/{SCALE}/jhmdb/frames",
-        features=stored_features("jhmdb"),
+        features=sorted({path for files in COSTED.values() for path in files.values()}),
+        objects=[objects_file("jhmdb")] if COSTED_OBJECTS else [],
         published="config/published/table10.yaml",
     output:
         multiext("results/{scale}/table10", ".csv", ".md", ".tex"),
@@ -48,13 +56,16 @@ rule table10:
             "tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)
         ),
         methods=" ".join(f"--method {name}" for name in METHODS),
-        features=lambda w, input: " ".join(
-            f"--features {path}" for path in input.features
-        ),
+        features=[
+            f"--features {method}:{kind}={path}"
+            for method, files in COSTED.items()
+            for kind, path in files.items()
+        ],
+        objects=lambda w, input: [f"--objects {path}" for path in input.objects],
     shell:
         "stclip --log {log} --threads {threads} costs {input.metrics} --dataset jhmdb"
         " --scale {wildcards.scale} {params.methods} --split {input.split} --clips {input.clips}"
-        " --boxes {input.boxes} --frames {input.frames} {params.features}"
+        " --boxes {input.boxes} --frames {input.frames} {params.features} {params.objects}"
         " --published {input.published} --out {output[0]}"
 
 

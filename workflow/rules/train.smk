@@ -25,7 +25,8 @@ rule train:
         boxes="data/{scale}/{dataset}/boxes.parquet",
         frames="data/{scale}/{dataset}/frames",
         backbone=lambda w: backbone_files(run_settings(w)),
-        features=features_file,
+        features=lambda w: list(features_to_train(w).values()),
+        objects=objects_of_run,
     output:
         weights=f"{RUN}/weights.safetensors",
         config=f"{RUN}/config.yaml",
@@ -42,9 +43,7 @@ rule train:
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,
-        features=lambda w, input: (
-            f"--features {input.features}" if input.features else ""
-        ),
+        features=lambda w: feature_options(features_to_train(w), objects_of_run(w)),
         workers=workers_of_a_process,
     shell:
         "{params.launcher} stclip --log {log} --threads {params.threads} train"
