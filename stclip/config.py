@@ -84,7 +84,7 @@ class DatasetConfig(Strict):
     protocol: str = "iclip"  # of frame mAP, a key of stclip.evaluate.protocol.PROTOCOLS
     video_map: bool = False  # whether boxes are linked to tubes for video mAP
     detector: str  # a detector of the scale
-    objects: str | None = None  # another, of objects
+    objects: str | None = None  # another, whose boxes are of everything but persons
     published: str | None = None  # file of published/ with the paper's values
 
 
@@ -112,7 +112,7 @@ class FinetuneConfig(Strict):
 
 
 class DetectorConfig(Strict):
-    """A source of person boxes."""
+    """A source of boxes: of persons, or of everything else."""
 
     target: str  # module:Class, a `stclip.detectors.backend.Backend`
     params: dict[str, Any] = {}  # checked by the backend's own Config
@@ -124,6 +124,17 @@ class DetectorConfig(Strict):
     finetune: FinetuneConfig | None = None
     datasets: list[str] = []  # those it has boxes for; none named: all
     by_hand: str | None = None  # what a person must do before it can be used
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether it is asked for everything but persons; every backend calls the param so."""
+        return bool(self.params.get("objects", False))
+
+    @model_validator(mode="after")
+    def _finetuned_to_persons(self) -> Self:
+        if self.finds_objects and self.finetune:
+            raise ValueError("fine-tuning is to persons: drop `finetune` or `params.objects`")
+        return self
 
 
 class Preprocessing(Strict):

@@ -1,4 +1,4 @@
-"""Finds the persons: runs a detector over the key frames of the test clips.
+"""Finds the persons, or the objects: runs a detector over the key frames of the test clips.
 
 A killed job goes on after the last finished clip and ends with the same bytes: the batches are
 planned over all clips, and a batch that holds an unfinished clip runs again as it was.
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from stclip.config import DetectorConfig, config_hash, what_detects
-from stclip.detectors.backend import Backend, Key, Persons, load_backend
+from stclip.detectors.backend import Backend, Found, Key, load_backend
 from stclip.errors import DataError
 from stclip.files import digest
 from stclip.journal import open_journal
@@ -24,13 +24,19 @@ from stclip.records import BOX_COLUMNS, Clips, Detections
 logger = logging.getLogger(__name__)
 
 
-def key_frames(clips: Clips, *, stride: int) -> list[Key]:
-    """Clip and frame of every key frame of the official test clips, in order."""
-    test = clips.table[clips.table["official_split"] == "test"]
+def key_frames(clips: Clips, *, stride: int, train_clips: bool = False) -> list[Key]:
+    """Clip and frame of every key frame of the official test clips, in order.
+
+    With `train_clips` also every frame of the official training clips: whatever is drawn there as
+    a key frame.
+    """
+    strides = {"test": stride} | ({"train": 1} if train_clips else {})
+    table = clips.table[clips.table["official_split"].isin(set(strides))]
+    columns = table["clip"], table["num_frames"].tolist(), table["official_split"]
     return [
         (clip, frame)
-        for clip, num_frames in zip(test["clip"], test["num_frames"].tolist(), strict=True)
-        for frame in range(0, num_frames, stride)
+        for clip, num_frames, split in zip(*columns, strict=True)
+        for frame in range(0, num_frames, strides[split])
     ]
 
 
@@ -42,29 +48,33 @@ def detect(
     frames: Path,
     key_frame_stride: int,
     out: Path,
+    train_clips: bool = False,
     workers: int = 0,
 ) -> Detections:
-    """Write the person boxes of every key frame of the official test clips, unfiltered, to `out`.
+    """Write the boxes of every key frame of the official test clips, unfiltered, to `out`.
 
-    Boxes are in pixels of the frame as the detector gives them; those under
-    `settings.score_threshold` are not kept. Frames without a person have no row.
+    They are of persons, or of objects if the detector is asked for those. Boxes are in pixels of
+    the frame as the detector gives them; those under `settings.score_threshold` are not kept.
+    Frames where nothing is found have no row.
 
     Args:
         settings: the detector.
         files: what it reads, by name (`stclip.detectors.backend.files_of`).
         clips: the data set's clips.
         frames: folder of the prepared frames.
-        key_frame_stride: every n-th frame of a clip is looked at.
+        key_frame_stride: every n-th frame of a test clip is looked at.
         out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
+        train_clips: look at the official training clips too, at every frame of them.
         workers: threads that read frames ahead of the model.
 
     Raises:
         ConfigError: a wrong setting, or a library that is not installed.
         DataError: weights, boxes or a frame missing or damaged, or no test clip.
     """
-    wanted = key_frames(clips, stride=key_frame_stride)
+    wanted = key_frames(clips, stride=key_frame_stride, train_clips=train_clips)
     if not wanted:
-        raise DataError("no clip of the official test split to detect persons in; run prepare.")
+        which = "test or training" if train_clips else "test"
+        raise DataError(f"no clip of the official {which} split to look at; run prepare.")
     per_clip: dict[str, list[int]] = {}
     for clip, frame in wanted:
         per_clip.setdefault(clip, []).append(frame)
@@ -79,9 +89,9 @@ def detect(
         batches = [b for b in planned if any(clip not in journal.done for clip, _ in b)]
         done = sum(len(per_clip[clip]) for clip in journal.done)
         if done:
-            logger.info("detect: %d of %d key frames are done already", done, len(wanted))
+            logger.info("detect: %d of %d frames are done already", done, len(wanted))
         progress = Progress("detect", total=len(wanted), done=done)
-        found: dict[Key, Persons] = {}
+        found: dict[Key, Found] = {}
         looked_at = batches if backend.needs_frames else [[] for _ in batches]
         pictures_of = read_ahead(frames, looked_at, workers=workers)
         for keys, pictures in zip(batches, pictures_of, strict=True):
@@ -95,15 +105,15 @@ def detect(
         detections.write(out)
     boxed = set(zip(detections.table["clip"], detections.table["frame"].tolist(), strict=True))
     logger.info(
-        "detect: %d key frames of %d clips, %d boxes; %d frames and %d whole clips have none and "
-        "count as missed",
+        "detect: %d frames of %d clips, %d boxes; %d frames and %d whole clips have none and %s",
         len(wanted), len(per_clip), len(detections), len(wanted) - len(boxed),
         len(per_clip.keys() - {clip for clip, _ in boxed}),
+        "show no object" if settings.finds_objects else "count as missed",
     )  # fmt: skip
     return detections
 
 
-def _find(backend: Backend, keys: list[Key], pictures: list[np.ndarray]) -> list[Persons]:
+def _find(backend: Backend, keys: list[Key], pictures: list[np.ndarray]) -> list[Found]:
     try:
         return backend.find(keys, pictures)
     except DataError as error:
@@ -114,17 +124,17 @@ def _find(backend: Backend, keys: list[Key], pictures: list[np.ndarray]) -> list
         ) from None
 
 
-def _as_rows(persons: Persons) -> list[list[float]]:
+def _as_rows(found: Found) -> list[list[float]]:
     """x1, y1, x2, y2, score; float32 survives JSON as the shortest float64 that means it."""
-    scores = persons.scores[:, None]
-    return np.concatenate([persons.boxes_xyxy, scores], axis=1).astype(np.float32).tolist()
+    scores = found.scores[:, None]
+    return np.concatenate([found.boxes_xyxy, scores], axis=1).astype(np.float32).tolist()
 
 
 def _table(per_clip: Mapping[str, Sequence[int]], done: Mapping[str, Any]) -> Detections:
     rows = [
         (clip, frame, *row)
         for clip, numbers in per_clip.items()
-        for frame, persons in zip(numbers, done[clip], strict=True)
-        for row in persons
+        for frame, found in zip(numbers, done[clip], strict=True)
+        for row in found
     ]
     return Detections(pd.DataFrame(rows, columns=["clip", "frame", *BOX_COLUMNS, "score"]))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from stclip import detect as stage
 from stclip.config import DetectorConfig, load_scale, what_detects
-from stclip.detectors.backend import Persons, files_of, load_backend
+from stclip.detectors.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
 from stclip.journal import open_journal
 from stclip.pictures import clip_file, write_clip
@@ -59,7 +59,7 @@ class Pixel:
         for place, picture in enumerate(pictures):
             value = float(picture[0, 0, 0]) + place / 3  # 1/3: not short in decimals
             box = np.array([[0, 0, value + 1, 7]], np.float32)
-            found.append(Persons(box, np.array([value / 300], np.float32)))
+            found.append(Found(box, np.array([value / 300], np.float32)))
         return found
 
 
@@ -108,6 +108,64 @@ def test_persons_of_test_key_frames_above_the_threshold(world: World, workers: i
     written = Detections.read(world.folder / "found.parquet")
     pd.testing.assert_frame_equal(written.table, found.table)
     assert not list(world.folder.glob(".found*")), "the journal goes when all is done"
+
+
+def test_asked_for_objects_it_boxes_everything_but_persons(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = config(params={"builder": "test_detect:Stub", "objects": True})
+    with caplog.at_level(logging.INFO):
+        found = detect(world, settings)
+    assert found.boxes_xyxy.tolist() == [[5, 6, 7, 8]] * 15  # the dog
+    assert set(found.table["score"]) == {np.float32(0.8)}
+    assert "15 boxes; 0 frames and 0 whole clips have none and show no object" in caplog.text
+    assert "missed" not in caplog.text
+    above = settings.model_copy(update={"score_threshold": 0.85})
+    assert len(detect(world, above)) == 0
+
+
+def test_training_clips_are_looked_at_in_every_frame(world: World) -> None:
+    found = detect(world, PIXEL, train_clips=True, out=world.folder / "all.parquet")
+    looked_at = found.table.groupby("clip", sort=False)["frame"].agg(list).to_dict()
+    # training clips 0..4 have 11, 12, 13, 11, 12 frames; of test clips every fifth frame
+    lengths = {"clip_0": 11, "clip_1": 12, "clip_2": 13, "clip_3": 11, "clip_4": 12}
+    training = {clip: list(range(n)) for clip, n in lengths.items()}
+    assert looked_at == training | {f"clip_{i}": [0, 5, 10] for i in range(5, 10)}
+    assert list(looked_at) == [f"clip_{i}" for i in range(10)]
+    no_test = Clips(world.clips.table[:5])
+    assert len(detect(world, PIXEL, clips=no_test, train_clips=True)) == 59
+    with pytest.raises(DataError, match="no clip of the official test or training split"):
+        detect(world, PIXEL, clips=Clips(world.clips.table[:0]), train_clips=True)
+
+
+def test_a_killed_job_on_training_clips_goes_on(world: World) -> None:
+    # 59 + 15 frames in batches of 3: the sixth ends in clip 1, clip 0 (11 frames) is finished.
+    whole, again = world.folder / "whole.parquet", world.folder / "again.parquet"
+    detect(world, PIXEL, out=whole, train_clips=True)
+    every = list(Pixel.batches)
+    assert len(every) == 25
+    Pixel.batches, Pixel.dies_at = [], 6
+    with pytest.raises(KeyboardInterrupt):
+        detect(world, PIXEL, out=again, train_clips=True)
+    Pixel.batches, Pixel.dies_at = [], -1
+    detect(world, PIXEL, out=again, train_clips=True)
+    assert Pixel.batches == every[3:]  # the fourth holds the last two frames of clip 0 and one more
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_a_journal_of_test_clips_alone_is_begun_anew(world: World) -> None:
+    Pixel.dies_at = 3
+    with pytest.raises(KeyboardInterrupt):
+        detect(world, PIXEL)
+    Pixel.batches, Pixel.dies_at = [], -1
+    detect(world, PIXEL, train_clips=True)
+    assert len(Pixel.batches) == 25
+
+
+def test_fine_tuning_is_to_persons() -> None:
+    params = {"builder": "test_detect:Stub", "objects": True}
+    with pytest.raises(ValueError, match="fine-tuning is to persons: drop `finetune` or"):
+        config(params=params, finetune={"epochs": 1, "lr": 1e-3})
 
 
 def test_a_killed_job_goes_on_by_clip_and_ends_with_the_same_bytes(world: World) -> None:
@@ -240,7 +298,7 @@ def test_impossible_boxes_of_a_model_stop_with_the_frame(
     world: World, monkeypatch: pytest.MonkeyPatch, box: list[float], score: float, message: str
 ) -> None:
     def find(self, keys, pictures):  # type: ignore[no-untyped-def]
-        return [Persons(np.array([box], np.float32), np.array([score], np.float32))] * len(keys)
+        return [Found(np.array([box], np.float32), np.array([score], np.float32))] * len(keys)
 
     monkeypatch.setattr(Pixel, "find", find)
     with pytest.raises(DataError, match=rf"frames 0 of clip 'clip_5' to .*{message}"):
@@ -256,7 +314,7 @@ def test_scores_of_a_detections_file_lie_in_0_to_1(world: World) -> None:
 def test_a_sequence_of_numbers_survives_the_journal(world: World) -> None:
     rng = np.random.default_rng(0)
     box = rng.random((50, 4), np.float32) * 300
-    rows = stage._as_rows(Persons(box, rng.random(50, np.float32)))
+    rows = stage._as_rows(Found(box, rng.random(50, np.float32)))
     assert np.array_equal(np.array(json.loads(json.dumps(rows)), np.float32)[:, :4], box)
 
 

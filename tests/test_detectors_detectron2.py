@@ -128,6 +128,18 @@ def test_pictures_go_in_as_bgr_0_to_255_and_only_persons_come_out(
     assert len(other.scores) == 0
 
 
+def test_asked_for_objects_it_gives_every_class_but_persons(
+    world: World, library: SimpleNamespace
+) -> None:
+    weights = world.folder / "zoo.pkl"
+    weights.write_text("a pickle")
+    asked = settings(params={"objects": True})
+    backend = load_backend(asked, files={"weights": weights}, clips=world.clips)
+    (found,) = backend.find([("a", 0)], [np.full((48, 64, 3), 250, np.uint8)])
+    assert found.boxes_xyxy.tolist() == [[1, 1, 2, 2]]  # the bicycle
+    assert found.scores.tolist() == [np.float32(0.8)]
+
+
 def test_bf16_holds_inside_the_heavy_parts_alone(world: World, library: SimpleNamespace) -> None:
     weights = world.folder / "zoo.pkl"
     weights.write_text("a pickle")

@@ -123,6 +123,28 @@ def test_mistakes_in_the_images_are_told(world: World, images: object, message: 
         find(world, ROWS[:1], images)
 
 
+def test_asked_for_objects_it_gives_every_category_but_persons(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [*ROWS, ROWS[3] | {"image_id": 5, "category_id": 0}]
+    files = write(world.folder, rows)
+    with caplog.at_level(logging.INFO):
+        found = detect(
+            settings(objects=True), files=files, clips=world.clips, frames=world.folder / "none",
+            key_frame_stride=5, out=world.folder / "found.parquet",
+        )  # fmt: skip
+    assert list(zip(found.table["clip"], found.table["frame"], strict=True)) == [
+        ("clip_5", 0), ("clip_6", 10),
+    ]  # fmt: skip
+    assert found.boxes_xyxy.tolist() == [[0, 0, 3, 4]] * 2
+    assert "read 5 rows, kept 2 on 2 of 3 listed images, dropped {'of persons': 3}" in caplog.text
+    # Clips without objects are nothing to warn of: 15 key frames, 5 clips, two of each with a box.
+    assert "2 boxes; 13 frames and 3 whole clips have none and show no object" in caplog.text
+    assert "missed" not in caplog.text
+    with pytest.raises(DataError, match=r"no row is left for categories other than 1 at score"):
+        find(world, ROWS[:3], objects=True)
+
+
 def test_a_missing_file_says_what_to_do_by_hand(world: World) -> None:
     with pytest.raises(ConfigError, match=r"needs `files.detections`, a path; none is given"):
         load_backend(settings(), files={}, clips=world.clips)

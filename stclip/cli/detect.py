@@ -1,4 +1,4 @@
-"""Person boxes: finetune, detect, quality, detectors."""
+"""Boxes of persons and objects: finetune, detect, quality, detectors."""
 
 from pathlib import Path
 from typing import Annotated
@@ -62,10 +62,16 @@ def detect(
     out: Out,
     weights: OptionalIn = None,
     split: OptionalIn = None,
+    train_clips: Annotated[
+        bool, typer.Option("--train-clips", help="Also look at every frame of the training clips.")
+    ] = False,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Box every person on the key frames of the test clips (fine-tuned: give weights and split)."""
+    """Box every person (or object, as the detector is set) on the key frames of the test clips.
+
+    A fine-tuned detector needs weights and split.
+    """
     from stclip import config as c
     from stclip.records import Clips, LabelSplit
 
@@ -97,6 +103,7 @@ def detect(
         frames=frames,
         key_frame_stride=stride,
         out=out,
+        train_clips=train_clips,
         workers=workers,
     )
 

@@ -1,1 +1,1 @@
-"""Person detectors: what they have in common, and one module per way of getting boxes."""
+"""Detectors of persons or objects: what they share, and one module per way of getting boxes."""

@@ -1,4 +1,4 @@
-"""What every source of person boxes can do: given frames, say where the persons are.
+"""What every source of boxes can do: given frames, say where the persons or the objects are.
 
 A backend is a class that config/scales/*.yaml names (`target`); only the chosen one is imported.
 """
@@ -20,8 +20,8 @@ Key = tuple[str, int]  # clip and 0-based frame
 
 
 @dataclass(frozen=True)
-class Persons:
-    """The persons of one frame, unfiltered, in the detector's order."""
+class Found:
+    """The persons, or the objects, of one frame, unfiltered, in the detector's order."""
 
     boxes_xyxy: np.ndarray  # (n, 4) float32, pixels of the frame; may reach outside it
     scores: np.ndarray  # (n,) float32, in 0..1
@@ -40,11 +40,14 @@ class Persons:
             raise DataError(f"score {self.scores[wrong][0]} lies outside 0..1.")
 
 
-NOBODY = Persons(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+NOTHING = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 class Backend(Protocol):
-    """Finds persons. Its frozen dataclass `Config` takes the detector's `params`."""
+    """Finds persons, or with `objects: true` everything but persons.
+
+    Its frozen dataclass `Config` takes the detector's `params`, `objects` among them.
+    """
 
     needs_frames: bool  # whether `find` looks at the pictures; they are not decoded otherwise
 
@@ -53,8 +56,8 @@ class Backend(Protocol):
     ) -> None:
         """`files`: what the detector reads, by name; "weights" among them if it has any."""
 
-    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Persons]:
-        """One `Persons` per key; pictures are uint8 RGB (height, width, 3), or absent."""
+    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
+        """One `Found` per key; pictures are uint8 RGB (height, width, 3), or absent."""
         ...
 
 

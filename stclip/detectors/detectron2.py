@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stclip.config import DetectorConfig
-from stclip.detectors.backend import Key, Persons, needed_file
+from stclip.detectors.backend import Found, Key, needed_file
 from stclip.detectors.half import compute_in_bf16
 from stclip.device import best_device
 from stclip.errors import ConfigError, DataError
@@ -30,6 +30,7 @@ class Detectron2Detector:
         """Which model."""
 
         model: str = "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml"  # a file of the model zoo
+        objects: bool = False  # boxes of every class but persons
 
     def __init__(
         self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
@@ -58,16 +59,16 @@ class Detectron2Detector:
         sides = [cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MIN_SIZE_TEST]
         self.resize = transforms.ResizeShortestEdge(sides, cfg.INPUT.MAX_SIZE_TEST)
         self.bgr = cfg.INPUT.FORMAT == "BGR"
-        self.threshold = settings.score_threshold
+        self.threshold, self.objects = settings.score_threshold, config.objects
         if settings.precision == "bf16":
             compute_in_bf16(self.model)
 
-    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Persons]:
-        """The persons at or above the score threshold, in the model's order."""
+    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
+        """The persons (or objects) at or above the score threshold, in the model's order."""
         inputs = [self._input(picture) for picture in pictures]
         with torch.inference_mode():
             found = self.model(inputs)
-        return [self._persons(result["instances"].to("cpu")) for result in found]
+        return [self._found(result["instances"].to("cpu")) for result in found]
 
     def _input(self, picture: np.ndarray) -> dict[str, Any]:
         """Floats 0..255 in the model's colour order, resized; boxes come back unresized."""
@@ -77,10 +78,11 @@ class Detectron2Detector:
         image = torch.as_tensor(np.ascontiguousarray(resized.transpose(2, 0, 1)).astype(np.float32))
         return {"image": image, "height": height, "width": width}
 
-    def _persons(self, instances: Any) -> Persons:
-        kept = (instances.pred_classes == PERSON) & (instances.scores >= self.threshold)
+    def _found(self, instances: Any) -> Found:
+        wanted = (instances.pred_classes == PERSON) != self.objects
+        kept = wanted & (instances.scores >= self.threshold)
         boxes = instances.pred_boxes.tensor[kept].float().numpy()
-        return Persons(boxes, instances.scores[kept].float().numpy())
+        return Found(boxes, instances.scores[kept].float().numpy())
 
 
 def _import(module: str) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from stclip.config import DetectorConfig
-from stclip.detectors.backend import NOBODY, Key, Persons, needed_file
+from stclip.detectors.backend import NOTHING, Found, Key, needed_file
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips
 
@@ -35,6 +35,7 @@ class FileDetector:
 
         box_format: str = "xywh"  # COCO's own; the authors' file holds corners, xyxy
         person: int = 1  # category_id of persons; rows of others are ignored and counted
+        objects: bool = False  # the other way round: rows of every category but that of persons
         first_frame: int = 1  # number of a clip's first frame in the list of images
 
         def __post_init__(self) -> None:
@@ -58,15 +59,15 @@ class FileDetector:
         self.found = _read_rows(path, images, config, threshold=settings.score_threshold)
         test = clips.table.loc[clips.table["official_split"] == "test", "clip"]
         absent = sorted(set(test) - {clip for clip, _ in self.found})
-        if absent:
+        if absent and not config.objects:  # a clip without objects is nothing to warn of
             logger.warning(
                 "%s: no row for %d of %d test clips (%s, ...); all of their frames count as missed",
                 path, len(absent), len(test), absent[0],
             )  # fmt: skip
 
-    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Persons]:
+    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
         """What the file holds for these frames, in its order."""
-        return [self.found.get(key, NOBODY) for key in keys]
+        return [self.found.get(key, NOTHING) for key in keys]
 
 
 def _read(path: Path) -> Any:
@@ -126,7 +127,7 @@ def _names(image: Mapping[str, Any]) -> tuple[str, int]:
 
 def _read_rows(
     path: Path, images: Mapping[int, Key], config: FileDetector.Config, *, threshold: float
-) -> dict[Key, Persons]:
+) -> dict[Key, Found]:
     rows = _read(path)
     if not isinstance(rows, list) or not rows:
         raise DataError(
@@ -152,8 +153,8 @@ def _read_rows(
         values = (*_corners(box, config.box_format, where), _score(score, where))
         categories[category] += 1
         key = images[image]
-        if category != config.person:
-            dropped["of other categories"] += 1
+        if (category == config.person) == config.objects:
+            dropped["of persons" if config.objects else "of other categories"] += 1
         elif values[-1] < threshold:
             dropped[f"below score {threshold}"] += 1
         elif (key, *values) in seen:
@@ -167,11 +168,15 @@ def _read_rows(
     )  # fmt: skip
     if not found:
         raise DataError(
-            f"{path}: no row is left for category {config.person} at score {threshold} or above; "
+            f"{path}: no row is left for {_wanted(config)} at score {threshold} or above; "
             f"the file has categories {dict(categories.most_common(5))}. See `params.person`."
         )
     tables = {key: np.array(values, np.float32) for key, values in found.items()}
-    return {key: Persons(table[:, :4], table[:, 4]) for key, table in tables.items()}
+    return {key: Found(table[:, :4], table[:, 4]) for key, table in tables.items()}
+
+
+def _wanted(config: FileDetector.Config) -> str:
+    return f"{'categories other than' if config.objects else 'category'} {config.person}"
 
 
 def _corners(box: Any, box_format: str, where: str) -> tuple[float, ...]:

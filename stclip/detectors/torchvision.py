@@ -14,7 +14,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
 from stclip.config import DetectorConfig
-from stclip.detectors.backend import Key, Persons, needed_file
+from stclip.detectors.backend import Found, Key, needed_file
 from stclip.detectors.half import compute_in_bf16
 from stclip.device import best_device
 from stclip.errors import DataError
@@ -34,6 +34,7 @@ class TorchvisionDetector:
         builder: str  # module:function that builds the model, without its weights
         arguments: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
         person: int = 1  # label of persons; 1 is COCO's, and that of a detector of persons alone
+        objects: bool = False  # boxes of every label but that of persons
 
     def __init__(
         self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
@@ -42,7 +43,7 @@ class TorchvisionDetector:
         model = self.build_model(config, settings, needed_file(files, "weights", settings=settings))
         if settings.precision == "bf16":
             compute_in_bf16(model)
-        self.person = config.person
+        self.person, self.objects = config.person, config.objects
         self.threshold = settings.score_threshold
         self.device = best_device()
         self.model = model.to(self.device).eval()
@@ -57,16 +58,17 @@ class TorchvisionDetector:
             heads.score_thresh = settings.score_threshold  # type: ignore[assignment]
         return model
 
-    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Persons]:
-        """The persons at or above the score threshold, by falling score."""
+    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
+        """The persons (or objects) at or above the score threshold, by falling score."""
         with torch.inference_mode():
-            found = self.model([as_tensor(p, self.device) for p in pictures])
-        persons = []
-        for result in found:
-            kept = (result["labels"] == self.person) & (result["scores"] >= self.threshold)
+            results = self.model([as_tensor(p, self.device) for p in pictures])
+        found = []
+        for result in results:
+            wanted = (result["labels"] == self.person) != self.objects
+            kept = wanted & (result["scores"] >= self.threshold)
             boxes, scores = (result[k][kept].float().cpu().numpy() for k in ("boxes", "scores"))
-            persons.append(Persons(boxes, scores))
-        return persons
+            found.append(Found(boxes, scores))
+        return found
 
 
 def as_tensor(picture: np.ndarray, device: torch.device) -> Tensor:
