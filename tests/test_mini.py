@@ -31,6 +31,7 @@ from stclip.mini.scenery import STILL, VIDEO
 
 TRAIN, TEST = 1, 2
 ARCHIVES = ("Rename_Images.tar.gz", "splits.zip", "puppet_mask.zip")
+BESIDE = ("SHA256SUMS", "props.json", "props_images.json")
 
 
 @pytest.fixture(scope="module")
@@ -206,13 +207,14 @@ def test_checksums_are_those_of_the_archives(archives: Path) -> None:
     lines = (archives / "SHA256SUMS").read_text().splitlines()
     sums = {a: hashlib.sha256((archives / a).read_bytes()).hexdigest() for a in ARCHIVES}
     assert lines == [f"{sums[archive]}  {archive}" for archive in ARCHIVES]
-    assert sorted(p.name for p in archives.iterdir()) == sorted((*ARCHIVES, "SHA256SUMS"))
+    assert sorted(p.name for p in archives.iterdir()) == sorted((*ARCHIVES, *BESIDE))
 
 
 def test_same_seed_same_bytes_whatever_the_workers(archives: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     render_jhmdb(again, seed=3, train_videos=TRAIN, test_videos=TEST, workers=2)
-    assert (again / "SHA256SUMS").read_bytes() == (archives / "SHA256SUMS").read_bytes()
+    for name in BESIDE:
+        assert (again / name).read_bytes() == (archives / name).read_bytes()
 
 
 def test_another_seed_gives_other_videos() -> None:

@@ -1,11 +1,15 @@
 """Writes the miniature as the official J-HMDB archives: frames, splits and puppet masks.
 
+Beside them lie the boxes of the props, as a detector of objects would hand them out: COCO results
+and the list of images that they are of.
+
 Layout, names and quirks are those of the real archives, so that the same parser reads both: frame
 files count from 1, some masks end a few frames before their video, names carry signs.
 """
 
 import gzip
 import io
+import json
 import logging
 import tarfile
 import zipfile
@@ -15,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,13 +29,16 @@ from scipy.io import savemat
 from stclip.errors import ConfigError
 from stclip.files import digest, whole_file
 from stclip.mini.choreography import ACTIONS, load_repertoire
-from stclip.mini.render import Video, render
+from stclip.mini.props import BEHIND, HELD
+from stclip.mini.render import SeenProp, Video, render
 from stclip.mini.scenery import VIDEO
 from stclip.progress import Progress
 
 logger = logging.getLogger(__name__)
 FRAMES_ARCHIVE, SPLITS_ARCHIVE = "Rename_Images.tar.gz", "splits.zip"
 MASKS_ARCHIVE, CHECKSUMS = "puppet_mask.zip", "SHA256SUMS"
+PROPS, PROPS_IMAGES = "props.json", "props_images.json"
+CATEGORIES = {kind: i for i, kind in enumerate([*BEHIND, *HELD], start=2)}  # 1 are persons
 NUM_SPLITS = 3
 SHORTEST, LONGEST, MEAN = 15, 40, 20  # frames of a video
 SHORT_MASKS = {("clap", 0): 6, ("clap", 1): 4, ("pour", 0): 1}  # frames without a mask at the end
@@ -59,15 +67,16 @@ class _Packed:
     name: str
     frames: list[bytes]  # PNG
     mask: bytes  # MATLAB file
+    props: list[list[tuple[str, list[int]]]]  # of each frame: kinds and boxes, xywh
 
 
 def render_jhmdb(
     out: Path, *, seed: int, train_videos: int = 20, test_videos: int = 30, workers: int = 1
 ) -> None:
-    """Render the mini J-HMDB into the folder `out`: three archives and their SHA256SUMS.
+    """Render the mini J-HMDB into the folder `out`: three archives, boxes of props, SHA256SUMS.
 
     Args:
-        out: folder of the archives; each is written whole or not at all, the checksums last.
+        out: folder of the files; each is written whole or not at all, the archives' checksums last.
         seed: same seed, same bytes, whatever the number of workers.
         train_videos: videos of each class that each of the three splits trains on.
         test_videos: videos of each class that each of the three splits tests on.
@@ -84,7 +93,9 @@ def render_jhmdb(
     num_videos = train_videos + test_videos
     names: dict[str, list[str]] = {action: [] for action in ACTIONS}
     jobs = [(seed, action, video) for action in ACTIONS for video in range(num_videos)]
-    num_frames, progress = 0, Progress("render", total=len(jobs))
+    images: list[dict[str, Any]] = []
+    props: list[dict[str, Any]] = []
+    progress = Progress("render", total=len(jobs))
     with (
         whole_file(out / FRAMES_ARCHIVE) as frames_path,
         whole_file(out / MASKS_ARCHIVE) as masks_path,
@@ -93,24 +104,39 @@ def render_jhmdb(
     ):
         for packed in _packed_videos(jobs, workers):
             names[packed.action].append(packed.name)
-            num_frames += len(packed.frames)
             folder = f"{packed.action}/{packed.name}"
-            for i, png in enumerate(packed.frames, start=1):
-                _add_to_tar(frames, f"Rename_Images/{folder}/{i:05d}.png", png)
+            for i, (png, seen) in enumerate(zip(packed.frames, packed.props, strict=True), start=1):
+                name = f"{folder}/{i:05d}.png"
+                _add_to_tar(frames, f"Rename_Images/{name}", png)
+                images.append({"id": len(images) + 1, "file_name": name})
+                props += [
+                    {
+                        "image_id": len(images),
+                        "category_id": CATEGORIES[kind],
+                        "bbox": box,
+                        "score": 1,
+                    }
+                    for kind, box in seen
+                ]
             _add_to_zip(masks, f"puppet_mask/{folder}/puppet_mask.mat", packed.mask)
             progress.advance()
     with whole_file(out / SPLITS_ARCHIVE) as path, zipfile.ZipFile(path, "w") as splits:
         for name, text in _split_files(names, seed=seed, num_train=train_videos):
             _add_to_zip(splits, f"splits/{name}", text.encode())
+    categories = [{"id": number, "name": kind} for kind, number in CATEGORIES.items()]
+    _write_json(out / PROPS, props)
+    _write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
     archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
     with whole_file(out / CHECKSUMS) as path:
         sums = [f"{digest(out / archive)}  {archive}\n" for archive in archives]
         path.write_text("".join(sums), "utf-8")
     size = sum((out / archive).stat().st_size for archive in archives)
     logger.info(
-        "rendered %d videos, %d frames of %d classes (seed %d) into %s: %.0f MB",
+        "rendered %d videos, %d frames with %d boxes of props, of %d classes (seed %d) into %s: "
+        "%.0f MB",
         len(jobs),
-        num_frames,
+        len(images),
+        len(props),
         len(ACTIONS),
         seed,
         out,
@@ -137,7 +163,8 @@ def _pack(job: tuple[int, str, int]) -> _Packed:
     masks = video.masks[: num_frames - SHORT_MASKS.get((action, index), 0)]
     bgr = video.frames[..., ::-1]
     pngs = [cv2.imencode(".png", frame, PNG_PARAMS)[1].tobytes() for frame in bgr]
-    return _Packed(action, _name(rng, action, index, video), pngs, _mat(masks))
+    props = [[(prop.kind, _xywh(prop)) for prop in seen] for seen in video.props]
+    return _Packed(action, _name(rng, action, index, video), pngs, _mat(masks), props)
 
 
 def _name(rng: np.random.Generator, action: str, index: int, video: Video) -> str:
@@ -147,6 +174,18 @@ def _name(rng: np.random.Generator, action: str, index: int, video: Video) -> st
     view = "ri" if video.direction > 0 else "le"
     quality = "goo" if video.noise < 4 else "med" if video.noise < 6 else "bad"
     return f"{title}_{action}_f_{camera}_np{video.num_people}_{view}_{quality}_{index}"
+
+
+def _xywh(prop: SeenProp) -> list[int]:
+    """A box as COCO has it: first column and row, number of columns and rows."""
+    x1, y1, x2, y2 = map(int, prop.box_xyxy)
+    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Without line ends: of a row per box or frame nobody reads them."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content), "utf-8")
 
 
 def _mat(masks: UInt8[np.ndarray, "T H W"]) -> bytes:

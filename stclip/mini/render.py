@@ -3,8 +3,8 @@
 Legend: T frames, H height, W width. Pictures are RGB.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +14,7 @@ from stclip.mini.choreography import (
     NUM_ANGLES,
     Choreography,
     Joints,
+    Prop,
     Repertoire,
     Scene,
     joints,
@@ -41,11 +42,20 @@ BALLS: tuple[Rgb, ...] = ((245, 120, 20), (230, 60, 30))
 
 
 @dataclass(frozen=True)
+class SeenProp:
+    """A prop of one frame, where it is seen: inside the picture and not behind anything."""
+
+    kind: str
+    box_xyxy: Float[np.ndarray, "4"]  # tight, inclusive corners
+
+
+@dataclass(frozen=True)
 class Video:
     """A rendered video (or a still, T = 1) and what is known about it."""
 
     frames: UInt8[np.ndarray, "T H W 3"]
     masks: UInt8[np.ndarray, "T H W"]  # 1 where the acting person is
+    props: tuple[tuple[SeenProp, ...], ...]  # of each frame
     bystander_boxes: Float[np.ndarray, "N 4"]  # of frame 0
     scene: str
     shirt: str
@@ -114,6 +124,7 @@ def render(
 
     frames = np.empty((num_frames, HEIGHT, WIDTH, 3), np.uint8)
     masks = np.empty((num_frames, HEIGHT, WIDTH), np.uint8)
+    seen: list[tuple[SeenProp, ...]] = []
     bystander_boxes: list[np.ndarray] = []
     for t in range(num_frames):
         x, y = (np.rint(camera[t]).astype(int) + MARGIN).tolist()
@@ -124,22 +135,15 @@ def render(
             box = tight_box(behind.mask)
             if t == 0 and box is not None:
                 bystander_boxes.append(box)
-        canvas = Canvas(image)
-        stage = _stage(canvas, actor, times, t, camera[t], prop_look)
-        for prop in props:
-            if prop.kind in BEHIND:
-                BEHIND[prop.kind](stage, prop)
-
-        def holding(stage: Stage = stage) -> None:
-            for prop in props:
-                if prop.kind in HELD:
-                    HELD[prop.kind](stage, prop)
-
-        actor.draw(canvas, stage.at, holding)
-        frames[t], masks[t] = sensor.expose(rng, image), canvas.mask
+        stage = _stage(Canvas(image), actor, times, t, camera[t], prop_look)
+        empty = image.copy()
+        _draw(stage, actor, props)
+        seen.append(tuple(_seen(empty, stage, actor, props)))
+        frames[t], masks[t] = sensor.expose(rng, image), stage.canvas.mask
     return Video(
         frames=frames,
         masks=masks,
+        props=tuple(seen),
         bystander_boxes=np.array(bystander_boxes, np.float32).reshape(-1, 4),
         scene=scene_name,
         shirt=shirt,
@@ -147,6 +151,33 @@ def render(
         num_people=1 + len(bystander_boxes),
         noise=sensor.noise,
     )
+
+
+def _draw(stage: Stage, actor: _Actor, props: Sequence[Prop]) -> None:
+    """The actor on a stage among the props; nothing here is left to chance."""
+    for prop in props:
+        if prop.kind in BEHIND:
+            BEHIND[prop.kind](stage, prop)
+
+    def holding() -> None:
+        for prop in props:
+            if prop.kind in HELD:
+                HELD[prop.kind](stage, prop)
+
+    actor.draw(stage.canvas, stage.at, holding)
+
+
+def _seen(
+    empty: UInt8[np.ndarray, "H W 3"], stage: Stage, actor: _Actor, props: Sequence[Prop]
+) -> Iterator[SeenProp]:
+    """The props that are seen on a drawn stage: there pixels differ from a drawing without one."""
+    for prop in props:
+        without = replace(stage, canvas=Canvas(empty.copy()))
+        _draw(without, actor, [other for other in props if other is not prop])
+        differs = (stage.canvas.image != without.canvas.image).any(-1)
+        box = tight_box(differs.astype(np.uint8))
+        if box is not None:
+            yield SeenProp(prop.kind, box)
 
 
 def _tint(rng: np.random.Generator, style: Style) -> Callable[[Rgb], Rgb]:

@@ -76,12 +76,26 @@ for name, dataset in DATASETS.items():
         checked(settings.pick, dataset.boxes, boxes, what="box source")
 
 DETECTORS = SCALE_SETTINGS.detectors
+OF_OBJECTS = {name: d for name, d in DETECTORS.items() if d.finds_objects}
+OF_PERSONS = {name: d for name, d in DETECTORS.items() if not d.finds_objects}
 if config["detectors"] == "all":
-    COMPARED = [name for name, detector in DETECTORS.items() if not detector.by_hand]
+    COMPARED = [name for name, detector in OF_PERSONS.items() if not detector.by_hand]
 else:
     COMPARED = config["detectors"]
-for name in [*COMPARED, *(dataset.detector for dataset in DATASETS.values())]:
-    detector = checked(settings.pick, DETECTORS, name, what="detector")
+USED_DETECTORS = {
+    name: checked(settings.pick, OF_PERSONS, name, what="detector")
+    for name in [*COMPARED, *(dataset.detector for dataset in DATASETS.values())]
+} | {
+    dataset.objects: checked(
+        settings.pick,
+        OF_OBJECTS,
+        dataset.objects,
+        what=f"detector with `params: {{objects: true}}` for the objects of {name}:",
+    )
+    for name, dataset in DATASETS.items()
+    if dataset.objects
+}
+for name, detector in USED_DETECTORS.items():
     absent = [path for path in detector_paths(detector) if not Path(path).exists()]
     if detector.by_hand and absent:
         raise WorkflowError(
@@ -100,7 +114,8 @@ wildcard_constraints:
     split=one_of({split for _, split in RUN_SPLITS}),
     seed=r"\d+",
     boxes=one_of(config["boxes"]),
-    detector=one_of(DETECTORS),
+    detector=one_of(OF_PERSONS),
+    objects=one_of(OF_OBJECTS),
     model=one_of(SCALE_SETTINGS.models),
 
 

@@ -1,4 +1,5 @@
 # Persons on the key frames of the test clips, unfiltered; how good they are, and their ceiling.
+# Objects there and on every frame of the training clips.
 rule finetune:
     input:
         lambda w: detector_paths(DETECTORS[w.detector]),
@@ -73,6 +74,34 @@ rule detect:
     shell:
         "stclip --log {log} --threads {threads} detect --detector {wildcards.detector}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} {params.finetuned}"
+        " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
+        " --out {output}"
+
+
+rule objects:
+    input:
+        detector=lambda w: detector_paths(OF_OBJECTS[w.objects]),
+        clips="data/{scale}/{dataset}/clips.parquet",
+        frames="data/{scale}/{dataset}/frames",
+    output:
+        "data/{scale}/{dataset}/objects/{objects}.parquet",
+    log:
+        "logs/objects/{scale}/{dataset}/{objects}.log",
+    threads: need("objects", "threads", 1)
+    resources:
+        gpu=need("objects", "gpu", 0),
+        mem_mb=need("objects", "mem_mb", 2000),
+        runtime=need("objects", "runtime", 30),
+    params:
+        settings=lambda w: settings_of(
+            "detect",
+            settings.what_detects(OF_OBJECTS[w.objects]),
+            str(DATASETS[w.dataset].key_frame_stride),
+        ),
+        workers=lambda w, threads: threads - 1,
+    shell:
+        "stclip --log {log} --threads {threads} detect --detector {wildcards.objects}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} --train-clips"
         " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
         " --out {output}"
 

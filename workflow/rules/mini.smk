@@ -5,13 +5,15 @@ MINI_SOURCE = f"data/{SCALE}/source/jhmdb"
 rule render_jhmdb:
     output:
         expand(
-            "{folder}/{archive}",
+            "{folder}/{file}",
             folder=MINI_SOURCE,
-            archive=[
+            file=[
                 "Rename_Images.tar.gz",
                 "splits.zip",
                 "puppet_mask.zip",
                 "SHA256SUMS",
+                "props.json",
+                "props_images.json",
             ],
         ),
     log:
