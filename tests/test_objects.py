@@ -55,7 +55,7 @@ def test_boxes_lie_around_the_pixels_that_differ_without_the_props(
         drawn = {prop.kind for prop in REPERTOIRE.actions[action].props}
         assert {prop.kind for prop in props} <= drawn
         assert len(props) <= len(drawn)
-    assert shown >= 14, "of the 15 classes that are done with something"
+    assert shown >= 14, "of the 16 classes that are done with something"
 
 
 def paint(monkeypatch: pytest.MonkeyPatch, rows: slice, columns: slice) -> tuple[SeenProp, ...]:
