@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stclip.config import DetectorConfig, config_hash, what_detects
+from stclip.config import DetectorConfig
 from stclip.detectors.backend import Backend, Found, Key, load_backend
 from stclip.errors import DataError
 from stclip.files import digest
 from stclip.journal import open_journal
+from stclip.keys import config_hash, what_detects
 from stclip.prefetch import read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections

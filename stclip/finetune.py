@@ -16,12 +16,13 @@ from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
-from stclip.config import DetectorConfig, FinetuneConfig, config_hash, what_finetunes
+from stclip.config import DetectorConfig, FinetuneConfig
 from stclip.detectors.backend import Key, needed_file
 from stclip.detectors.torchvision import TorchvisionDetector, as_tensor
 from stclip.device import best_device, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.files import digest, whole_file
+from stclip.keys import config_hash, what_finetunes
 from stclip.method import make_config
 from stclip.prefetch import read_ahead
 from stclip.progress import Progress

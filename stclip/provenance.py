@@ -9,7 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stclip.config import MethodConfig, config_hash, what_trains
+from stclip.config import MethodConfig
+from stclip.keys import config_hash, what_trains
 from stclip.records import LabelSplit
 
 LIBRARIES = ("stclip", "torch", "torchvision", "open_clip_torch", "peft", "numpy", "pandas")

@@ -8,8 +8,9 @@ from pathlib import Path
 import yaml
 from safetensors.numpy import save as serialize
 
-from stclip.config import MethodConfig, config_hash, what_trains
+from stclip.config import MethodConfig
 from stclip.files import whole_file
+from stclip.keys import config_hash, what_trains
 from stclip.records import LabelSplit
 
 logger = logging.getLogger(__name__)

@@ -5,17 +5,9 @@ import pytest
 import yaml
 from conftest import METHODS, ROOT, World
 
-from stclip.config import (
-    DatasetConfig,
-    Source,
-    config_hash,
-    load_dataset,
-    load_method,
-    load_scale,
-    merge,
-    what_trains,
-)
+from stclip.config import DatasetConfig, Source, load_dataset, load_method, load_scale, merge
 from stclip.errors import ConfigError
+from stclip.keys import config_hash, what_trains
 from stclip.targets import resolve_target
 
 CONFIG = ROOT / "config"

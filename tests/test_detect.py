@@ -11,10 +11,11 @@ from conftest import ROOT, World
 from safetensors.torch import save_file
 
 from stclip import detect as stage
-from stclip.config import DetectorConfig, load_scale, what_detects
+from stclip.config import DetectorConfig, load_scale
 from stclip.detectors.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
 from stclip.journal import open_journal
+from stclip.keys import what_detects
 from stclip.pictures import clip_file, write_clip
 from stclip.records import Clips, Detections
 

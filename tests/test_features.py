@@ -10,17 +10,11 @@ import torch
 from conftest import World
 
 from stclip.boxes import make_samples, select_boxes
-from stclip.config import (
-    BoxSource,
-    MethodConfig,
-    Preprocessing,
-    TrainConfig,
-    crops_key,
-    frames_key,
-)
+from stclip.config import BoxSource, MethodConfig, Preprocessing, TrainConfig
 from stclip.errors import ConfigError, DataError
 from stclip.features import BoxFeatures, FrameFeatures, write_box_features, write_frame_features
 from stclip.frames import FrameReader, make_reader
+from stclip.keys import crops_key, frames_key
 from stclip.loader import assemble
 from stclip.method import load_method
 from stclip.model.backbone import Backbone, load_backbone

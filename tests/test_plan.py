@@ -7,7 +7,8 @@ import yaml
 from conftest import ROOT
 from test_pipeline import DETECTORS, TABLE, environment, planned
 
-from stclip.config import crops_key, frames_key, load_method
+from stclip.config import load_method
+from stclip.keys import crops_key, frames_key
 
 ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
 

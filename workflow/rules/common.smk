@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from stclip import config as settings
+from stclip import keys
 from stclip.errors import ConfigError
 from stclip.table_config import load_table
 
@@ -57,12 +58,12 @@ METHOD_SETTINGS = {
     for dataset, method in RUN_METHODS
 }
 FRAME_FEATURES = {
-    (dataset, settings.frames_key(method)): method
+    (dataset, keys.frames_key(method)): method
     for (dataset, _), method in sorted(METHOD_SETTINGS.items())
     if "frames" in method.features
 }
 BOX_FEATURES = {
-    (dataset, settings.crops_key(method)): method
+    (dataset, keys.crops_key(method)): method
     for (dataset, _), method in sorted(METHOD_SETTINGS.items())
     if {"boxes", "objects"} & set(method.features)
 }
@@ -128,7 +129,7 @@ def local_files(*urls):
 
 def settings_of(stage, *parts):
     """What a job's result depends on beside its inputs; a change runs it again."""
-    return f"{VERSION[stage]}-{settings.config_hash(*parts)}"
+    return f"{VERSION[stage]}-{keys.config_hash(*parts)}"
 
 
 def need(rule, resource, default):
@@ -159,14 +160,14 @@ def objects_file(dataset):
 def stored_features(dataset, method, split):
     """What a method reads in place of pictures: kind -> file."""
     folder = f"data/{SCALE}/{dataset}/features"
-    crops = f"{folder}/{settings.crops_key(method)}"
+    crops = f"{folder}/{keys.crops_key(method)}"
 
     def of_boxes(path):
         table = path.removeprefix(f"data/{SCALE}/{dataset}/").removesuffix(".parquet")
         return f"{crops}/{table}.safetensors"
 
     files = {
-        "frames": {"frames": f"{folder}/{settings.frames_key(method)}.safetensors"},
+        "frames": {"frames": f"{folder}/{keys.frames_key(method)}.safetensors"},
         "boxes": {
             "ground_truth": f"{crops}/boxes.safetensors",
             "detections": of_boxes(

@@ -18,7 +18,7 @@ rule finetune:
         runtime=need("finetune", "runtime", 30),
     params:
         settings=lambda w: settings_of(
-            "finetune", settings.what_finetunes(DETECTORS[w.detector])
+            "finetune", keys.what_finetunes(DETECTORS[w.detector])
         ),
         workers=lambda w, threads: threads - 1,
     shell:
@@ -66,7 +66,7 @@ rule detect:
     params:
         settings=lambda w: settings_of(
             "detect",
-            settings.what_detects(DETECTORS[w.detector]),
+            keys.what_detects(DETECTORS[w.detector]),
             str(DATASETS[w.dataset].key_frame_stride),
         ),
         finetuned=finetuned_options,
@@ -95,7 +95,7 @@ rule objects:
     params:
         settings=lambda w: settings_of(
             "detect",
-            settings.what_detects(OF_OBJECTS[w.objects]),
+            keys.what_detects(OF_OBJECTS[w.objects]),
             str(DATASETS[w.dataset].key_frame_stride),
         ),
         workers=lambda w, threads: threads - 1,
