@@ -132,14 +132,25 @@ def import_checkpoint(
         Path | None, typer.Option(help="A split with its clips: write a run to be scored.")
     ] = None,
     seed: Seed = 0,
+    backbone: Annotated[
+        str | None, typer.Option(help="Another of the scale's backbones, as ViT-L-14; no --split.")
+    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Take over the authors' weights: as a file, or as the run of a split that can be scored."""
-    from stclip.config import load_method
+    from stclip.config import load_method, load_scale, pick
     from stclip.import_checkpoint import import_run, import_weights
     from stclip.records import LabelSplit
 
     settings = load_method(config, method, dataset=dataset, scale=scale)
+    if backbone is not None:
+        if split is not None:
+            raise ConfigError(
+                "--backbone changes what a run is made of: set `backbone` of the method in "
+                f"config/scales/{scale}.yaml to import a run."
+            )
+        other = pick(load_scale(config, scale).backbones, backbone, what="backbone")
+        settings = settings.model_copy(update={"backbone": other})
     if split is None:
         import_weights(file, settings, out)
     else:

@@ -193,3 +193,16 @@ def test_import_on_the_command_line(tmp_path: Path) -> None:
     assert "6 dropped that compute nothing" in done.stderr
     with safe_open(out, "pt") as saved:
         assert "prompting.0.rho" in saved.keys()  # noqa: SIM118
+
+
+def test_another_backbone_is_one_of_the_scale_and_makes_no_run(tmp_path: Path) -> None:
+    file = checkpoint(tmp_path, official(made(prompt_head_width=32)))
+    options = ["import-checkpoint", str(file), "--method", "st_clip", "--scale", "mini"]
+    options += ["--out", str(tmp_path / "out.safetensors")]
+    done = command(*options, "--backbone", "huge")
+    assert done.returncode != 0
+    assert "unknown backbone 'huge'; known are ['tiny']" in done.stderr
+    split = str(ROOT / "splits" / "jhmdb" / "1.json")
+    done = command(*options, "--backbone", "tiny", "--split", split)
+    assert "set `backbone` of the method in config/scales/mini.yaml" in done.stderr
+    assert command(*options, "--backbone", "tiny").returncode == 0
