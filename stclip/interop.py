@@ -31,6 +31,7 @@ class OfficialKeys:
     prefix: str  # of every name
     names: Mapping[str, str]  # official name without prefix -> our name
     unused: tuple[str, ...] = ()  # official names of tensors that compute nothing here
+    ignored: tuple[str, ...] = ()  # beginnings of such names, with or without the prefix
     towers: tuple[str, ...] = ("",)  # beginnings of names; layers of one tower are equally many
     content: tuple[str, ...] = ("model", "state_dict")  # where in a checkpoint state dicts lie
     fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # one tensor of ours is
@@ -39,6 +40,7 @@ class OfficialKeys:
     axes: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # official tensors of which
     # there are forms that we do not take: name -> how many axes ours has, and why no others
     leading: tuple[str, ...] = ()  # official tensors that have an axis of 1 in front, ours have not
+    squeezed: tuple[str, ...] = ()  # official tensors that have axes of 1 anywhere, ours have none
     advice: str = ""  # what to mind with such checkpoints; logged after an import
     tables: tuple[
         str, ...
@@ -110,6 +112,9 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
     bare_keys = {k.removeprefix(PARALLEL) if parallel else k: t for k, t in state_dict.items()}
     for name, tensor in _fuse(official, bare_keys).items():
         bare = name.removeprefix(official.prefix)
+        if bare.startswith(official.ignored):
+            unused += 1
+            continue
         match = _match(official, bare) if name.startswith(official.prefix) else None
         if match is None:
             unknown.append(name)
@@ -123,6 +128,7 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
             )
         if template in official.names:
             tensor = tensor.squeeze(0) if template in official.leading else tensor
+            tensor = tensor.squeeze() if template in official.squeezed else tensor
             found[_filled(official.names[template], numbers)] = tensor.detach().float()
         else:
             unused += 1

@@ -94,6 +94,7 @@ def make_world(folder: Path) -> World:
                     # the small text tower has 16 positions
                     "vitaclip": {"params": {"context_length": 3}},
                     "vitaclip+context_16": {"params": {"context_length": 5}},
+                    "iclip+no_objects": {"features": []},
                     # what fits into 16 tokens with a long name
                     "a5": {"params": {"prefix": 2, "postfix": 2}},
                     "actionclip": {"params": {"templates": ["{}", "{}, an action"]}},

@@ -54,8 +54,8 @@ def write(folder: Path, **changes: Any) -> Path:
         ({"seeds": []}, r"seeds: List should have at least 1"),
         ({"rows": []}, r"rows: List should have at least 1"),
         (
-            {"rows": [{"method": "st_clip"}, {"method": "iclip"}]},
-            r"rows\.1\.method: unknown method 'iclip'.*known are \['clip_crop', 'clip_frame'",
+            {"rows": [{"method": "st_clip"}, {"method": "tsn"}]},
+            r"rows\.1\.method: unknown method 'tsn'.*known are \['clip_crop', 'clip_frame'",
         ),
         (
             {"rows": [{"method": "st_clip"}, {"method": "st_clip+x"}]},

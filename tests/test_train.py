@@ -25,6 +25,7 @@ def run_training(
         clips=world.clips,
         ground_truth=world.boxes,
         frames=world.frames,
+        objects=world.objects,
         seed=seed,
         out=out,
         workers=workers,

@@ -1,0 +1,265 @@
+"""iCLIP (Huang et al., ICCV workshop 2023, arXiv 2304.04688): persons and what they interact with.
+
+CLIP is frozen. Its features of the persons, the objects they touch, the key frame and the frames
+around it go through eight residual attentions ("POHM" twice: persons, objects, the surroundings
+called H, memory). A person's result, averaged with the frame's feature, prompts the label texts and
+is compared with them. Only vectors are computed with, so all pictures can be encoded once.
+
+Legend: S key frames, B persons, O objects, U distinct pictures, M steps of the memory, K labels,
+e joint width.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor, nn
+
+from baselines.iclip_interaction import Grouping, Interaction, Slots, ranks
+from baselines.iclip_keys import OFFICIAL
+from stclip.batch import Batch, Inputs, MemoryPool, Objects
+from stclip.errors import ConfigError
+from stclip.method import Method, ParameterGroup
+from stclip.model.backbone import Backbone, cosine
+from stclip.model.context_prompt import CrossAttention, PromptingBlock
+from stclip.model.temporal_transformer import heads_of
+
+
+class ICLIP(Method):
+    """Four types of interaction and Interaction-Aware Prompting on CLIP's features."""
+
+    official = OFFICIAL
+    takes_features = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Hyper-parameters; where papers and released code differ see docs/deviations.md."""
+
+        units: str = "POHMPOHM"  # order of the interaction units; a letter left out is an ablation
+        before: int = 30  # frames of the memory, without the key frame
+        after: int = 30
+        memory_pool: MemoryPool = "full"  # visited: as released
+        person_slots: int = 25  # those of the best boxes; the released code takes any 25
+        object_slots: int = 5
+        context_slots: int = 25
+        memory_slots: int = 10  # a step
+        mask_padding: bool = False  # whether nobody attends to empty slots
+        object_pick: Literal["score", "random"] = "score"  # of more than `object_slots`
+        skip_objects: Literal["never", "frame", "batch"] = "never"  # unit O, if nobody touches any
+        dropout: float = 0.2  # of what a unit adds
+        prompt_layers: int = 2  # of Interaction-Aware Prompting; 0: the texts stay as they are
+        alpha: float = 0.1  # initial weight of the prompting, of every channel
+        temperature: float = 0.07
+        lr_groups: bool = True  # learning rates as released; else one for all
+
+        def __post_init__(self) -> None:
+            """Refuse what has no meaning."""
+            if not self.units or set(self.units) - set("POHM"):
+                raise ConfigError(
+                    f"units is {self.units!r}; it takes some of the letters P (persons), "
+                    "O (objects), H (surroundings) and M (memory), in their order."
+                )
+            slots = (self.person_slots, self.object_slots, self.context_slots, self.memory_slots)
+            if min(slots) < 1 or min(self.before, self.after, self.prompt_layers) < 0:
+                raise ConfigError(
+                    f"person_slots, object_slots, context_slots, memory_slots are {slots}, at "
+                    f"least 1 each is needed; before is {self.before}, after {self.after}, "
+                    f"prompt_layers {self.prompt_layers}, at least 0."
+                )
+            if "M" in self.units and not self.before + self.after:
+                raise ConfigError(
+                    "units has M, but before and after are 0: take M out, or ask for frames."
+                )
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        """Build units and prompting; CLIP stays as it is."""
+        super().__init__(backbone, config)
+        self.config: ICLIP.Config
+        has_memory = "M" in config.units
+        self.inputs = Inputs(
+            unit="person",
+            crops=True,
+            objects="O" in config.units,
+            memory=(config.before, config.after) if has_memory else (0, 0),
+            memory_pool=config.memory_pool if has_memory else "full",
+        )
+        width = backbone.embed_dim
+        self.interaction = Interaction(
+            width, units=config.units, steps=config.before + config.after,
+            person_slots=config.person_slots, mask_padding=config.mask_padding,
+            dropout=config.dropout,
+        )  # fmt: skip
+        if config.prompt_layers:
+            self.prompting = InteractionPrompting(
+                width, layers=config.prompt_layers, alpha=config.alpha
+            )
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """As released: units at ten times the rate, biases at twice theirs and without decay."""
+        if not self.config.lr_groups:
+            return super().parameter_groups()
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, p in self.named_parameters():
+            if p.requires_grad:
+                kind = (name.startswith("interaction."), name.endswith("bias"))
+                groups.setdefault(kind, []).append(p)
+        return [
+            ParameterGroup(
+                parameters,
+                lr_factor=(10.0 if is_unit else 1.0) * (2.0 if is_bias else 1.0),
+                weight_decay=0.0 if is_bias else None,
+            )
+            for (is_unit, is_bias), parameters in groups.items()
+        ]
+
+    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+        """Cosine over temperature; every person has their own texts."""
+        x = self.persons(batch)
+        if self.config.prompt_layers:
+            prompted = self.prompting(text, x)  # (B, K, e)
+            similarity = cosine(x[:, None], prompted, dtype=text.dtype)[:, 0]
+        else:
+            similarity = cosine(x, text, dtype=text.dtype)
+        return similarity / self.config.temperature
+
+    def persons(self, batch: Batch) -> Float[Tensor, "B e"]:
+        """Each person after the interaction, averaged with the whole frame."""
+        assert batch.key is not None
+        frames = self.frame_features(batch)  # (U, e)
+        context = frames[batch.key]  # (S, e)
+        grouping = Grouping(batch.box_sample, len(context))
+        slots = {}
+        for letter in set(self.config.units) - {"P"}:
+            if letter == "O":
+                slots[letter] = self._object_slots(batch, grouping)
+            elif letter == "M":
+                slots[letter] = self._memory_slots(batch, frames)
+            else:
+                slots[letter] = self._context_slots(context)
+        persons = self.interaction(self.crop_features(batch), slots, grouping)
+        return (persons + context[batch.box_sample]) / 2
+
+    def _context_slots(self, context: Float[Tensor, "S e"]) -> Slots:
+        return Slots.of(
+            context[:, None], torch.ones_like(context[:, :1], dtype=torch.bool),
+            total=self.config.context_slots, masked=self.config.mask_padding,
+        )  # fmt: skip
+
+    def _memory_slots(self, batch: Batch, frames: Float[Tensor, "U e"]) -> Slots:
+        if batch.memory is None or batch.memory_mask is None:
+            raise ConfigError(
+                "ICLIP reads frames around the key frame (batch.memory), none were given; give "
+                "them, or leave M out of params.units."
+            )
+        return Slots.of(
+            frames[batch.memory], batch.memory_mask, total=self.config.memory_slots, by_step=True,
+            masked=self.config.mask_padding,
+        )  # fmt: skip
+
+    def _object_slots(self, batch: Batch, grouping: Grouping) -> Slots:
+        """The chosen objects of each frame; only these are encoded."""
+        if batch.objects is None:
+            raise ConfigError(
+                "ICLIP reads objects (batch.objects), none were given; give them, or leave O out "
+                "of params.units and set objects: false."
+            )
+        chosen = take(batch.objects, self._choose(batch.objects, batch.boxes, grouping))
+        rows = len(chosen.sample)
+        features = (
+            self.object_features(chosen)
+            if rows  # there is no encoding of nothing
+            else next(self.interaction.parameters()).new_zeros(0, self.backbone.embed_dim)
+        )
+        of_frame = Grouping(chosen.sample, grouping.shape[0])
+        active = None
+        if self.config.skip_objects == "frame":
+            active = of_frame.filled.any(-1)
+        elif self.config.skip_objects == "batch":
+            active = of_frame.filled.any().expand(grouping.shape[0])
+        return Slots.of(
+            of_frame.group(features), of_frame.filled, total=self.config.object_slots,
+            masked=self.config.mask_padding, active=active,
+        )  # fmt: skip
+
+    def _choose(
+        self, objects: Objects, boxes: Float[Tensor, "B 4"], grouping: Grouping
+    ) -> Integer[Tensor, " chosen"]:
+        """Rows of the objects that somebody of their frame touches, so many a frame at most."""
+        rows = touching(objects, boxes, grouping).nonzero()[:, 0]
+        sample = objects.sample[rows]
+        if self.config.object_pick == "random":
+            rows = rows[(sample + self._lots(sample)).argsort()]
+            sample = objects.sample[rows]
+        return rows[ranks(sample) < self.config.object_slots]
+
+    def _lots(self, sample: Integer[Tensor, " some"]) -> Float[Tensor, " some"]:
+        """A number 0 .. 1 for each object: chance in training, the same every time in scoring.
+
+        There it belongs to the place by score, so that no other frame of the batch moves it.
+        """
+        if self.training:
+            return torch.rand(len(sample), device=sample.device, dtype=torch.float64)
+        places = ranks(sample)
+        most = 1 + int(places.max()) if len(places) else 0
+        drawn = np.random.default_rng(0).random(most)
+        return torch.from_numpy(drawn).to(sample.device)[places]
+
+
+def take(objects: Objects, rows: Integer[Tensor, " chosen"]) -> Objects:
+    """Some of the objects."""
+    return replace(
+        objects,
+        images=None if objects.images is None else objects.images[rows],
+        features=None if objects.features is None else objects.features[rows],
+        boxes=objects.boxes[rows],
+        scores=objects.scores[rows],
+        sample=objects.sample[rows],
+    )
+
+
+def touching(
+    objects: Objects, boxes: Float[Tensor, "B 4"], grouping: Grouping
+) -> Bool[Tensor, " O"]:
+    """Whether an object's box overlaps or touches that of a person of its frame, as both are cut.
+
+    Corners are rounded to whole pixels first; boxes that share an edge or a corner touch.
+    """
+    there = grouping.filled[objects.sample]  # (O, P)
+    persons = grouping.group(boxes.round())[objects.sample]  # (O, P, 4)
+    things = objects.boxes.round()[:, None]  # (O, 1, 4)
+    begin = torch.maximum(things[..., :2], persons[..., :2])
+    end = torch.minimum(things[..., 2:], persons[..., 2:])
+    return ((begin <= end).all(-1) & there).any(-1)
+
+
+class InteractionPrompting(nn.Module):
+    """Adds to each label's text what the person says of it; every person has their own texts."""
+
+    def __init__(self, width: int, *, layers: int, alpha: float) -> None:
+        """`alpha`: initial value of the learned per-channel weight."""
+        super().__init__()
+        self.norm_visual = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(
+            PromptingBlock(width, heads=heads_of(width)) for _ in range(layers)
+        )
+        self.alpha = nn.Parameter(torch.full((width,), alpha))
+
+    def forward(
+        self, text: Float[Tensor, "K e"], persons: Float[Tensor, "B e"]
+    ) -> Float[Tensor, "B K e"]:
+        """The texts of each person; neither side is normalised here.
+
+        A person is the only key, so each label gives it the weight 1 whatever the queries are: what
+        is drawn is the same for all labels. Norm, queries and keys of the texts change nothing;
+        their parameters are kept for official checkpoints alone.
+        """
+        visual = self.norm_visual(persons)
+        updated = text.expand(len(visual), -1, -1)
+        for layer in self.layers:
+            assert isinstance(layer, PromptingBlock)
+            attention: CrossAttention = layer.attention
+            updated = updated + attention.proj(attention.v_proj(visual))[:, None]
+            updated = updated + layer.mlp(layer.norm_mlp(updated))
+        return text + self.alpha * updated  # which holds the text once more, by its residuals
