@@ -39,7 +39,8 @@ def test_features_are_made_once_for_all_methods_that_read_the_same() -> None:
     keys = {name: frames_key(m) for name, m in methods.items() if "frames" in m.features}
     assert jobs["frame_features"] == len(set(keys.values())) < len(keys)
     crops = {crops_key(m) for m in methods.values() if "boxes" in m.features}
-    assert jobs["box_features"] == 2 * len(crops)  # ground truth and detections
+    things = {crops_key(m) for m in methods.values() if "objects" in m.features}
+    assert jobs["box_features"] == 2 * len(crops) + len(things)  # ground truth, detections, objects
     text = done.stdout + done.stderr
     for name, key in keys.items():
         reads = [line for line in text.splitlines() if f" score --method {name} " in line]
