@@ -131,7 +131,7 @@ class Backbone(nn.Module):
         self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
     ) -> Float[Tensor, "B e"]:
         """CLIP's image features, `AT_ONCE` pictures in one pass; not normalised."""
-        parts = images.chunk(-(-len(images) // AT_ONCE))
+        parts = images.chunk(max(1, -(-len(images) // AT_ONCE)))
         return torch.cat([self.project(self.encode(self.patches(part))) for part in parts])
 
     def tokenize(self, labels: Sequence[str]) -> Integer[Tensor, "K context"]:
