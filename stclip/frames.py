@@ -19,7 +19,7 @@ from stclip.errors import ConfigError
 from stclip.features import BoxFeatures, FrameFeatures, StoredFeatures
 from stclip.method import Method
 from stclip.pictures import read_frame
-from stclip.preprocess import crop_box, to_model
+from stclip.preprocess import boxes_to_model, crop_box, to_model
 from stclip.records import Clips
 
 OBJECTS = "objects"  # among the tables of boxes
@@ -89,6 +89,12 @@ class FrameReader:
         self._pictures.move_to_end(key)
         return self._pictures[key]
 
+    def place(self, boxes_xyxy: np.ndarray, frame_size: tuple[int, int]) -> np.ndarray:
+        """Where boxes (n, 4) of a frame lie in its `picture`; of no known size, they stay."""
+        if not all(frame_size):
+            return boxes_xyxy
+        return boxes_to_model(boxes_xyxy, frame_size, self.size, self.preprocessing)
+
     def crops(self, clip: str, frame: int, boxes_xyxy: np.ndarray) -> np.ndarray:
         """Boxes cut out of a frame for the model, uint8 (n, 3, H, W)."""
         if not len(boxes_xyxy):
@@ -143,6 +149,11 @@ def make_reader(
         )
     if config.features:
         _check_stored(method, config)
+    if method.inputs.boxes and config.train.augmentation != Augmentation():
+        raise ConfigError(
+            f"method {config.name}: boxes do not follow what train.augmentation changes; leave it "
+            "out, or look at key frames, which it leaves alone."
+        )
 
     def path_of(what: str) -> Path:
         if what not in features:

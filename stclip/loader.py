@@ -94,7 +94,7 @@ def _key_frames(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) 
         objects=_objects(reader, samples) if inputs.objects else None,
         memory=memory,
         memory_mask=memory_mask,
-        **_boxes(samples),
+        **_boxes(reader, samples),
     )
 
 
@@ -186,7 +186,7 @@ def _clips(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Ba
         frame_mask=torch.ones_like(frame_rows, dtype=torch.bool),
         key=None,
         crops=None,
-        **_boxes(samples),
+        **_boxes(reader, samples),
     )
 
 
@@ -236,10 +236,12 @@ def _whole_frames(
     return torch.from_numpy(np.stack([reader.picture(*key) for key in wanted])), None
 
 
-def _boxes(samples: Sequence[Sample]) -> dict[str, Any]:
+def _boxes(reader: FrameReader, samples: Sequence[Sample]) -> dict[str, Any]:
     counts = torch.tensor([len(s.boxes_xyxy) for s in samples])
+    placed = [reader.place(s.boxes_xyxy, s.size) for s in samples]
     return {
         "boxes": torch.from_numpy(np.concatenate([s.boxes_xyxy for s in samples])),
         "box_sample": torch.arange(len(samples)).repeat_interleave(counts),
         "frame_size": torch.tensor([s.size for s in samples]),
+        "picture_boxes": torch.from_numpy(np.concatenate(placed)),
     }

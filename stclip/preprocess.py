@@ -28,17 +28,44 @@ def to_model(
     """
     height, width = size
     how = INTERPOLATIONS[preprocessing.interpolation]
+    resized, (left, top) = _placement(image.size, size, preprocessing)
+    picture = image.resize(resized, how) if resized != image.size else image
+    return to_array(picture.crop((left, top, left + width, top + height)))
+
+
+def boxes_to_model(
+    boxes_xyxy: np.ndarray,
+    frame_size: tuple[int, int],
+    size: tuple[int, int],
+    preprocessing: Preprocessing = CLIPS_OWN,
+) -> np.ndarray:
+    """Where boxes (n, 4) of a frame lie in the picture that `to_model` makes of it, in its pixels.
+
+    Nothing is clipped: what was cut off lies outside. `frame_size` is height and width, as `size`.
+    """
+    frame_height, frame_width = frame_size
+    (width, height), (left, top) = _placement((frame_width, frame_height), size, preprocessing)
+    scale = np.array([width / frame_width, height / frame_height] * 2, np.float32)
+    return boxes_xyxy * scale - np.array([left, top] * 2, np.float32)
+
+
+def _placement(
+    picture: tuple[int, int], size: tuple[int, int], preprocessing: Preprocessing
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Width and height that a picture is resized to, and left and top of what is cut from that.
+
+    `picture` is width and height too, `size` the height and width that are cut.
+    """
+    (picture_width, picture_height), (height, width) = picture, size
     if preprocessing.frame_mode == "squash":
-        return to_array(image.resize((width, height), how))
+        return (width, height), (0, 0)
     enlarge = preprocessing.enlarge
     over_height, over_width = round(height * enlarge), round(width * enlarge)
-    if image.width * height <= image.height * width:  # the width is the tight side
-        resized = (over_width, int(over_width * image.height / image.width))
+    if picture_width * height <= picture_height * width:  # the width is the tight side
+        resized = (over_width, int(over_width * picture_height / picture_width))
     else:
-        resized = (int(over_height * image.width / image.height), over_height)
-    picture = image.resize(resized, how) if resized != image.size else image
-    left, top = round((resized[0] - width) / 2), round((resized[1] - height) / 2)
-    return to_array(picture.crop((left, top, left + width, top + height)))
+        resized = (int(over_height * picture_width / picture_height), over_height)
+    return resized, (round((resized[0] - width) / 2), round((resized[1] - height) / 2))
 
 
 def crop_box(
