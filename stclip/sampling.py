@@ -5,6 +5,7 @@ A rule takes the length n of a clip and gives T frame numbers, 0-based.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -116,6 +117,32 @@ def vitaclip_tsn(n: int, num: int, draw: Draw) -> list[int]:
     return [int(draw.rng.integers(ends[i], ends[i + 1], endpoint=True)) for i in range(num)]
 
 
+def viclip(n: int, num: int, draw: Draw) -> list[int]:
+    """ViCLIP's pretraining: middles of segments; in training a frame of each, never its last.
+
+    Where a segment has but one frame, training takes any `num` frames of the clip. A clip shorter
+    than `num` repeats its last frame.
+    """
+    if n < num:
+        return [*range(n), *[n - 1] * (num - n)]
+    ends = [i * n // num for i in range(num + 1)]
+    if not draw.training:
+        return [(first + end - 1) // 2 for first, end in pairwise(ends)]
+    if any(end - first < 2 for first, end in pairwise(ends)):
+        return sorted(draw.rng.choice(n, num, replace=False).tolist())
+    return [int(draw.rng.integers(first, end - 1)) for first, end in pairwise(ends)]
+
+
+def viclip_demo(n: int, num: int, draw: Draw) -> list[int]:
+    """ViCLIP as released for use: every (n // num)-th frame from the first.
+
+    There a clip shorter than `num` fails; here it repeats its last frame.
+    """
+    if n < num:
+        return viclip(n, num, draw)
+    return [i * (n // num) for i in range(num)]
+
+
 def _in_each_segment(n: int, num: int, rng: np.random.Generator) -> list[int]:
     ends = [i * n // num for i in range(num + 1)]
     return [int(rng.integers(ends[i], ends[i + 1])) for i in range(num)]
@@ -130,4 +157,6 @@ SAMPLERS: dict[str, Callable[[int, int, Draw], list[int]]] = {
     "a5": a5,
     "vitaclip_dense": vitaclip_dense,
     "vitaclip_tsn": vitaclip_tsn,
+    "viclip": viclip,
+    "viclip_demo": viclip_demo,
 }
