@@ -56,8 +56,13 @@ def _imported(file: Path, config: MethodConfig) -> Method:
         message = str(error)
         raise DataError(message if str(file) in message else f"{file}: {message}") from None
     ours = method.state_dict()
-    for name in official.tables if official else ():
-        state[name] = state[name][: len(ours[name])]
+    if official is not None:
+        for name in official.tables:
+            state[name] = state[name][: len(ours[name])]
+        for name in official.shorter:
+            if state[name].shape[1:] == ours[name].shape[1:]:
+                state[name] = torch.cat([state[name], ours[name][len(state[name]) :]])
+        state |= {name: ours[name] for name in official.kept}
     wrong = sorted(
         name
         for name in ours.keys() | state.keys()

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stclip.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 PARALLEL = "module."  # what DistributedDataParallel puts before every name
+WRAPPED = "model."  # what a model that holds the model puts there
 # Training codes save their settings beside the weights: plain values in a dictionary of yacs'.
 SETTINGS: list[Any] = [(OrderedDict, "yacs.config.CfgNode")]
 
@@ -41,10 +43,13 @@ class OfficialKeys:
     # there are forms that we do not take: name -> how many axes ours has, and why no others
     leading: tuple[str, ...] = ()  # official tensors that have an axis of 1 in front, ours have not
     squeezed: tuple[str, ...] = ()  # official tensors that have axes of 1 anywhere, ours have none
+    inner: Mapping[str, int] = field(default_factory=dict)  # the same, with that axis elsewhere
     advice: str = ""  # what to mind with such checkpoints; logged after an import
     tables: tuple[
         str, ...
     ] = ()  # tables of ours; theirs may have further rows, which nothing reads
+    shorter: tuple[str, ...] = ()  # frozen tables of ours, of which theirs may lack the last rows
+    kept: tuple[str, ...] = ()  # frozen tensors of ours that theirs lack; import leaves them
 
     @cached_property
     def patterns(self) -> dict[str, re.Pattern[str]]:
@@ -127,7 +132,8 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
                 f"{name} has shape {tuple(tensor.shape)}, {method} takes {axes} axes: {why}"
             )
         if template in official.names:
-            tensor = tensor.squeeze(0) if template in official.leading else tensor
+            axis = 0 if template in official.leading else official.inner.get(template)
+            tensor = tensor if axis is None else tensor.squeeze(axis)
             tensor = tensor.squeeze() if template in official.squeezed else tensor
             found[_filled(official.names[template], numbers)] = tensor.detach().float()
         else:
@@ -158,10 +164,14 @@ def read_official(
 ) -> dict[str, Tensor]:
     """The state dict of a checkpoint file: those under the keys `content`, or the file's own.
 
+    A .safetensors file is a state dict.
+
     Raises:
         DataError: missing, damaged, or more than tensors and plain containers.
     """
     try:
+        if path.suffix == ".safetensors":
+            return unwrapped(load_file(path))
         with torch.serialization.safe_globals(SETTINGS):
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -177,6 +187,13 @@ def read_official(
     if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
         raise DataError(f"{path}: holds no state dict, neither itself nor under {list(content)}.")
     return found
+
+
+def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the `model.` that may stand before all of its names."""
+    if not all(name.startswith(WRAPPED) for name in state):
+        return state
+    return {name.removeprefix(WRAPPED): tensor for name, tensor in state.items()}
 
 
 def _fuse(official: OfficialKeys, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ All parameters are frozen; a method un-freezes or adds what it trains.
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from typing import Any
 import open_clip
 import torch
 from jaxtyping import Float, Integer, UInt8
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stclip.config import BackboneConfig
 from stclip.errors import ConfigError, DataError
+from stclip.model.clip_weights import read_clip_weights, scatter_tokens
 
 logger = logging.getLogger(__name__)
 STATISTICS = {  # mean and standard deviation of red, green, blue in 0..1
@@ -37,10 +37,23 @@ class Backbone(nn.Module):
     std: Tensor
 
     def __init__(
-        self, clip: open_clip.CLIP, tokenizer: Any, *, known_tokens: set[int] | None = None
+        self,
+        clip: open_clip.CLIP,
+        tokenizer: Any,
+        *,
+        known_tokens: set[int] | None = None,
+        extra: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Take over a CLIP model; `known_tokens` are those with trained embeddings (None: all)."""
+        """Take over a CLIP model.
+
+        Args:
+            clip: with its weights.
+            tokenizer: of its text tower.
+            known_tokens: those with trained embeddings; None: all.
+            extra: what came with the weights and is not CLIP's, for the method that can use it.
+        """
         super().__init__()
+        self.extra = dict(extra or {})
         self.clip = clip.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.known_tokens = known_tokens
@@ -201,8 +214,8 @@ def load_backbone(config: BackboneConfig) -> Backbone:
     """Build a CLIP and load its weights, fp32, on the CPU.
 
     `config.model` is an open_clip name or the path of a model config, `.json`; QuickGELU is always
-    used, as OpenAI's weights need it. `config.weights` is a .safetensors state dict, OpenAI's
-    TorchScript archive (.pt), or None for random weights.
+    used, as OpenAI's weights need it. `config.weights` is a file that `read_clip_weights` reads, or
+    None for random weights.
 
     Raises:
         ConfigError: unknown model. DataError: weights missing or of another model.
@@ -213,9 +226,13 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         name = path.stem
     else:
         name = config.model
+    weights = None if config.weights is None else read_clip_weights(_resolve(config.weights))
     logging.disable(logging.WARNING)  # open_clip warns that the weights, loaded below, are random
     try:
-        clip = open_clip.create_model(name, precision="fp32", device="cpu", force_quick_gelu=True)
+        clip = open_clip.create_model(
+            name, precision="fp32", device="cpu", force_quick_gelu=True,
+            force_context_length=None if weights is None else weights.context_length,
+        )  # fmt: skip
         tokenizer = open_clip.get_tokenizer(name)
     except RuntimeError as error:
         raise ConfigError(
@@ -223,15 +240,17 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         ) from None
     finally:
         logging.disable(logging.NOTSET)
-    known = None
-    if config.weights is not None:
-        path = _resolve(config.weights)
-        state, known = _scatter_tokens(_read_weights(path), vocabulary=clip.vocab_size)
+    known, extra = None, {}
+    if weights is not None:
+        state, known = scatter_tokens(weights.state, vocabulary=clip.vocab_size)
+        extra = weights.extra
         try:
             clip.load_state_dict(state)
         except RuntimeError as error:
-            raise DataError(f"{path}: not the weights of {config.model}: {error}") from None
-    return Backbone(clip, tokenizer, known_tokens=known)
+            raise DataError(
+                f"{config.weights}: not the weights of {config.model}: {error}"
+            ) from None
+    return Backbone(clip, tokenizer, known_tokens=known, extra=extra)
 
 
 def _resolve(name: str) -> Path:
@@ -239,31 +258,3 @@ def _resolve(name: str) -> Path:
     if name.startswith(PACKAGE):
         return Path(str(files("stclip") / name.removeprefix(PACKAGE)))
     return Path(name)
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.exists():
-        raise DataError(f"{path}: CLIP weights are missing; the download stage fetches them.")
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:  # OpenAI's archive is TorchScript; its checksum was verified on download
-            state = torch.jit.load(path, map_location="cpu").state_dict()
-            for size in ("input_resolution", "context_length", "vocab_size"):
-                state.pop(size, None)
-    except Exception as error:  # safetensors and TorchScript each have errors of their own
-        raise DataError(f"{path}: cannot read CLIP weights ({error}); fetch them anew.") from None
-    return {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
-
-
-def _scatter_tokens(
-    state: dict[str, Tensor], *, vocabulary: int
-) -> tuple[dict[str, Tensor], set[int] | None]:
-    """Spread the shipped token rows (`token_ids`) over the whole vocabulary; others stay zero."""
-    ids = state.pop("token_ids", None)
-    if ids is None:
-        return state, None
-    rows = state["token_embedding.weight"]
-    table = rows.new_zeros(vocabulary, rows.shape[1])
-    table[ids.long()] = rows
-    return state | {"token_embedding.weight": table}, set(ids.tolist())
