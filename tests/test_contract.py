@@ -46,7 +46,7 @@ def test_logits_are_finite_repeatable_and_one_row_each(world: World, name: str) 
     text = method.encode_labels(world.split.unseen)
     with torch.no_grad():
         logits, again = method(batch, text), method(batch, text)
-    rows = len(table) if method.inputs.unit == "person" else table["clip"].nunique()
+    rows = len(table) if method.inputs.row_per_box else table["clip"].nunique()
     assert (len(logits), logits.shape[-1]) == (rows, len(world.split.unseen))
     assert logits.ndim <= 3  # an axis of views between rows and labels, at most
     assert torch.isfinite(logits).all()
