@@ -5,7 +5,7 @@ Legend: C clips, T frames, N = h * w patches of a frame, n = 1 + N * T tokens, d
 
 import torch
 from jaxtyping import Float, UInt8
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -18,7 +18,8 @@ CONFIG = ROOT / "config"
 def test_every_method_resolves_at_both_scales(method: str, scale: str) -> None:
     config = load_method(CONFIG, method, dataset="jhmdb", scale=scale)
     assert config.name == method
-    backbone = {"mini": "tiny", "paper": "ViT-B-16"}[scale]
+    own = yaml.safe_load((CONFIG / "methods" / f"{method.partition('+')[0]}.yaml").read_text())
+    backbone = {"mini": "tiny", "paper": own["backbone"]}[scale]
     assert config.backbone == load_scale(CONFIG, scale).backbones[backbone]
 
 

@@ -147,6 +147,34 @@ def test_vitaclip_segments_include_both_ends(n: int) -> None:
         assert first == last or len({frames[i] for frames in drawn}) > 1
 
 
+@pytest.mark.parametrize("n", LENGTHS)
+def test_viclip_draws_any_frame_but_the_last_of_each_segment(n: int) -> None:
+    middles = SAMPLERS["viclip"](n, 8, scoring())
+    drawn = [SAMPLERS["viclip"](n, 8, training(seed)) for seed in range(TRAINING_DRAWS)]
+    if n < 8:
+        padded = [*range(n), *[n - 1] * (8 - n)]
+        assert middles == padded
+        assert all(frames == padded for frames in drawn)
+        return
+    ends = [math.floor(x) for x in np.linspace(0, n, 9)]
+    assert middles == [math.floor((s + e - 1) / 2) for s, e in pairwise(ends)]
+    if min(e - s for s, e in pairwise(ends)) < 2:  # a random subset of the whole clip
+        assert all(sorted(set(frames)) == frames for frames in drawn)
+        assert {f for frames in drawn for f in frames} == set(range(n))
+        return
+    for i, (first, end) in enumerate(pairwise(ends)):
+        found = {frames[i] for frames in drawn}
+        assert found <= set(range(first, end - 1))
+        assert len(found) > 1 or end - first == 2
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_viclips_demo_takes_every_so_many_frames_from_the_first(n: int) -> None:
+    frames = SAMPLERS["viclip_demo"](n, 8, scoring())
+    assert frames == SAMPLERS["viclip_demo"](n, 8, training(0))
+    assert n < 8 or frames == list(range(n))[:: n // 8][:8]
+
+
 @pytest.mark.parametrize("inputs", [{"num_frames": 0}, {"views": 0}, {"sampling": "all"}])
 def test_settings_that_draw_nothing_are_refused(inputs: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(inputs))):

@@ -36,7 +36,8 @@ def roi_align(
     columns = _sampled(boxes[:, 0], boxes[:, 2], cells=maps.shape[3], bins=bins)  # (B, b, w)
     with torch.autocast(maps.device.type, enabled=False):
         of_box = maps.to(boxes.dtype)[box_map]  # (B, D, h, w)
-        return rows[:, None] @ of_box @ columns[:, None].transpose(2, 3)
+        across = torch.einsum("bdhw,bjw->bdhj", of_box, columns)
+        return torch.einsum("bdhj,bih->bdij", across, rows)
 
 
 def _sampled(
