@@ -34,9 +34,9 @@ ablations: setup unlock
 
 # Mini's settings of training, compared on other videos than mini's.
 choice: setup unlock
-	snakemake --cores $(CORES) results/settings.csv results/settings_video.csv --config scale=mini_choice
+	snakemake --cores $(CORES) results/settings.csv results/settings_video.csv results/settings_person.csv --config scale=mini_choice
 	mkdir -p docs/results/mini_choice
-	set -e; for table in settings settings_video; do \
+	set -e; for table in settings settings_video settings_person; do \
 		cp results/mini_choice/$$table.csv docs/results/mini_choice/$$table.csv; \
 		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
 	done
