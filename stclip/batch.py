@@ -152,6 +152,5 @@ class Batch(Tensors):
     objects: Objects | None = None
     memory: Integer[Tensor, "S M"] | None = None  # rows of `images`, from before to after
     memory_mask: Bool[Tensor, "S M"] | None = None  # False: no such frame, or not in the pool
-    frame_size: Integer[Tensor, "S 2"] | None = None  # height and width of the original frames
     # the boxes where the pictures show them, in their pixels, outside where cut off; None: as boxes
     picture_boxes: Float[Tensor, "B 4"] | None = None

@@ -242,6 +242,5 @@ def _boxes(reader: FrameReader, samples: Sequence[Sample]) -> dict[str, Any]:
     return {
         "boxes": torch.from_numpy(np.concatenate([s.boxes_xyxy for s in samples])),
         "box_sample": torch.arange(len(samples)).repeat_interleave(counts),
-        "frame_size": torch.tensor([s.size for s in samples]),
         "picture_boxes": torch.from_numpy(np.concatenate(placed)),
     }
