@@ -32,11 +32,11 @@ SPEED = ROOT / "benchmarks" / "results"
         (ROOT / "docs" / "speed.md", TABLE.with_name("table10.csv"), "| Vita-CLIP"),
         *(
             (ROOT / "docs" / "mini.md", ROOT / f"docs/results/mini_choice/{name}.csv", "| CLIP")
-            for name in ("settings", "settings_video")
+            for name in ("settings", "settings_video", "settings_person")
         ),
         *(
             (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| scoring")
-            for name in ("st_clip_cpu", "st_clip_cpu_compiled")
+            for name in ("st_clip_cpu", "st_clip_cpu_compiled", "iclip_cpu")
         ),
     ],
 )
