@@ -1,4 +1,5 @@
-# Table of contents. The road: download -> prepare -> splits -> detect -> train -> score -> evaluate -> tables.
+# Table of contents. The road: download -> prepare -> splits -> detect -> train -> score -> evaluate -> tables;
+# features beside it: what a frozen CLIP makes of frames and boxes.
 # The main job:  snakemake --cores 8 results/table2.csv
 # The ablations:  snakemake --cores 8 ablations
 # At paper scale: snakemake --cores 8 results/table2.csv --config scale=paper

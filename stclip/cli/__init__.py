@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from stclip import preload
 from stclip.cli import data, detect, evaluate, mini, runs  # noqa: F401  their commands join the app
 from stclip.cli.options import app
 from stclip.errors import StclipError
@@ -38,9 +39,32 @@ def _setup(
     logging.captureWarnings(True)
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
+        if "torch" in sys.modules:  # of the process that this one is a fork of
+            sys.modules["torch"].set_num_threads(threads)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def preloaded(context: typer.Context) -> None:
+    """Run a command that runs many `stclip`s: each is a fork that need not import PyTorch."""
+    if not context.args:
+        raise typer.BadParameter("give a command, as `stclip preloaded snakemake --cores 2 all`.")
+    sys.exit(preload.serve(context.args, run=run))
 
 
 def main() -> None:
+    """Run here, or in a fork of the process that `stclip preloaded` keeps ready."""
+    address = os.environ.get(preload.ADDRESS)
+    if address is None:
+        run()
+        return
+    try:
+        status = preload.ask(address, sys.argv)
+    except preload.PreloadError as error:
+        sys.exit(f"error: {error}")
+    sys.exit(status)
+
+
+def run() -> None:
     """Run; what a person can fix is one clear message and exit status 1, our bugs a traceback."""
     try:
         app()
