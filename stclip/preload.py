@@ -59,6 +59,7 @@ def serve(command: Sequence[str], *, run: Callable[[], None]) -> int:
             process = subprocess.Popen(list(command), env=environment)
         except OSError as error:
             raise PreloadError(f"{command[0]!r} cannot be started: {error}") from None
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             while (status := process.poll()) is None:
                 watched: list[Any] = [listener, woken, *forks.values()]
@@ -156,8 +157,12 @@ def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket
 
 def _become(wish: dict[str, object], streams: Sequence[int]) -> None:
     """Take over what the process that asked was started with."""
+    from stclip.processes import end_with_parent  # imported already, with the rest
+
+    end_with_parent()
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)

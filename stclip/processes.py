@@ -32,9 +32,9 @@ def start_processes() -> Accelerator:
     Raises:
         ConfigError: the machine has fewer GPUs than processes.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ and sys.platform == "linux":
+    if "TORCHELASTIC_RUN_ID" in os.environ:
         # torchrun puts its processes out of reach of whoever kills it; they must not go on alone.
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        end_with_parent()
     local, gpus = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if torch.cuda.is_available() and local >= gpus:
         raise ConfigError(
@@ -47,6 +47,12 @@ def start_processes() -> Accelerator:
     return Accelerator(
         cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[ddp]
     )
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the one that started it ends (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def shares(batches: Sequence[Sequence[T]], accelerator: Accelerator) -> list[Sequence[T]]:

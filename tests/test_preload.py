@@ -79,7 +79,7 @@ def test_a_process_that_is_gone_is_told(tmp_path: Path) -> None:
     assert "STCLIP_PRELOADED names is gone" in done.stderr
 
 
-@pytest.mark.parametrize("whom", ["client", "all"])
+@pytest.mark.parametrize("whom", ["client", "server", "all"])
 def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
     """A fork that would take minutes ends with whoever asked for it."""
     marker = tmp_path / "render"
@@ -100,6 +100,10 @@ def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
         os.kill(int((tmp_path / "client").read_text()), signal.SIGKILL)
         out, _ = process.communicate(timeout=30)
         assert "ended 137" in out
+    elif whom == "server":
+        os.kill(process.pid, signal.SIGKILL)
+        out, _ = process.communicate(timeout=30)
+        assert "ended 1" in out
     else:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate(timeout=30)
@@ -107,6 +111,19 @@ def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
     before = written(marker)
     time.sleep(1)
     assert written(marker) == before  # nobody draws on
+
+
+def test_terminating_ends_the_command(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        ["stclip", "preloaded", "bash", "-c", "trap 'exit 5' TERM; touch begun; sleep 60 & wait"],
+        cwd=tmp_path, env=environment(),
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 5
 
 
 def written(folder: Path) -> int:
