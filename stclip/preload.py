@@ -78,6 +78,7 @@ def serve(command: Sequence[str], *, run: Callable[[], None]) -> int:
         finally:
             for pid in forks:
                 os.kill(pid, signal.SIGKILL)
+            gc.unfreeze()  # or the libraries find that something of theirs is left at the end
     return status
 
 

@@ -39,6 +39,7 @@ def test_output_errors_and_exit_status_are_those_of_the_command(tmp_path: Path) 
     """
     done = preloaded(script, tmp_path)
     assert done.returncode == 7, done.stderr
+    assert "leaked" not in done.stderr
     assert "1\n" in done.stdout
     assert "unknown method 'nobody'" in done.stderr
     assert "status 1" in done.stdout
