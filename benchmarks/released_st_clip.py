@@ -17,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.frames import Sample, window
+from stclip.batch import Sample
+from stclip.frames import window
 from stclip.model.context_prompt import ContextPrompting
 from stclip.model.st_clip import STCLIP
 from stclip.preprocess import crop_box, to_model
@@ -56,10 +57,7 @@ class Released:
             self._to_device([to_model(self._open(sample, f), size) for f in frames])
         )
         key = self._open(sample, sample.key_frame)
-        crops = [
-            crop_box(key, box, size, mode=config.crop_mode, scale=config.crop_scale)
-            for box in sample.boxes_xyxy
-        ]
+        crops = [crop_box(key, box, size, mode="center", scale=1.0) for box in sample.boxes_xyxy]
         persons = self.method.adapter(self._encode(self._to_device(crops)))  # (P, d)
         whole = to_model(self._open(sample, sample.key_frame), size)
         whole = backbone.project(self._encode(self._to_device([whole] * len(crops))))  # (P, e)

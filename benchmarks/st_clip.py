@@ -29,11 +29,12 @@ from PIL import Image
 from released_st_clip import Released, png
 from torch import Tensor
 
+from stclip.batch import Sample
 from stclip.checkpoint import make_optimizer
 from stclip.complexity import Tower
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
 from stclip.device import best_device, machine
-from stclip.frames import FrameReader, Sample
+from stclip.frames import FrameReader
 from stclip.loader import BatchLoader
 from stclip.method import build
 from stclip.model.st_clip import STCLIP
