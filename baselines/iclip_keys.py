@@ -55,7 +55,7 @@ OFFICIAL = OfficialKeys(
         f"{_TEXT}embedding.",
         f"{_TEXT}prompts_visual_",
     ),
-    squeezed=(*_WEIGHTS, *_TABLES),
+    squeezed=dict.fromkeys(_WEIGHTS, (2, 3, 4)) | dict.fromkeys(_TABLES, (1, 3, 4, 5)),
     towers=(
         "",
         f"{_TEXT}clipmodel.visual.transformer.",

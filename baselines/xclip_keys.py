@@ -40,7 +40,7 @@ OFFICIAL = OfficialKeys(
     },
     towers=("", "visual.transformer.", "transformer.", "mit.", "prompts_generator."),
     content=("model",),
-    leading=("mit.positional_embedding",),
+    squeezed={"mit.positional_embedding": (0,)},
     advice=(
         "X-CLIP's own weights were made with ImageNet's mean and standard deviation and two "
         "prompting layers; the variant `imagenet` or `official` takes those statistics. Where they "

@@ -13,7 +13,6 @@ encoded. Rounds of the two alternate, the best of each counts.
 import argparse
 import copy
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import open_clip
 import pandas as pd
 import torch
+from timing import timed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -179,20 +179,6 @@ def race(
             "largest difference": off,
         }
     return {"frames": frames, "ways": found}
-
-
-def timed(call: Callable[[], Tensor]) -> tuple[float, Tensor]:
-    """Seconds, until the device is idle, and the result."""
-    _wait()
-    start = time.perf_counter()
-    result = call()
-    _wait()
-    return time.perf_counter() - start, result
-
-
-def _wait() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def rows(what: str, found: dict[str, Any]) -> list[dict[str, str]]:

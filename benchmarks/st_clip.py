@@ -16,7 +16,6 @@ another 33 frames a key frame for a clip that no module reads, which is measured
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ import pandas as pd
 import torch
 from PIL import Image
 from released_st_clip import Released, png
+from timing import timed
 from torch import Tensor
 
 from stclip.batch import Sample
@@ -112,20 +112,6 @@ def matmul_rate(precision: str) -> float:
         a = a.repeat(8, 1)
     best = min(timed(lambda: [a @ b for _ in range(20)])[0] for _ in range(5))
     return 20 * 2 * len(a) * b.numel() / best
-
-
-def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds, until the device is idle, and the result."""
-    _wait()
-    start = time.perf_counter()
-    result = call()
-    _wait()
-    return time.perf_counter() - start, result
-
-
-def _wait() -> None:
-    if DEVICE.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def forget_peak() -> None:

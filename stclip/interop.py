@@ -41,9 +41,8 @@ class OfficialKeys:
     zeros: tuple[str, ...] = ()  # official tensors that we lack, as they must be 0
     axes: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # official tensors of which
     # there are forms that we do not take: name -> how many axes ours has, and why no others
-    leading: tuple[str, ...] = ()  # official tensors that have an axis of 1 in front, ours have not
-    squeezed: tuple[str, ...] = ()  # official tensors that have axes of 1 anywhere, ours have none
-    inner: Mapping[str, int] = field(default_factory=dict)  # the same, with that axis elsewhere
+    squeezed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # axes of 1 that
+    # official tensors have and ours lack
     advice: str = ""  # what to mind with such checkpoints; logged after an import
     tables: tuple[
         str, ...
@@ -132,9 +131,7 @@ def import_state_dict(method: str, state_dict: Mapping[str, Tensor]) -> dict[str
                 f"{name} has shape {tuple(tensor.shape)}, {method} takes {axes} axes: {why}"
             )
         if template in official.names:
-            axis = 0 if template in official.leading else official.inner.get(template)
-            tensor = tensor if axis is None else tensor.squeeze(axis)
-            tensor = tensor.squeeze() if template in official.squeezed else tensor
+            tensor = tensor.squeeze(official.squeezed.get(template, ()))
             found[_filled(official.names[template], numbers)] = tensor.detach().float()
         else:
             unused += 1

@@ -129,7 +129,7 @@ def test_unknown_and_missing_names_are_named() -> None:
 
 def test_beginnings_are_ignored_and_axes_of_one_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = OfficialKeys(
-        prefix="head.", names={"a": "x", "b": "y"}, ignored=("old.",), squeezed=("a",)
+        prefix="head.", names={"a": "x", "b": "y"}, ignored=("old.",), squeezed={"a": (1, 3)}
     )
     monkeypatch.setattr(ICLIP, "official", keys)
     given = {
