@@ -4,9 +4,11 @@ PYTHON ?= python3
 CORES ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || sysctl -n hw.ncpu)
 UV_VERSION := 0.13.9
 BIN := .venv/bin
+# Programs that tests start: a browser that opens the report, a cluster of one node.
+DEBIAN := chromium munge slurm-client slurmctld slurmd
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup unlock table2 ablations choice test lint lock readme
+.PHONY: setup debian unlock table2 ablations choice test lint lock readme
 
 setup: .venv/.installed
 
@@ -42,8 +44,16 @@ choice: setup unlock
 		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
 	done
 
-test: setup
+test: setup debian
 	pytest
+
+# Installs them where it may; elsewhere it says what is missing.
+debian:
+	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || { \
+		run=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		command -v apt-get >/dev/null || { echo "The tests start $(DEBIAN) (Debian's names): install them."; exit 1; }; \
+		$$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends $(DEBIAN) >/dev/null; \
+	}
 
 lint: setup
 	ruff check .
@@ -67,4 +77,4 @@ readme:
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--group dev pyproject.toml --output-file requirements.lock
+		--group dev --extra cluster pyproject.toml --output-file requirements.lock
