@@ -1,4 +1,4 @@
-"""From score files to tables: evaluate, evaluate-file, compare, tables, ablation, show."""
+"""From score files to tables: evaluate, evaluate-file, compare, tables, ablation, summary, show."""
 
 from pathlib import Path
 from typing import Annotated
@@ -204,6 +204,18 @@ def ablation(
     )
     caption = f"{settings.title} (scale {scale}). {settings.note}"
     write_table(frame, out, text_columns=1, caption=caption)
+
+
+@app.command()
+def summary(
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json files of the runs.")],
+    out: Out,
+) -> None:
+    """All runs in one JSON of means, with csv files to plot beside it."""
+    from stclip.files import read_json
+    from stclip.summary import write_summary
+
+    write_summary([read_json(path) for path in metrics], out)
 
 
 @app.command()

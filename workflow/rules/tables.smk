@@ -26,6 +26,20 @@ rule table2:
         " --out {output[0]} {input.metrics}"
 
 
+# The same runs in a few numbers, to compare over commits.
+rule summary:
+    input:
+        [path for dataset in DATASETS for path in runs_of(dataset, "metrics.json")],
+    output:
+        multiext("results/{scale}/", "metrics.json", "map.csv", "ap_by_class.csv"),
+    log:
+        "logs/tables/{scale}/summary.log",
+    params:
+        version=VERSION["tables"],
+    shell:
+        "stclip --log {log} summary {input} --out {output[0]}"
+
+
 COSTED = {
     name: stored_features("jhmdb", METHOD_SETTINGS["jhmdb", name], "1")
     for name in (METHODS if "jhmdb" in DATASETS else [])

@@ -1,0 +1,43 @@
+"""Versions of data, models and tables, beside DVC: bookkeeping, pull."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stclip.cli.options import Out, ScaleName, app
+from stclip.errors import DataError
+
+
+@app.command()
+def bookkeeping(
+    rules: Annotated[list[str], typer.Argument(help="Rules of the Snakefile.")],
+    scale: ScaleName,
+    out: Out,
+) -> None:
+    """Keep Snakemake's notes on the files of these rules in a file that travels with them."""
+    from stclip.bookkeeping import save
+
+    save(out, rules=rules, scale=scale)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def pull(
+    context: typer.Context,
+    kept: Annotated[
+        Path, typer.Option(help="Folder below which `stclip bookkeeping` files are.")
+    ] = Path("data"),
+    cached: Annotated[
+        bool, typer.Option("--cached", help="From DVC's cache on this machine, without a remote.")
+    ] = False,
+) -> None:
+    """Fetch what dvc.lock names (`dvc pull`, with its arguments), so that Snakemake knows it."""
+    from stclip.bookkeeping import restore
+
+    command = ["checkout" if cached else "pull", *context.args]
+    done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False)
+    if done.returncode:
+        raise DataError(f"`dvc {' '.join(command)}` failed, see above; no file's time was changed.")
+    restore(sorted(kept.glob("*/bookkeeping/*.json")))
