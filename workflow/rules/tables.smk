@@ -120,5 +120,7 @@ rule active_scale:
         "results/{table}.csv",
     log:
         f"logs/tables/{SCALE}/{{table}}.copy.log",
+    wildcard_constraints:
+        table="[^/]+",
     shell:
         "cp {input} {output} 2> {log}"
