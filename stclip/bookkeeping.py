@@ -45,6 +45,7 @@ def restore(files: Iterable[Path], *, notes: Path = NOTES) -> None:
     Raises:
         DataError: a file is missing or not of `save`.
     """
+    (notes.parent / "incomplete").mkdir(parents=True, exist_ok=True)  # or it takes them for old
     number = absent = 0
     for file in files:
         try:
@@ -60,7 +61,7 @@ def restore(files: Iterable[Path], *, notes: Path = NOTES) -> None:
             write_json(_note_file(path, notes), note)
             os.utime(_timed(path), ns=(time_ns, time_ns))
             number += 1
-    logger.info("bookkeeping: notes on %d files are back, %d files are not here", number, absent)
+    logger.info("bookkeeping: notes on %d files are back; %d were not kept", number, absent)
 
 
 def _notes(folder: Path) -> Iterable[tuple[str, Path]]:

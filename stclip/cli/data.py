@@ -30,11 +30,15 @@ def download(
     scale: ScaleName,
     out: Out,
     dataset: Annotated[str | None, typer.Option(help="A file of config/datasets.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Where its first checksum is kept, if none is published.")
+    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Fetch one archive or model file, resume what was begun, verify its checksum."""
     from stclip import config as c
     from stclip import download as stage
+    from stclip.first_download import check_recorded
 
     if dataset:
         data = c.load_dataset(config, dataset, scale=scale)
@@ -42,7 +46,10 @@ def download(
         sources = data.archives
     else:
         sources = c.load_scale(config, scale).models
-    stage.download(c.pick(sources, name, what="source"), out)
+    source = c.pick(sources, name, what="source")
+    stage.download(source, out)
+    if record is not None:
+        check_recorded(source, out, record)
 
 
 @app.command()

@@ -17,6 +17,7 @@ rule download_archive:
     shell:
         "stclip --log {log} download --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --name {wildcards.archive} --out {output}"
+        " --record config/checksums/{wildcards.scale}/{wildcards.dataset}/{wildcards.archive}.sha256"
 
 
 rule download_model:
@@ -28,4 +29,5 @@ rule download_model:
     params:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
     shell:
-        "stclip --log {log} download --scale {wildcards.scale} --name {wildcards.model} --out {output}"
+        "stclip --log {log} download --scale {wildcards.scale} --name {wildcards.model}"
+        " --out {output} --record config/checksums/{wildcards.scale}/models/{wildcards.model}.sha256"

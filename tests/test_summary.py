@@ -1,0 +1,48 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stclip.errors import DataError
+from stclip.summary import summarize, write_summary
+
+
+def run(split: str, unseen: float, base: float, **changes: Any) -> dict[str, Any]:
+    def cells(value: float, ap: dict[str, float | None]) -> dict[str, Any]:
+        return {a: {"mAP": value, "AP": ap} for a in ("independent", "voted")}
+
+    ap: dict[str, float | None] = {"run": unseen, "swim": None}
+    groups = {"unseen": cells(unseen, ap), "base": cells(base, {"walk": base})}
+    about = {"dataset": "jhmdb", "method": "m", "title": "M", "order": 1, "split": split, "seed": 0}
+    return (
+        about | {"assumptions": ["voted", "independent"], "metrics": {"detected": groups}} | changes
+    )
+
+
+def test_means_over_splits_and_their_harmonic_mean() -> None:
+    values, maps, by_class = summarize([run("1", 0.2, 0.5), run("2", 0.4, 0.7)])
+    # unseen (.2 + .4) / 2 = .3, base .6, H = 2 * .3 * .6 / .9 = .4
+    assert values == {
+        "jhmdb": {
+            "m": {a: {"unseen": 0.3, "base": 0.6, "H": 0.4} for a in ("independent", "voted")}
+        }
+    }
+    assert maps["method"].tolist() == ["M, independent", "M, voted"]
+    assert maps[["unseen", "base", "H"]].to_numpy().round(6).tolist() == [[30.0, 60.0, 40.0]] * 2
+    rows = by_class[by_class["method"] == "M, voted"].drop(columns=["dataset", "method"])
+    assert rows.round(6).to_numpy().tolist() == [["unseen", "run", 30.0], ["base", "walk", 60.0]]
+
+
+def test_files_for_dvc_are_json_and_csv(tmp_path: Path) -> None:
+    write_summary([run("1", 0.2, 0.5)], tmp_path / "metrics.json")
+    values = json.loads((tmp_path / "metrics.json").read_text())
+    assert values["jhmdb"]["m"]["voted"]["unseen"] == 0.2
+    assert pd.read_csv(tmp_path / "map.csv")["unseen"].tolist() == [20.0, 20.0]
+    assert set(pd.read_csv(tmp_path / "ap_by_class.csv")["class"]) == {"run", "walk"}
+
+
+def test_a_run_without_detected_boxes_is_named() -> None:
+    with pytest.raises(DataError, match="method m, split 1, seed 0: no metrics on detected boxes"):
+        summarize([run("1", 0.2, 0.5, metrics={"gt": {}})])

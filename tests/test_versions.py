@@ -1,0 +1,166 @@
+"""The story of versions: one machine makes and pushes, another pulls and goes on from there."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from test_pipeline import TABLE, edit, environment, make_project, planned, snakemake
+
+SCALE = Path("config/scales/mini.yaml")
+SKIPPED = "Stage '{}@mini' didn't change, skipping"
+STAGES = ["data", "detections", "models", "tables"]
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return done.stdout + done.stderr
+
+
+def commit(folder: Path, message: str) -> None:
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qm", message)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with everything made, its lock committed, its files pushed to a remote."""
+    folder = make_project(tmp_path_factory.mktemp("first"))
+    remote = tmp_path_factory.mktemp("remote")
+    for name in ("stclip", "baselines"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/plots"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    methods = ["clip_frame", "st_clip"]
+    edit(folder / "config" / "config.yaml", lambda c: c.update(methods=methods))
+    run(folder, "git", "init", "-q")
+    run(folder, "dvc", "remote", "add", "--default", "store", str(remote))
+    commit(folder, "before")
+    run(folder, "dvc", "repro")
+    commit(folder, "made")
+    run(folder, "dvc", "push")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def second(first: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh clone with everything pulled."""
+    folder = tmp_path_factory.mktemp("clones") / "second"
+    run(first, "git", "clone", "-q", str(first), str(folder))
+    run(folder, "stclip", "pull")
+    return folder
+
+
+@pytest.fixture
+def clean(second: Path) -> Iterator[Path]:
+    """The clone without the edits of an earlier test."""
+    yield second
+    run(second, "git", "checkout", "-q", ".")
+    run(second, "stclip", "pull", "--cached", "--force")
+
+
+def test_a_second_repro_does_nothing(first: Path) -> None:
+    said = run(first, "dvc", "repro")
+    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES
+    assert "Data and pipelines are up to date" in said
+    assert "Nothing to be done" in run(
+        first, "snakemake", "--cores", "2", "results/mini/table2.csv"
+    )
+
+
+def test_after_a_pull_nothing_is_left_to_make(first: Path, second: Path) -> None:
+    assert planned(snakemake(second, "-n", TABLE)) == {"active_scale": 1, "total": 1}
+    assert "up to date" in run(second, "dvc", "status")
+    of_first = (first / "results/mini/table2.csv").read_bytes()
+    assert (second / "results/mini/table2.csv").read_bytes() == of_first
+
+
+def test_a_change_of_table_code_makes_only_tables_anew(clean: Path) -> None:
+    code = clean / "stclip" / "tables.py"
+    code.write_text(code.read_text().replace('.2f}"', '.1f}"'))
+    said = run(clean, "dvc", "repro")
+    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES[:3]
+    changed = run(clean, "dvc", "diff", "--json")
+    names = [entry["path"] for entry in json.loads(changed)["modified"]]
+    assert "results/mini/table2.csv" in names
+    assert not [name for name in names if name.startswith("runs") or "jhmdb" in name]
+
+
+def test_a_learning_rate_trains_its_method_alone_in_both_tools(clean: Path) -> None:
+    lr = {"lr": 2e-3}
+    edit(clean / SCALE, lambda c: c["methods"]["st_clip"]["train"].update(lr))
+    assert planned(snakemake(clean, "-n", TABLE)) == {
+        "train": 1, "score": 1, "evaluate": 1, "table2": 1, "active_scale": 1, "total": 5,
+    }  # fmt: skip
+    said = run(clean, "dvc", "repro")
+    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES[:2]
+    names = [e["path"] for e in json.loads(run(clean, "dvc", "diff", "--json"))["modified"]]
+    runs = {name.split("/")[4] for name in names if name.startswith("runs/mini/jhmdb/")}
+    assert runs == {"st_clip"}
+
+    # What it did to the numbers, against the commit before.
+    moved = json.loads(run(clean, "dvc", "metrics", "diff", "--json"))
+    assert list(moved) == ["results/mini/metrics.json"]
+    assert {key.split(".")[1] for key in moved["results/mini/metrics.json"]} == {"st_clip"}
+    table = run(clean, "dvc", "params", "diff")
+    assert "methods.st_clip.train.lr" in table
+    plots = json.loads(run(clean, "dvc", "plots", "diff", "--json"))["data"]
+    (heat,) = (figures for name, figures in plots.items() if name.endswith("ap_by_class.csv"))
+    assert {revision for figure in heat for revision in figure["revisions"]} == {
+        "HEAD",
+        "workspace",
+    }
+    page = run(clean, "dvc", "plots", "diff").splitlines()[-1].removeprefix("file://")
+    assert "ST-CLIP, voted" in Path(page).read_text()
+
+
+def test_metrics_show_one_number_per_method_and_assumption(second: Path) -> None:
+    shown = json.loads(run(second, "dvc", "metrics", "show", "--json"))
+    (numbers,) = shown[""]["data"].values()
+    found = numbers["data"]["jhmdb"]
+    assert {method: list(values) for method, values in found.items()} == {
+        "clip_frame": ["independent"], "st_clip": ["independent", "voted"],
+    }  # fmt: skip
+    assert all(0 <= v <= 1 for m in found.values() for a in m.values() for v in a.values())
+
+
+def test_a_pull_that_fails_says_so_and_changes_no_time(first: Path, tmp_path: Path) -> None:
+    run(first, "git", "clone", "-q", str(first), str(tmp_path / "third"))
+    third = tmp_path / "third"
+    run(third, "dvc", "remote", "modify", "--local", "store", "url", str(tmp_path / "nothing"))
+    done = subprocess.run(
+        ["stclip", "pull"], cwd=third, env=environment(third), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "error: `dvc pull` failed, see above; no file's time was changed." in done.stderr
+    assert not (third / ".snakemake").exists()
+
+
+def test_every_dataset_and_every_key_of_the_stages_exists() -> None:
+    """A data set or a key that dvc.yaml does not know would not be versioned, or stop it."""
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outs = [path for stage in stages.values() for out in stage["outs"] for path in out]
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    for dataset in config["datasets"]:
+        assert f"data/${{item.scale}}/{dataset}/frames" in outs
+    for scale in ("mini", "paper"):
+        keys = yaml.safe_load((ROOT / f"config/scales/{scale}.yaml").read_text())
+        for stage in stages.values():
+            wanted = stage["params"][1]["config/scales/${item.scale}.yaml"]
+            assert set(wanted) <= set(keys)
+    versions = {
+        key.removeprefix("stage_version.")
+        for stage in stages.values()
+        for key in stage["params"][0]["config/config.yaml"]
+        if key.startswith("stage_version.")
+    }
+    assert versions == set(config["stage_version"])
