@@ -53,13 +53,17 @@ def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFr
         found = {group: mean(numbers) for group, numbers in maps[key].items()}
         found["H"] = harmonic_mean(found["unseen"], found["base"])
         values[dataset][method][assumption] = {k: round(value, 6) for k, value in found.items()}
-        label = f"{titles[method]}, {assumption}"
+        label = _label(titles[method], assumption)
         rows.append({"dataset": dataset, "method": label} | {k: 100 * v for k, v in found.items()})
     by_class = pd.DataFrame(
-        (dataset, f"{titles[method]}, {assumption}", group, name, 100 * mean(numbers))
+        (dataset, _label(titles[method], assumption), group, name, 100 * mean(numbers))
         for (dataset, method, assumption, group, name), numbers in classes.items()
     ).set_axis(["dataset", "method", "labels", "class", "AP"], axis=1)
     return values, pd.DataFrame(rows), by_class
+
+
+def _label(title: str, assumption: str) -> str:
+    return title if assumption == "independent" else f"{title}, {assumption}"
 
 
 def write_summary(runs: Sequence[dict[str, Any]], out: Path) -> None:
