@@ -6,7 +6,7 @@ values have columns of their own and never fill it.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -76,6 +76,12 @@ class _Row:
         return (
             str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}-{max(numbers)}"
         )
+
+
+def shown_boxes(sources: Iterable[str]) -> str:
+    """The box source that figures show: the detected boxes, or the first where none were scored."""
+    names = list(sources)
+    return DETECTED if DETECTED in names else names[0]
 
 
 def harmonic_mean(unseen: float, base: float) -> float:

@@ -27,16 +27,21 @@ def evaluate(
     run: Annotated[Path, typer.Option(help="Folder of the run.")],
     split: In,
     boxes: In,
+    frames: In,
     source: Annotated[list[str], typer.Option(help="Box sources that were scored.")],
     seed: Seed,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """MAP of a run's score files with intervals: metrics.json, replicates, curves and errors."""
+    """MAP of a run's score files: metrics.json, replicates, curves, errors, sample predictions."""
     from stclip import config as c
+    from stclip.evaluate.predictions import PREDICTIONS, write_predictions
+    from stclip.evaluate.protocol import PROTOCOLS
     from stclip.evaluate.run import evaluate_run, write_run
     from stclip.evaluate.tubes import Linking
+    from stclip.evaluate.voting import ASSUMPTIONS
     from stclip.provenance import provenance
     from stclip.records import LABEL_GROUPS, Boxes, LabelSplit, Scores
+    from stclip.tables import shown_boxes
 
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
     data = c.load_dataset(config, dataset, scale=scale)
@@ -46,9 +51,10 @@ def evaluate(
         for name in source
         for group in LABEL_GROUPS
     }
+    truth = Boxes.read(boxes)
     metrics, replicates, report = evaluate_run(
         scores,
-        ground_truth=Boxes.read(boxes),
+        ground_truth=truth,
         split=label_split,
         key_frame_stride=data.key_frame_stride,
         protocol=data.protocol,
@@ -57,6 +63,18 @@ def evaluate(
     about = provenance(settings, dataset=dataset, scale=scale, split=label_split, seed=seed)
     about |= {"key_frame_stride": data.key_frame_stride, "protocol": data.protocol}
     about |= {"detector": data.detector}
+    drawn, assumption = shown_boxes(source), settings.assumptions[0]
+    title = f"{settings.title}, split {label_split.name}, seed {seed}: unseen classes"
+    write_predictions(
+        run / PREDICTIONS,
+        ASSUMPTIONS[assumption](scores[drawn, "unseen"]),
+        truth=truth,
+        clips=label_split.unseen_clips,
+        stride=data.key_frame_stride,
+        protocol=PROTOCOLS[data.protocol],
+        frames=frames,
+        title=f"{title} on {drawn} boxes, {assumption}",
+    )
     write_run(run, metrics, replicates, report, about)
 
 

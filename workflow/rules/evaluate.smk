@@ -1,16 +1,23 @@
-# Scores and ground truth -> metrics.json with intervals.
+# Scores and ground truth -> metrics.json with intervals, curves, errors, a picture of predictions.
 rule evaluate:
     input:
         scores=rules.score.output,
         weights=f"{RUN}/weights.safetensors",
         split="data/{scale}/{dataset}/splits/{split}.json",
         boxes="data/{scale}/{dataset}/boxes.parquet",
+        frames="data/{scale}/{dataset}/frames",
     output:
         metrics=f"{RUN}/metrics.json",
         replicates=f"{RUN}/replicates.parquet",
         report=expand(
             f"{RUN}/{{file}}",
-            file=["classes.csv", "curves.csv", "errors.csv", "errors.png"],
+            file=[
+                "classes.csv",
+                "curves.csv",
+                "errors.csv",
+                "errors.png",
+                "predictions.png",
+            ],
             allow_missing=True,
         ),
     log:
@@ -24,4 +31,5 @@ rule evaluate:
     shell:
         "stclip --log {log} --threads 1 evaluate --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.out}"
-        " --split {input.split} --boxes {input.boxes} {params.sources} --seed {wildcards.seed}"
+        " --split {input.split} --boxes {input.boxes} --frames {input.frames} {params.sources}"
+        " --seed {wildcards.seed}"
