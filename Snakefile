@@ -20,6 +20,7 @@ include: "workflow/rules/score.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/versions.smk"
+include: "workflow/rules/report.smk"
 
 
 rule all:
@@ -27,3 +28,4 @@ rule all:
     input:
         "results/table2.csv",
         f"results/{SCALE}/samples.png",
+        f"results/{SCALE}/report.html",

@@ -9,9 +9,9 @@ import pandas as pd
 from stclip.errors import DataError
 from stclip.evaluate.report import ERRORS
 from stclip.files import whole_file
+from stclip.tables import DETECTED
 
 COLUMNS = ["cell", "label", "kind", "rows", "top", "gain"]
-CELL = "detected/unseen/{assumption}"
 
 
 def read_errors(run: Path) -> pd.DataFrame:
@@ -33,22 +33,23 @@ def read_errors(run: Path) -> pd.DataFrame:
 
 
 def compare_errors(
-    runs: Sequence[Mapping[str, Any]], errors: Sequence[pd.DataFrame]
+    runs: Sequence[Mapping[str, Any]], errors: Sequence[pd.DataFrame], *, boxes: str = DETECTED
 ) -> dict[str, pd.DataFrame]:
     """Average over splits and seeds, for every method and assumption of the table.
 
     Args:
         runs: contents of metrics.json files.
         errors: of `read_errors`, in the same order.
+        boxes: the box source.
 
     Returns:
         "title (assumption)" -> kind, top (share of the best-ranked rows), gain (mAP, a fraction),
-        by assumption, then by the methods' order. Unseen labels on detected boxes.
+        by assumption, then by the methods' order. Unseen labels.
     """
     collected: dict[tuple[str, int, str], list[pd.DataFrame]] = {}
     for run, table in zip(runs, errors, strict=True):
         for assumption in run["assumptions"]:
-            cell = table["cell"] == CELL.format(assumption=assumption)
+            cell = table["cell"] == f"{boxes}/unseen/{assumption}"
             total = table[cell & (table["label"] == "")]
             share = total["top"] / max(1, total["top"].sum())
             key = (assumption, run["order"], run["title"])

@@ -187,14 +187,20 @@ def tables(
     from stclip.table_errors import read_errors, write_comparison
 
     runs = [read_run(path.parent) for path in metrics]
-    splits = c.load_dataset(config, dataset, scale=scale).splits
+    data = c.load_dataset(config, dataset, scale=scale)
     paper = c.read_yaml(published) if c.load_scale(config, scale).published else None
     frame = t.build_table2(
-        [run for run, _ in runs], [r for _, r in runs], splits=splits, published=paper
+        [run for run, _ in runs], [r for _, r in runs], splits=data.splits, published=paper
     )
     errors = [read_errors(path.parent) for path in metrics]
     write_comparison([run for run, _ in runs], errors, out)
-    t.write_table(frame, out)
+    caption = (
+        f"{data.title} (scale {scale}): frame mAP@0.5 in percent of unseen classes on detected "
+        "boxes, by label split. avg: their mean, with its interval over test videos; H: harmonic "
+        "mean of avg and of that of the base classes; *: on ground-truth boxes; voted: with the "
+        "single-action assumption."
+    )
+    t.write_table(frame, out, caption=caption)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""The page that shows a scale's results: `stclip report`."""
