@@ -40,7 +40,7 @@ def test_missing_archives_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "stage",
-    ["download", "prepare", "splits", "detect", "train", "score", "evaluate", "tables"],
+    ["download", "prepare", "splits", "detect", "train", "score", "evaluate", "tables", "report"],
 )
 def test_every_stage_has_its_word(stage: str) -> None:
     assert stage in run("--help").stdout
@@ -50,7 +50,8 @@ def test_every_stage_has_its_word(stage: str) -> None:
 def test_light_commands_do_not_import_torch() -> None:
     code = (
         "import sys; import stclip.cli, stclip.config, stclip.records, stclip.tables, "
-        "stclip.evaluate.run, stclip.evaluate.outside, stclip.prepare.jhmdb, stclip.download; "
+        "stclip.evaluate.run, stclip.evaluate.outside, stclip.prepare.jhmdb, stclip.download, "
+        "stclip.evaluate.predictions, stclip.report.page; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -16,7 +16,7 @@ import yaml
 from conftest import ROOT
 
 BIN = Path(sys.executable).parent
-TABLE = "results/table2.csv"
+TABLE, PAGE = "results/table2.csv", "results/mini/report.html"
 DETECTORS = "results/detectors.csv"
 
 DUMMY_MODULE = '''
@@ -115,7 +115,7 @@ def planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(tmp_path_factory.mktemp("project"))
-    done = snakemake(project, TABLE)
+    done = snakemake(project, TABLE, PAGE)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return project
 
@@ -141,6 +141,7 @@ def test_the_table_has_a_row_per_method_and_assumption(project: Path) -> None:
     assert not [c for c in table if "published" in c]
     for suffix in (".csv", ".md", ".tex"):
         assert (project / "results" / "mini" / f"table2{suffix}").stat().st_size > 0
+    assert "Mean of frames" in (project / PAGE).read_text("utf-8")
 
 
 def test_metrics_say_where_they_come_from(project: Path) -> None:

@@ -19,6 +19,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from stclip.config import Scale
+from stclip.errors import DataError
 from stclip.evaluate.predictions import PREDICTIONS
 from stclip.evaluate.run import METRICS_FILE
 from stclip.files import whole_file
@@ -160,9 +161,13 @@ def _best_first(data: DatasetRuns, split: str) -> list[Run]:
 
 def _picture(run: Run) -> Picture:
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(run.picture)) as picture:
-        picture.convert("RGB").save(buffer, "webp", **WEBP)
-        width, height = picture.size
+    try:
+        with Image.open(io.BytesIO(run.picture)) as picture:
+            picture.convert("RGB").save(buffer, "webp", **WEBP)
+            width, height = picture.size
+    except OSError as error:
+        path = run.folder / PREDICTIONS
+        raise DataError(f"{path}: not a picture ({error}); run the evaluate stage again.") from None
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(run, f"data:image/webp;base64,{content}", width, height)
 
