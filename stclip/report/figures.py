@@ -7,7 +7,7 @@ replaced. Same numbers, same bytes.
 import io
 import re
 from collections.abc import Callable, Sequence
-from itertools import cycle, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INK, LINE, BLUE, ORANGE = "#010101", "#020202", "#030303", "#040404"
 SPLIT_COLOURS = ["#050505", "#060606", "#070707", "#080808"]
+_LINES = ["-", "--", ":"]  # of more splits than there are colours
 STANDS_FOR = {INK: "--ink", LINE: "--line", BLUE: "--blue", ORANGE: "--orange"} | {
     colour: f"--split-{number}" for number, colour in enumerate(SPLIT_COLOURS)
 }
@@ -31,14 +32,7 @@ _ROW = 0.34  # inches
 _PANELS = 4  # side by side
 _RAW_POINTS = 150  # of a loss curve: more are not seen
 _UNSEEN: dict[str, Any] = {"marker": "o", "color": BLUE, "ms": 7, "ls": ""}
-_BASE: dict[str, Any] = {
-    "marker": "D",
-    "color": ORANGE,
-    "ms": 6,
-    "ls": "",
-    "mfc": "none",
-    "mew": 1.6,
-}
+_BASE: dict[str, Any] = _UNSEEN | {"marker": "D", "color": ORANGE, "ms": 6, "mfc": "none"}
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a $ in a name is a $
@@ -136,35 +130,37 @@ def training_figure(data: DatasetRuns, name: str) -> str | None:
     methods: dict[str, list[Run]] = {}
     for run in data.runs:
         if len(run.log):
-            methods.setdefault(run.about["title"], []).append(run)
+            methods.setdefault(run.about["method"], []).append(run)
     if not methods:
         return None
-    colours = dict(zip(data.splits, cycle(SPLIT_COLOURS), strict=False))
+    looks: dict[str, dict[str, Any]] = {
+        split: {"color": SPLIT_COLOURS[n % len(SPLIT_COLOURS)], "ls": _LINES[n // 4 % len(_LINES)]}
+        for n, split in enumerate(data.splits)
+    }
 
     def draw(figure: "Figure") -> None:
-        for axes, (title, runs) in zip(figure.axes, methods.items(), strict=False):
+        for axes, runs in zip(figure.axes, methods.values(), strict=False):
             for run in runs:
-                _draw_loss(axes, run.log, colours[run.about["split"]])
+                _draw_loss(axes, run.log, looks[run.about["split"]])
             losses = pd.concat([run.log["loss"] for run in runs])
             axes.set_ylim(0, float(losses.quantile(0.98)) * 1.05)
-            axes.set_title(title)
+            axes.set_title(runs[0].about["title"])
             axes.set_xlabel("step")
-        for axes in figure.axes[len(methods) :]:
-            axes.set_visible(False)
         for axes in figure.axes[:: min(len(methods), _PANELS)]:
             axes.set_ylabel("training loss")
-        lines = [figure.axes[0].plot([], [], color=colours[s], lw=2)[0] for s in data.splits]
+        lines = [figure.axes[0].plot([], [], lw=2, **looks[s])[0] for s in data.splits]
         _legend(figure, lines, [f"split {split}" for split in data.splits])
 
     rows = -(-len(methods) // _PANELS)
     return _svg(draw, name, 2.6 * rows + 0.4, (rows, min(len(methods), _PANELS)))
 
 
-def _draw_loss(axes: "Axes", log: pd.DataFrame, colour: str) -> None:
+def _draw_loss(axes: "Axes", log: pd.DataFrame, look: dict[str, Any]) -> None:
     every = -(-len(log) // _RAW_POINTS)
-    axes.plot(log["step"][::every], log["loss"][::every], color=colour, lw=0.6, alpha=0.3)
+    raw = look | {"ls": "-", "lw": 0.6, "alpha": 0.3}
+    axes.plot(log["step"][::every], log["loss"][::every], **raw)
     smooth = log["loss"].rolling(max(1, len(log) // 15), min_periods=1, center=True).mean()
-    axes.plot(log["step"][::every], smooth[::every], color=colour, lw=1.8)
+    axes.plot(log["step"][::every], smooth[::every], lw=1.8, **look)
 
 
 def _legend(figure: "Figure", handles: Sequence[Any], names: Sequence[str]) -> None:
@@ -210,6 +206,8 @@ def _svg(
         FigureCanvasSVG(figure)
         figure.subplots(*panels, squeeze=False, sharex=share, sharey=share)
         draw(figure)
+        for axes in figure.axes:
+            axes.set_visible(axes.has_data())  # the last row of panels may be shorter
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return _inline(buffer.getvalue(), name)
@@ -220,9 +218,9 @@ def _inline(svg: str, name: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg, count=1)
-    svg = svg.replace("<svg", f'<svg role="img" aria-labelledby="{name}-caption"', 1)
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head)  # as wide as the page
+    svg = f'{head} role="img" aria-labelledby="{name}-caption">{rest}'
     for colour, variable in STANDS_FOR.items():
         svg = svg.replace(colour, f"var({variable})")
     return svg
