@@ -19,8 +19,8 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
-include: "workflow/rules/versions.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/versions.smk"
 
 
 rule all:

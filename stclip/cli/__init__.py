@@ -12,7 +12,15 @@ from typing import Annotated
 import typer
 
 from stclip import preload
-from stclip.cli import data, detect, evaluate, mini, report, runs, versions  # noqa: F401  they join the app
+from stclip.cli import (  # noqa: F401  their commands join the app
+    data,
+    detect,
+    evaluate,
+    mini,
+    report,
+    runs,
+    versions,
+)
 from stclip.cli.options import app
 from stclip.errors import StclipError
 

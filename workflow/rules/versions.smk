@@ -28,11 +28,23 @@ rule detections:
 rule models:
     input:
         [path for dataset in DATASETS for path in runs_of(dataset, "metrics.json")],
+        [
+            path
+            for name in REPORTED
+            if name in TABLES
+            for path in rows_of(TABLES[name], "metrics.json")
+        ],
 
 
 rule versioned_tables:
     input:
         expand(
             f"results/{SCALE}/{{file}}",
-            file=["table2.csv", "detectors.csv", "metrics.json", "samples.png"],
+            file=[
+                "table2.csv",
+                "detectors.csv",
+                "metrics.json",
+                "samples.png",
+                "report.html",
+            ],
         ),
