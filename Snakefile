@@ -23,6 +23,21 @@ include: "workflow/rules/report.smk"
 include: "workflow/rules/versions.smk"
 
 
+# On a cluster these stay where Snakemake runs: downloads, as nodes may have no network, and what
+# takes seconds.
+localrules:
+    all,
+    download_archive,
+    download_model,
+    splits,
+    quality,
+    detectors,
+    table2,
+    ablation,
+    ablations,
+    active_scale,
+
+
 rule all:
     default_target: True
     input:

@@ -23,6 +23,7 @@ from stclip.cli import (  # noqa: F401  their commands join the app
 )
 from stclip.cli.options import app
 from stclip.errors import StclipError
+from stclip.gpus import run_on_gpus
 
 logger = logging.getLogger("stclip")
 
@@ -57,6 +58,16 @@ def preloaded(context: typer.Context) -> None:
     if not context.args:
         raise typer.BadParameter("give a command, as `stclip preloaded snakemake --cores 2 all`.")
     sys.exit(preload.serve(context.args, run=run))
+
+
+@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
+def gpus(
+    context: typer.Context, count: Annotated[int, typer.Argument(help="GPUs wanted.", min=0)]
+) -> None:
+    """Run a command on free GPUs of this machine, which nobody else gets meanwhile."""
+    if not context.args:
+        raise typer.BadParameter("give a command, as `stclip gpus 1 stclip train ...`.")
+    run_on_gpus(count, context.args)
 
 
 def main() -> None:

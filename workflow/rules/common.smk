@@ -13,8 +13,12 @@ from stclip.table_config import load_table
 
 validate(config, "../schemas/config.schema.yaml")
 
-# The stclip beside this snakemake, also where the environment is not activated.
-shell.prefix(f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+# The stclip beside this snakemake, also where the environment is not activated. The process that
+# `stclip preloaded` keeps ready is of this machine: a job on another one starts its own.
+shell.prefix(
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+    + "unset STCLIP_PRELOADED; " * workflow.remote_exec
+)
 
 CONFIG = Path("config")
 SCALE = config["scale"]
@@ -134,6 +138,11 @@ def settings_of(stage, *parts):
 
 def need(rule, resource, default):
     return SCALE_SETTINGS.resources.get(rule, {}).get(resource, default)
+
+
+def on_gpus(wildcards, resources):
+    """Launcher of a job that wants GPUs: on a machine of several they take free ones."""
+    return f"stclip gpus {resources.gpu} " if resources.gpu else ""
 
 
 def run_settings(wildcards):

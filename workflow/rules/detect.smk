@@ -17,12 +17,14 @@ rule finetune:
         mem_mb=need("finetune", "mem_mb", 2000),
         runtime=need("finetune", "runtime", 30),
     params:
+        launcher=on_gpus,
         settings=lambda w: settings_of(
             "finetune", keys.what_finetunes(DETECTORS[w.detector])
         ),
         workers=lambda w, threads: threads - 1,
     shell:
-        "stclip --log {log} --threads {threads} finetune --detector {wildcards.detector}"
+        "{params.launcher}stclip --log {log} --threads {threads} finetune"
+        " --detector {wildcards.detector}"
         " --scale {wildcards.scale} --split {input.split} --clips {input.clips}"
         " --boxes {input.boxes} --frames {input.frames} --workers {params.workers}"
         " --out {output}"
@@ -64,6 +66,7 @@ rule detect:
         mem_mb=need("detect", "mem_mb", 2000),
         runtime=need("detect", "runtime", 30),
     params:
+        launcher=on_gpus,
         settings=lambda w: settings_of(
             "detect",
             keys.what_detects(DETECTORS[w.detector]),
@@ -72,7 +75,8 @@ rule detect:
         finetuned=finetuned_options,
         workers=lambda w, threads: threads - 1,
     shell:
-        "stclip --log {log} --threads {threads} detect --detector {wildcards.detector}"
+        "{params.launcher}stclip --log {log} --threads {threads} detect"
+        " --detector {wildcards.detector}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} {params.finetuned}"
         " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
         " --out {output}"
@@ -93,6 +97,7 @@ rule objects:
         mem_mb=need("objects", "mem_mb", 2000),
         runtime=need("objects", "runtime", 30),
     params:
+        launcher=on_gpus,
         settings=lambda w: settings_of(
             "detect",
             keys.what_detects(OF_OBJECTS[w.objects]),
@@ -100,7 +105,8 @@ rule objects:
         ),
         workers=lambda w, threads: threads - 1,
     shell:
-        "stclip --log {log} --threads {threads} detect --detector {wildcards.objects}"
+        "{params.launcher}stclip --log {log} --threads {threads} detect"
+        " --detector {wildcards.objects}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --train-clips"
         " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
         " --out {output}"

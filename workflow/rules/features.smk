@@ -16,10 +16,12 @@ rule frame_features:
         mem_mb=need("features", "mem_mb", 2000),
         runtime=need("features", "runtime", 30),
     params:
+        launcher=on_gpus,
         settings=lambda w: settings_of("features", w.features),
         method=lambda w: FRAME_FEATURES[w.dataset, w.features].name,
     shell:
-        "stclip --log {log} --threads {threads} features --method {params.method}"
+        "{params.launcher}stclip --log {log} --threads {threads} features"
+        " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
         " --frames {input.frames} --out {output}"
 
@@ -43,11 +45,13 @@ rule box_features:
         mem_mb=need("features", "mem_mb", 2000),
         runtime=need("features", "runtime", 30),
     params:
+        launcher=on_gpus,
         settings=lambda w: settings_of(
             "features", w.features, str(DATASETS[w.dataset].key_frame_stride)
         ),
         method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
     shell:
-        "stclip --log {log} --threads {threads} features --method {params.method}"
+        "{params.launcher}stclip --log {log} --threads {threads} features"
+        " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
         " --frames {input.frames} --boxes {input.table} --out {output}"

@@ -27,6 +27,7 @@ rule score:
         mem_mb=need("score", "mem_mb", 2000),
         runtime=need("score", "runtime", 30),
     params:
+        launcher=on_gpus,
         settings=lambda w: settings_of(
             "score", run_settings(w).score, what_is_scored(w)
         ),
@@ -35,7 +36,8 @@ rule score:
         features=lambda w: feature_options(features_of_run(w), objects_of_run(w)),
         workers=lambda w, threads: threads - 1,
     shell:
-        "stclip --log {log} --threads {threads} score --method {wildcards.method}"
+        "{params.launcher}stclip --log {log} --threads {threads} score"
+        " --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --weights {input.weights}"
         " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
         " --detections {input.detections} --frames {input.frames} {params.sources}"

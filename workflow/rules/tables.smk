@@ -66,6 +66,7 @@ rule table10:
     resources:
         gpu=need("score", "gpu", 0),
     params:
+        launcher=on_gpus,
         settings=settings_of(
             "tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)
         ),
@@ -77,7 +78,8 @@ rule table10:
         ],
         objects=lambda w, input: [f"--objects {path}" for path in input.objects],
     shell:
-        "stclip --log {log} --threads {threads} costs {input.metrics} --dataset jhmdb"
+        "{params.launcher}stclip --log {log} --threads {threads} costs"
+        " {input.metrics} --dataset jhmdb"
         " --scale {wildcards.scale} {params.methods} --split {input.split} --clips {input.clips}"
         " --boxes {input.boxes} --frames {input.frames} {params.features} {params.objects}"
         " --published {input.published} --out {output[0]}"

@@ -4,9 +4,9 @@ def gpus_to_train(wildcards):
 
 
 def launcher(wildcards, resources):
-    """A process per GPU; one process needs no launcher."""
-    torchrun = f"torchrun --standalone --nproc-per-node {resources.gpu} --no-python --"
-    return torchrun if resources.gpu > 1 else ""
+    """Free GPUs and, of several, a process for each."""
+    torchrun = f"torchrun --standalone --nproc-per-node {resources.gpu} --no-python -- "
+    return on_gpus(wildcards, resources) + torchrun * (resources.gpu > 1)
 
 
 def threads_of_a_process(wildcards, threads, resources):
@@ -46,7 +46,7 @@ rule train:
         features=lambda w: feature_options(features_to_train(w), objects_of_run(w)),
         workers=workers_of_a_process,
     shell:
-        "{params.launcher} stclip --log {log} --threads {params.threads} train"
+        "{params.launcher}stclip --log {log} --threads {params.threads} train"
         " --method {wildcards.method} --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --split {input.split} --clips {input.clips} --boxes {input.boxes} --frames {input.frames}"
         " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
