@@ -6,8 +6,9 @@ runs here: matrix products, convolutions and attention; what is shared or skippe
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,6 +18,7 @@ import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stclip.batch import Batch
 from stclip.boxes import make_samples, select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.device import best_device, seed_everything
@@ -143,23 +145,40 @@ def count(method: Method, labels: Sequence[str], config: MethodConfig) -> tuple[
 
     No parameter of `method` may require a gradient: the counter stumbles over one that is an input.
     """
-    table, objects, clips = _drawn_video()
+    batch = drawn_batch(method, range(VIDEO_FRAMES)).to(best_device())
+    with counting() as of_text:
+        text = _text(method, labels, config)
+    with counting() as of_video, torch.inference_mode():
+        method.logits(batch, text)
+    return of_video.get_total_flops() // 2, of_text.get_total_flops() // 2
+
+
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Counts operations, two a multiply-add, those of attention's fast path among them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it hides its products from the counter
+    try:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def drawn_batch(method: Method, key_frames: Sequence[int], *, training: bool = False) -> Batch:
+    """What a method sees of a drawn video of 40 frames: a person, and an object, on `key_frames`.
+
+    Training and scoring may look at a clip in different ways.
+    """
+    table, objects, clips = _drawn_video(key_frames)
     samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
+    if training:
+        samples = [replace(sample, draw=0) for sample in samples]
     with tempfile.TemporaryDirectory() as folder:
         noise = np.random.default_rng(0).integers(0, 256, (VIDEO_FRAMES, *VIDEO_SIZE, 3), np.uint8)
         write_clip(Path(folder), "video", noise)
         reader = FrameReader(Path(folder), method.backbone.image_size)
-        batch = assemble(reader, method.inputs, samples).to(best_device())
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it hides its products from the counter
-    try:
-        with FlopCounterMode(display=False) as of_text:
-            text = _text(method, labels, config)
-        with FlopCounterMode(display=False) as of_video, torch.inference_mode():
-            method.logits(batch, text)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    return of_video.get_total_flops() // 2, of_text.get_total_flops() // 2
+        return assemble(reader, method.inputs, samples)
 
 
 def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
@@ -168,8 +187,8 @@ def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
         return method.text_features(encoded)
 
 
-def _drawn_video() -> tuple[pd.DataFrame, Detections, Clips]:
-    """A person and an object in each of 40 frames."""
+def _drawn_video(key_frames: Sequence[int]) -> tuple[pd.DataFrame, Detections, Clips]:
+    """A person and an object in each of these of 40 frames."""
     height, width = VIDEO_SIZE
     clips = Clips(
         pd.DataFrame(
@@ -177,7 +196,7 @@ def _drawn_video() -> tuple[pd.DataFrame, Detections, Clips]:
             columns=list(Clips.COLUMNS),
         )
     )
-    frames = pd.DataFrame({"clip": "video", "frame": range(VIDEO_FRAMES), "score": 1.0})
+    frames = pd.DataFrame({"clip": "video", "frame": key_frames, "score": 1.0})
     person, thing = (
         frames.assign(**dict(zip(BOX_COLUMNS, corners, strict=True)))
         for corners in ((90.0, 30.0, 210.0, 220.0), (180.0, 90.0, 260.0, 150.0))

@@ -37,7 +37,7 @@ def run_on_gpus(count: int, command: Sequence[str]) -> None:
         os.environ[VISIBLE] = ",".join(take(count, gpus))
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and a command would go on so
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], list(command))
     except OSError as error:
         raise ConfigError(f"{command[0]!r} cannot be started: {error}") from None
 
@@ -69,7 +69,7 @@ def take(count: int, gpus: Sequence[str]) -> list[str]:
         )
     waiting = False
     while True:
-        held = {}
+        held: dict[str, socket.socket] = {}
         for gpu in gpus:
             if len(held) < count and (hold := _hold(gpu)) is not None:
                 held[gpu] = hold

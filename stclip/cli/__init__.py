@@ -21,11 +21,14 @@ from stclip.cli import (  # noqa: F401  their commands join the app
     runs,
     versions,
 )
+from stclip.cli import data, detect, evaluate, mini, plan, runs  # noqa: F401  their commands join the app
 from stclip.cli.options import app
 from stclip.errors import StclipError
 from stclip.gpus import run_on_gpus
 
 logger = logging.getLogger("stclip")
+# What follows the first word is another command's, options and `--` included.
+ANY_COMMAND = {"allow_extra_args": True, "allow_interspersed_args": False}
 
 
 @app.callback()
@@ -52,7 +55,7 @@ def _setup(
             sys.modules["torch"].set_num_threads(threads)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(context_settings=ANY_COMMAND)
 def preloaded(context: typer.Context) -> None:
     """Run a command that runs many `stclip`s: each is a fork that need not import PyTorch."""
     if not context.args:
@@ -60,7 +63,7 @@ def preloaded(context: typer.Context) -> None:
     sys.exit(preload.serve(context.args, run=run))
 
 
-@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
+@app.command(context_settings=ANY_COMMAND)
 def gpus(
     context: typer.Context, count: Annotated[int, typer.Argument(help="GPUs wanted.", min=0)]
 ) -> None:

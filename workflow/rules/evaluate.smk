@@ -22,6 +22,9 @@ rule evaluate:
         ),
     log:
         "logs/evaluate/{scale}/{dataset}/{split}/{method}/{seed}.log",
+    resources:
+        mem_mb=need("evaluate", "mem_mb", 2000),
+        runtime=need("evaluate", "runtime", 30),
     params:
         settings=lambda w: settings_of(
             "evaluate", run_settings(w), what_is_scored(w), how_it_is_judged(w)

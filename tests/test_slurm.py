@@ -1,0 +1,127 @@
+"""profiles/slurm against a real Slurm: what jobs ask for, and what a lost node costs."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm_cluster import Cluster
+from test_pipeline import edit, environment, make_project
+
+DATA = ["data/mini/jhmdb/splits/1.json", "data/mini/jhmdb/detections/tiny/all.parquet"]
+RUN = Path("runs/mini/jhmdb/1/st_clip/0")
+UNTRAINED = "runs/mini/jhmdb/1/dummy/0/weights.safetensors"
+LOG = "logs/train/mini/jhmdb/1/st_clip/0.log"
+STEPS, EVERY = 16, 4
+
+
+def shrink(scale: dict) -> None:  # type: ignore[type-arg]
+    scale["miniature"]["render"] |= {"test_videos": 1}
+    scale["methods"]["st_clip"]["train"] |= {"iterations": STEPS, "checkpoint_every": EVERY}
+    scale["resources"]["train"] = {"gpu": 2, "threads": 3, "mem_mb": 3000, "runtime": 7}
+    scale["resources"]["score"] = {"gpu": 1, "threads": 2, "mem_mb": 2500, "runtime": 5}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained on this machine, two processes as on two GPUs, without a cluster."""
+    project = make_project(tmp_path_factory.mktemp("project"))
+    edit(project / "config" / "config.yaml", lambda c: c.update(boxes=["gt"]))
+    edit(project / "config" / "scales" / "mini.yaml", shrink)
+    here = ["snakemake", "--cores", "3", "--resources", "gpu=2", "--"]
+    for command in (
+        ["stclip", "preloaded", *here, *DATA],
+        [*here, str(RUN / "weights.safetensors")],
+    ):
+        done = subprocess.run(
+            command, cwd=project, env=environment(project), capture_output=True, text=True,
+            timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return project
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Cluster(tmp_path) as cluster:
+        yield cluster
+
+
+def test_a_lost_node_costs_what_follows_the_last_checkpoint(
+    project: Path, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Jobs ask for what their rules state; lost ones run again and end with the same numbers."""
+    other = tmp_path_factory.mktemp("cluster") / "project"
+    shutil.copytree(project, other)
+    for folder in ("runs", "logs"):
+        shutil.rmtree(other / folder)
+    targets = [f"{RUN}/metrics.json", UNTRAINED]
+    command = ["snakemake", *targets, "--workflow-profile", "slurm", "--latency-wait", "5"]
+    # Without an accounting database; and the first look at a job is soon.
+    command += [
+        "--slurm-status-command",
+        "squeue",
+        "--slurm-init-seconds-before-status-checks",
+        "1",
+    ]
+    # With the socket of a process of the submitting machine, which no node can reach.
+    settings = cluster.environment | environment(other) | {"STCLIP_PRELOADED": "/nowhere/socket"}
+    settings["PATH"] = f"{cluster.folder}{os.pathsep}{settings['PATH']}"
+    process = subprocess.Popen(
+        command, cwd=other, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 120
+        while not (other / RUN / "checkpoint.pt").exists():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        cluster.fail_node()
+        reached = (other / LOG).read_text()
+        cluster.repair_node()
+        said, _ = process.communicate(timeout=400)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, said
+
+    jobs = {}
+    for job in cluster.jobs():
+        jobs.setdefault(job["Comment"], []).append(job)
+    assert sorted(jobs) == [
+        "rule_test_evaluate_score",  # a job of two rules
+        "rule_train_wildcards_mini_jhmdb_1_dummy_0",
+        "rule_train_wildcards_mini_jhmdb_1_st_clip_0",
+    ]
+    trainings = jobs["rule_train_wildcards_mini_jhmdb_1_st_clip_0"]
+    assert [job["JobState"] for job in trainings] == ["NODE_FAIL", "COMPLETED"]
+    for job in trainings:
+        assert job["TRES"].split(",")[:2] == ["cpu=3", "mem=3000M"]
+        assert job["TresPerJob"] == "gres:gpu:2"
+        assert (job["TimeLimit"], job["Requeue"]) == ("00:07:00", "0")
+    for job in jobs["rule_train_wildcards_mini_jhmdb_1_dummy_0"]:
+        assert "TresPerJob" not in job  # nothing to train
+    for job in jobs["rule_test_evaluate_score"]:
+        assert job["TRES"].split(",")[:2] == ["cpu=2", "mem=2500M"]
+        assert job["TresPerJob"] == "gres:gpu:1"
+        assert job["TimeLimit"] == "00:35:00"  # one after the other
+
+    assert f"steps 0 to {STEPS} on 2 x cpu" in reached
+    resumed = (other / LOG).read_text()
+    assert f"steps 0 to {STEPS}" not in resumed
+    assert f"to {STEPS} on 2 x cpu" in resumed
+    ours, undisturbed = other / RUN, project / RUN
+    weights = [(run / "weights.safetensors").read_bytes() for run in (ours, undisturbed)]
+    assert weights[0] == weights[1]
+    assert losses(ours) == losses(undisturbed)
+    assert len(losses(ours)) == STEPS
+    assert json.loads((ours / "metrics.json").read_text())["metrics"]["gt"]
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()]
