@@ -3,6 +3,7 @@
 Its GPUs are device files that every Linux has: counted, handed out and told to jobs as true ones.
 """
 
+import contextlib
 import getpass
 import os
 import secrets
@@ -140,15 +141,20 @@ class Cluster:
         self.wait_until_idle()
 
     def kill_jobs(self) -> None:
-        """kill -9 of the processes that look after jobs, and of everything below them."""
-        mine = str(self.folder / "slurm.conf")
-        for process in psutil.process_iter(["name"]):
-            try:
-                if process.name() == "slurmstepd" and process.environ()["SLURM_CONF"] == mine:
-                    for one in [process, *process.children(recursive=True)]:
-                        one.kill()
-            except (psutil.Error, KeyError):
-                continue  # it ended meanwhile
+        """kill -9 of everything that belongs to jobs, and of what looks after them."""
+        while mine := [process for process in psutil.process_iter() if self._of_a_job(process)]:
+            for process in mine:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(mine, timeout=10)
+
+    def _of_a_job(self, process: psutil.Process) -> bool:
+        try:
+            settings = process.environ()
+            ours = settings.get("SLURM_CONF") == str(self.folder / "slurm.conf")
+            return ours and ("SLURM_JOB_ID" in settings or process.name() == "slurmstepd")
+        except psutil.Error:  # it has ended, or is somebody else's
+            return False
 
 
 def _free_ports() -> tuple[int, int]:

@@ -14,7 +14,7 @@ from test_pipeline import edit, environment, make_project
 
 DATA = ["data/mini/jhmdb/splits/1.json", "data/mini/jhmdb/detections/tiny/all.parquet"]
 RUN = Path("runs/mini/jhmdb/1/st_clip/0")
-UNTRAINED = "runs/mini/jhmdb/1/dummy/0/weights.safetensors"
+UNTRAINED = Path("runs/mini/jhmdb/1/dummy/0")
 LOG = "logs/train/mini/jhmdb/1/st_clip/0.log"
 STEPS, EVERY = 16, 4
 
@@ -59,7 +59,7 @@ def test_a_lost_node_costs_what_follows_the_last_checkpoint(
     shutil.copytree(project, other)
     for folder in ("runs", "logs"):
         shutil.rmtree(other / folder)
-    targets = [f"{RUN}/metrics.json", UNTRAINED]
+    targets = [f"{RUN}/weights.safetensors", f"{UNTRAINED}/metrics.json"]
     command = ["snakemake", *targets, "--workflow-profile", "slurm", "--latency-wait", "5"]
     # Without an accounting database; and the first look at a job is soon.
     command += [
@@ -120,7 +120,7 @@ def test_a_lost_node_costs_what_follows_the_last_checkpoint(
     assert weights[0] == weights[1]
     assert losses(ours) == losses(undisturbed)
     assert len(losses(ours)) == STEPS
-    assert json.loads((ours / "metrics.json").read_text())["metrics"]["gt"]
+    assert json.loads((other / UNTRAINED / "metrics.json").read_text())["metrics"]["gt"]
 
 
 def losses(run: Path) -> list[float]:
