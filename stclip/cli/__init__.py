@@ -17,11 +17,11 @@ from stclip.cli import (  # noqa: F401  their commands join the app
     detect,
     evaluate,
     mini,
+    plan,
     report,
     runs,
     versions,
 )
-from stclip.cli import data, detect, evaluate, mini, plan, runs  # noqa: F401  their commands join the app
 from stclip.cli.options import app
 from stclip.errors import StclipError
 from stclip.gpus import run_on_gpus
