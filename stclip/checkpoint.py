@@ -11,8 +11,8 @@ from torch import Tensor
 
 from stclip.config import FinetuneConfig, TrainConfig
 from stclip.device import best_device
-from stclip.errors import DataError
 from stclip.files import whole_file
+from stclip.seal import BLANK, check_seal, sealed
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,9 @@ def write_checkpoint(path: Path, content: dict[str, Any], *, run: str) -> None:
     """Write tensors and plain values, whole or not at all; `run` names what they belong to."""
     buffer = io.BytesIO()  # torch's own writer hides why a write failed
     torch.save({**content, "run": run}, buffer)
+    buffer.write(BLANK.encode())  # behind its end, where nobody looks
     with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(sealed(buffer.getvalue()))
 
 
 def read_checkpoint(path: Path, *, run: str) -> dict[str, Any] | None:
@@ -44,10 +45,9 @@ def read_checkpoint(path: Path, *, run: str) -> dict[str, Any] | None:
     """
     if not path.exists():
         return None
-    try:
-        content = torch.load(path, map_location=best_device(), weights_only=True)
-    except Exception as error:  # torch has many; the file is ours and was written whole
-        raise DataError(f"{path}: damaged ({error}); delete it to begin anew.") from None
+    data = path.read_bytes()
+    check_seal(data, path)
+    content = torch.load(io.BytesIO(data), map_location=best_device(), weights_only=True)
     if content["run"] != run:
         logger.info("%s is of other settings (run %s); starting anew", path, content["run"])
         return None

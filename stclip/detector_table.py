@@ -12,6 +12,7 @@ import pandas as pd
 from stclip.detector_quality import GROUND_TRUTH, Quality
 from stclip.errors import ConfigError, DataError
 from stclip.files import read_json, write_json
+from stclip.seal import SEAL
 from stclip.tables import percent
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ YARDSTICK = ("independent", "st_clip")  # whose published values show the gap th
 
 def write_quality(path: Path, rows: Sequence[Quality], about: Mapping[str, Any]) -> None:
     """Write what `stclip.detector_quality` measured; `about`: scale, dataset, title, splits."""
-    write_json(path, {**about, "rows": [asdict(row) for row in rows]})
+    write_json(path, {**about, "rows": [asdict(row) for row in rows], **SEAL})
 
 
 def read_quality(path: Path) -> tuple[dict[str, Any], list[Quality]]:

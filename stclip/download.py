@@ -4,11 +4,9 @@ While it comes in, the file is called `{out}.part`; `{out}.part.json` remembers 
 which address it belongs to. Only a file with the right checksum gets its final name.
 """
 
-import errno
 import hashlib
 import logging
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ import urllib3
 
 from stclip.config import Source
 from stclip.errors import ConfigError, DataError
-from stclip.files import read_json, write_json
+from stclip.files import full_disk_told, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +111,7 @@ def download(
         out.parent.mkdir(parents=True, exist_ok=True)
         part = out.with_name(out.name + ".part")
         start = time.monotonic()
-        with _disk_full_explained(part):
+        with full_disk_told(part, kept="what came so far is kept"):
             if scheme == "file":
                 found = _copy(_local_path(source.url), part, expected.algorithm)
             else:
@@ -336,20 +334,6 @@ def _drops_are_passing() -> Iterator[None]:
         yield
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise _TryAgainError(f"the connection broke ({type(error).__name__}: {error})") from None
-
-
-@contextmanager
-def _disk_full_explained(part: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        free_mb = shutil.disk_usage(part.parent).free / 1e6
-        raise DataError(
-            f"{part}: no space left on the disk or in the quota ({free_mb:.0f} MB free in "
-            f"{part.parent}). Make room and run it again: what came so far is kept."
-        ) from None
 
 
 def _local_path(url: str) -> Path:

@@ -1,8 +1,8 @@
 """The frozen CLIP's features of frames and of boxes, computed once for all who leave CLIP as it is.
 
 A file holds those of every frame of a data set, or of the boxes of one table, of one backbone and
-one preprocessing. What it was made of stands in its metadata and is checked when it is read; every
-block of rows has a checksum.
+one preprocessing. What it was made of stands in its metadata and is checked when it is read, as is
+its seal.
 
 n rows, e joint width.
 """
@@ -10,7 +10,6 @@ n rows, e joint width.
 import hashlib
 import json
 import logging
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save as serialize
 
 from stclip.boxes import clip_to_picture
@@ -31,10 +30,10 @@ from stclip.pictures import read_frame
 from stclip.preprocess import crop_box, to_model
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips
+from stclip.seal import check_seal, sealed_tensors
 
 logger = logging.getLogger(__name__)
 BATCH = 128  # pictures
-BLOCK = 256  # rows that share a checksum
 
 
 def write_frame_features(
@@ -115,25 +114,13 @@ def _encode(
 
 
 def _write(out: Path, found: np.ndarray, rows: np.ndarray, made_of: dict[str, str]) -> None:
-    tensors: dict[str, np.ndarray] = {
-        "features": found,
-        "rows": rows.astype(np.int64),
-        "crc32": np.array([_checksum(found, block) for block in range(_blocks(found))], np.int64),
-    }
+    tensors = {"features": found, "rows": rows.astype(np.int64)}
     with whole_file(out) as path:
-        path.write_bytes(serialize(tensors, metadata=made_of))
-
-
-def _blocks(found: np.ndarray) -> int:
-    return -(-len(found) // BLOCK)
-
-
-def _checksum(found: np.ndarray, block: int) -> int:
-    return zlib.crc32(found[block * BLOCK : (block + 1) * BLOCK].tobytes())
+        path.write_bytes(sealed_tensors(serialize(tensors), **made_of))
 
 
 class Features:
-    """The rows of a file of features; a block is checked when it is first read."""
+    """The rows of a file of features."""
 
     def __init__(self, path: Path, *, made_of: dict[str, str]) -> None:
         """Open a file.
@@ -144,17 +131,12 @@ class Features:
         """
         self.path = path
         try:
+            check_seal(path.read_bytes(), path)
             with safe_open(path, "np") as file:
-                found = file.metadata() or {}
-                self._features, self._rows, self._checksums = (
-                    file.get_tensor(key) for key in ("features", "rows", "crc32")
-                )
+                found = file.metadata()
+                self._features, self._rows = map(file.get_tensor, ("features", "rows"))
         except FileNotFoundError:
             raise DataError(f"{path}: no features; run the features stage.") from None
-        except SafetensorError as error:
-            raise DataError(
-                f"{path}: damaged features ({error}); delete it, it is made anew."
-            ) from None
         if found.get("items") != made_of["items"]:
             raise DataError(
                 f"{path}: features of other clips or boxes; delete it, it is made anew."
@@ -164,13 +146,12 @@ class Features:
                 f"{path}: features of {found.get('encoder')}, asked for are those of "
                 f"{made_of['encoder']}; run the features stage."
             )
-        self._whole: set[int] = set()
 
     def of_rows(self, wanted: np.ndarray) -> np.ndarray:
         """Features (n, e), not normalised.
 
         Raises:
-            DataError: a row has none, or a block does not have its checksum.
+            DataError: a row has none.
         """
         places = np.searchsorted(self._rows, wanted)
         inside = places < len(self._rows)
@@ -180,13 +161,6 @@ class Features:
             raise DataError(
                 f"{self.path}: no feature of row {wanted[~known][0]}; delete it, it is made anew."
             )
-        for block in set((places // BLOCK).tolist()) - self._whole:
-            if _checksum(self._features, block) != self._checksums[block]:
-                raise DataError(
-                    f"{self.path}: damaged features in rows {block * BLOCK} to "
-                    f"{(block + 1) * BLOCK - 1}; delete it, it is made anew."
-                )
-            self._whole.add(block)
         found: np.ndarray = self._features[places]
         return found
 

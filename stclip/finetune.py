@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
@@ -27,6 +27,7 @@ from stclip.method import make_config
 from stclip.prefetch import read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
+from stclip.seal import check_seal, sealed_tensors
 from stclip.targets import resolve_target
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def finetune(
             _save(model, optimizer, checkpoint, begun=begun, epochs=epoch + 1)
     state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(out) as temporary:
-        temporary.write_bytes(serialize(state, metadata={"run": run}))
+        temporary.write_bytes(sealed_tensors(serialize(state), run=run))
     checkpoint.unlink(missing_ok=True)
 
 
@@ -117,12 +118,11 @@ def check_finetuned(path: Path, settings: DetectorConfig, split: LabelSplit) -> 
         DataError: missing or damaged. ConfigError: made for something else.
     """
     try:
+        check_seal(path.read_bytes(), path)
         with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get("run")
+            found = file.metadata().get("run")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; run the finetune stage.") from None
-    except SafetensorError as error:
-        raise DataError(f"{path}: damaged ({error}); run the finetune stage again.") from None
     if found != finetune_hash(settings, split):
         raise ConfigError(
             f"{path}: fine-tuned by other settings or on another split than {split.name} of "

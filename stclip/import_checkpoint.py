@@ -14,6 +14,7 @@ from stclip.interop import import_state_dict, read_official
 from stclip.method import Method, load_method
 from stclip.records import LabelSplit
 from stclip.runs import run_hash, write_run
+from stclip.seal import sealed_tensors
 
 logger = logging.getLogger(__name__)
 SAME = 1e-3  # OpenAI's weights are fp16 numbers below about 2: half a unit in the last place
@@ -40,7 +41,8 @@ def import_run(
         DataError: as `import_weights`.
     """
     method = _imported(file, config)
-    weights = serialize(method.trained_state(), metadata={"run": run_hash(config, split, seed)})
+    run = run_hash(config, split, seed)
+    weights = sealed_tensors(serialize(method.trained_state()), run=run)
     resolved = config.model_copy(update={"params": asdict(method.config)})
     write_run(out, resolved, [], weights=weights)
     logger.info("%s: run of split %s, seed %d written", out, split.name, seed)

@@ -1,20 +1,23 @@
 """Stores and reads prepared frames; the only place that knows how they lie on the disk.
 
 A clip is one file, `{frames}/{clip}.npy`: its decoded frames as uint8 (T, H, W, 3), RGB, 0-based in
-time. A file is memory-mapped when it is read, so a frame costs what its bytes cost and nothing is
-decoded again by any method, epoch or scale. `benchmarks/frames.py` measures this against PNG and
-JPEG, `docs/data.md` states what it costs.
+time, and behind them the CRC-32 of each (T little-endian uint32), checked when the frame is read. A
+file is memory-mapped when it is read, so a frame costs what its bytes cost and nothing is decoded
+again by any method, epoch or scale. `benchmarks/frames.py` measures this against PNG and JPEG,
+`docs/data.md` states what it costs.
 
 T: frames of a clip; H, W: height and width of its pictures.
 """
 
 import io
+import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import UInt8, UInt32
 from PIL import Image
 
 from stclip.errors import DataError
@@ -30,12 +33,21 @@ def clip_file(frames: Path, clip: str) -> Path:
     return frames / f"{clip}.npy"
 
 
-def read_clip(frames: Path, clip: str) -> UInt8[np.ndarray, "T H W 3"]:
-    """All frames of a clip, read-only and not copied: the disk is read where they are looked at.
+@dataclass(frozen=True)
+class _Stored:
+    """The mapped file of a clip: the disk is read where its frames are looked at."""
 
-    Raises:
-        DataError: the file is missing, cut off or not what `FrameWriter` writes.
-    """
+    pictures: UInt8[np.ndarray, "T H W 3"]
+    checksums: UInt32[np.ndarray, " T"]
+
+
+def read_clip(frames: Path, clip: str) -> UInt8[np.ndarray, "T H W 3"]:
+    """All frames of a clip; as `read_pixels`."""
+    count = len(_open(frames, clip).pictures)
+    return np.stack([read_pixels(frames, clip, frame) for frame in range(count)])
+
+
+def _open(frames: Path, clip: str) -> _Stored:
     path = clip_file(frames, clip)
     try:
         stat = path.stat()
@@ -58,27 +70,32 @@ def read_pixels(frames: Path, clip: str, frame: int) -> UInt8[np.ndarray, "H W 3
     Raises:
         DataError: the clip's file is missing or damaged, or the clip has no such frame.
     """
-    pictures = read_clip(frames, clip)
-    if not 0 <= frame < len(pictures):
+    stored = _open(frames, clip)
+    if not 0 <= frame < len(stored.pictures):
         raise DataError(
             f"{clip_file(frames, clip)}: frame {frame} of clip {clip!r} is missing, there are 0 to "
-            f"{len(pictures) - 1}; run prepare again."
+            f"{len(stored.pictures) - 1}; run prepare again."
         )
-    return pictures[frame]
+    picture = stored.pictures[frame]
+    if zlib.crc32(picture.data) != stored.checksums[frame]:
+        raise _damaged(clip_file(frames, clip), f"frame {frame} is not what was stored")
+    return picture
 
 
 @lru_cache(maxsize=_OPEN_CLIPS)
-def _mapped(path: Path, version: tuple[int, int, int]) -> UInt8[np.ndarray, "T H W 3"]:
+def _mapped(path: Path, version: tuple[int, int, int]) -> _Stored:
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # a damaged header raises almost anything
         raise _damaged(path, f"{type(error).__name__}: {error}") from None
     if mapped.dtype != np.uint8 or mapped.ndim != 4 or mapped.shape[3] != 3 or not mapped.size:
         raise _damaged(path, f"expected uint8 (T, H, W, 3), found {mapped.dtype} {mapped.shape}")
-    if version[1] != mapped.offset + mapped.size or not mapped.flags.c_contiguous:
-        expected = mapped.offset + mapped.size
-        raise _damaged(path, f"{version[1]} bytes long, expected are {expected}")
-    return mapped.view(np.ndarray)  # the mapping stays behind it; np.memmap makes slices slow
+    end, checksums_bytes = mapped.offset + mapped.size, 4 * len(mapped)
+    if version[1] != end + checksums_bytes or not mapped.flags.c_contiguous:
+        raise _damaged(path, f"{version[1]} bytes long, expected are {end + checksums_bytes}")
+    checksums = np.fromfile(path, "<u4", offset=end)
+    # the mapping stays behind the view; np.memmap makes slices slow
+    return _Stored(mapped.view(np.ndarray), checksums)
 
 
 def _damaged(path: Path, finding: str) -> DataError:
@@ -89,7 +106,8 @@ def write_clip(frames: Path, clip: str, pictures: UInt8[np.ndarray, "T H W 3"]) 
     """Store a clip's frames, whole or not at all."""
     path = clip_file(frames, clip)
     with whole_file(path) as temporary:
-        temporary.write_bytes(_header(pictures.shape) + pictures.tobytes())
+        checksums = _checksums(zlib.crc32(picture.tobytes()) for picture in pictures)
+        temporary.write_bytes(_header(pictures.shape) + pictures.tobytes() + checksums)
 
 
 @dataclass
@@ -98,14 +116,14 @@ class StoredClip:
 
     height: int
     width: int
-    numbers: set[int] = field(default_factory=set)  # 0-based
+    numbers: dict[int, int] = field(default_factory=dict)  # 0-based number -> CRC-32
 
 
 class FrameWriter:
     """Stores frames one by one, in whatever order they come, in the memory of one frame.
 
-    Their number is known at the end only: until `finish` writes the headers, the files are not
-    readable as clips.
+    Their number is known at the end only: until `finish` writes headers and checksums, the files
+    are not readable as clips.
     """
 
     def __init__(self, frames: Path) -> None:
@@ -128,11 +146,11 @@ class FrameWriter:
             )
         if frame in known.numbers:
             raise DataError("is there twice.")
-        path = clip_file(self.frames, clip)
+        path, pixels = clip_file(self.frames, clip), np.ascontiguousarray(picture).data
         with path.open("r+b" if known.numbers else "wb") as file:
             file.seek(_HEADER_BYTES + frame * picture.nbytes)
-            file.write(np.ascontiguousarray(picture).data)
-        known.numbers.add(frame)
+            file.write(pixels)
+        known.numbers[frame] = zlib.crc32(pixels)
 
     def finish(self) -> None:
         """Make the clips readable.
@@ -143,10 +161,16 @@ class FrameWriter:
         for clip, stored in self.clips.items():
             num_frames = len(stored.numbers)
             if max(stored.numbers) != num_frames - 1:
-                missing = min(set(range(num_frames)) - stored.numbers)
+                missing = min(set(range(num_frames)) - stored.numbers.keys())
                 raise DataError(f"{clip}: frame {missing} (0-based) is missing.")
             with clip_file(self.frames, clip).open("r+b") as file:
                 file.write(_header((num_frames, stored.height, stored.width, 3)))
+                file.seek(0, io.SEEK_END)
+                file.write(_checksums(stored.numbers[frame] for frame in range(num_frames)))
+
+
+def _checksums(found: Iterable[int]) -> bytes:
+    return np.fromiter(found, "<u4").tobytes()
 
 
 def _header(shape: tuple[int, ...]) -> bytes:

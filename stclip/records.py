@@ -14,7 +14,9 @@ import numpy as np
 import pandas as pd
 
 from stclip.errors import DataError
-from stclip.files import read_json, whole_file, write_json
+from stclip.files import read_json, write_json
+from stclip.parquet import read_parquet, write_parquet
+from stclip.seal import SEAL
 
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 _BOX_TYPES = {"clip": "str", "frame": "int32"} | dict.fromkeys(BOX_COLUMNS, "float32")
@@ -62,16 +64,17 @@ class Table:
     def read(cls, path: Path) -> Self:
         """Read a parquet file; a missing or damaged one is a DataError naming it."""
         try:
-            return cls(pd.read_parquet(path))
+            table = read_parquet(path)
         except FileNotFoundError:
             raise DataError(f"{path}: no such file; run the stage that writes it.") from None
-        except (OSError, DataError, ValueError) as error:
+        try:
+            return cls(table)
+        except DataError as error:
             raise DataError(f"{path}: {error}") from None
 
     def write(self, path: Path) -> None:
         """Write parquet, whole or not at all."""
-        with whole_file(path) as temporary:
-            self.table.to_parquet(temporary, index=False)
+        write_parquet(self.table, path)
 
 
 class Clips(Table):
@@ -225,4 +228,4 @@ class LabelSplit:
 
     def write(self, path: Path) -> None:
         """Write the split as JSON."""
-        write_json(path, asdict(self))
+        write_json(path, asdict(self) | SEAL)

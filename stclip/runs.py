@@ -12,6 +12,7 @@ from stclip.config import MethodConfig
 from stclip.files import whole_file
 from stclip.keys import config_hash, what_trains
 from stclip.records import LabelSplit
+from stclip.seal import sealed_tensors
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -30,7 +31,7 @@ def write_run(
     *,
     weights: bytes,
 ) -> None:
-    """Write the resolved settings, a log line per step and, last, the weights (safetensors)."""
+    """Write the resolved settings, a log line per step and, last, the sealed weights."""
     with whole_file(out / "config.yaml") as path:
         path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
     with whole_file(out / "log.jsonl") as path:
@@ -41,6 +42,6 @@ def write_run(
 
 def write_untrained(config: MethodConfig, *, split: LabelSplit, seed: int, out: Path) -> None:
     """The run of a method that trains nothing: empty weights, without loading the model."""
-    weights = serialize({}, metadata={"run": run_hash(config, split, seed)})
+    weights = sealed_tensors(serialize({}), run=run_hash(config, split, seed))
     write_run(out, config, [], weights=weights)
     logger.info("train: %s has nothing to train (train.iterations is 0)", config.name)

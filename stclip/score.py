@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from stclip.batch import Sample
 from stclip.boxes import make_samples, select_boxes
@@ -23,6 +23,7 @@ from stclip.method import Method, load_method
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
 from stclip.runs import run_hash
+from stclip.seal import check_seal
 from stclip.semantics import exclusive_mask, label_texts, probabilities
 
 logger = logging.getLogger(__name__)
@@ -155,13 +156,12 @@ def read_weights(path: Path, *, run: str) -> dict[str, torch.Tensor]:
         DataError: missing or damaged. ConfigError: of another run than the configuration says.
     """
     try:
+        check_seal(path.read_bytes(), path)
         with safe_open(path, "pt") as file:
-            found = (file.metadata() or {}).get("run")
+            found = file.metadata().get("run")
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise DataError(f"{path}: no weights; run the train stage.") from None
-    except SafetensorError as error:
-        raise DataError(f"{path}: damaged weights ({error}); run the train stage again.") from None
     if found != run:
         raise ConfigError(
             f"{path}: these weights are of run {found}, the configuration is run {run}: settings, "

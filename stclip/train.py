@@ -38,6 +38,7 @@ from stclip.processes import (
 from stclip.progress import Progress
 from stclip.records import Boxes, Clips, Detections, LabelSplit
 from stclip.runs import run_hash, write_run
+from stclip.seal import sealed_tensors
 from stclip.semantics import exclusive_mask, label_texts, targets_of
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def train(
         checkpoint=checkpoint, run=run, workers=workers,
     )  # fmt: skip
     if accelerator.is_main_process:
-        weights = serialize(method.trained_state(), metadata={"run": run})
+        weights = sealed_tensors(serialize(method.trained_state()), run=run)
         resolved = config.model_copy(update={"params": asdict(method.config)})
         write_run(out, resolved, state.log, weights=weights)
         checkpoint.unlink(missing_ok=True)

@@ -220,7 +220,7 @@ def test_a_journal_of_other_settings_or_weights_is_begun_anew(
             out=world.folder / "found.parquet",
         )  # fmt: skip
     assert len(Pixel.batches) == 5
-    assert "of other settings; starting anew" in caplog.text
+    assert "of other settings or damaged; starting anew" in caplog.text
 
 
 def test_weights_missing_or_of_another_model_are_named(world: World) -> None:

@@ -266,7 +266,7 @@ def test_a_full_disk_keeps_the_part(
 
     (tmp_path / "out.bin.part").write_bytes(CONTENT[:1000])
     monkeypatch.setattr(Path, "open", open_full)
-    with pytest.raises(DataError, match=r"no space left.*MB free.*kept"):
+    with pytest.raises(DataError, match=r"No space left.*MB free.*what came so far is kept"):
         fetch(server, tmp_path / "out.bin")
     monkeypatch.undo()
     assert (tmp_path / "out.bin.part").stat().st_size == 1000

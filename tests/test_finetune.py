@@ -180,7 +180,7 @@ def test_detect_checks_whose_weights_they_are(world: World, start: Path) -> None
             split = replace(split, name="2", train_clips=split.train_clips[:1])
         with pytest.raises(ConfigError, match=message):
             stage.check_finetuned(tuned, settings, split)
-    with pytest.raises(ConfigError, match=r"start\.safetensors: fine-tuned by other settings"):
+    with pytest.raises(DataError, match=r"start\.safetensors: damaged, or .* it carries no seal"):
         stage.check_finetuned(start, config(), world.split)
     with pytest.raises(DataError, match=r"none\.safetensors: no such file; run the finetune"):
         stage.check_finetuned(world.folder / "none.safetensors", config(), world.split)

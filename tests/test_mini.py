@@ -205,8 +205,9 @@ def test_three_splits_with_the_right_counts(archives: Path) -> None:
 
 def test_checksums_are_those_of_the_archives(archives: Path) -> None:
     lines = (archives / "SHA256SUMS").read_text().splitlines()
-    sums = {a: hashlib.sha256((archives / a).read_bytes()).hexdigest() for a in ARCHIVES}
-    assert lines == [f"{sums[archive]}  {archive}" for archive in ARCHIVES]
+    listed = (*ARCHIVES, "props.json", "props_images.json")
+    sums = {name: hashlib.sha256((archives / name).read_bytes()).hexdigest() for name in listed}
+    assert lines == [f"{sums[name]}  {name}" for name in listed]
     assert sorted(p.name for p in archives.iterdir()) == sorted((*ARCHIVES, *BESIDE))
 
 

@@ -123,7 +123,7 @@ def test_damaged_and_missing_weights_are_named(world: World) -> None:
     config = world.method("st_clip", iterations=0)
     weights = make_weights(world, config)
     weights.write_bytes(weights.read_bytes()[:20])
-    with pytest.raises(DataError, match=r"weights\.safetensors: damaged.*train stage again"):
+    with pytest.raises(DataError, match=r"weights\.safetensors: damaged.*Delete it"):
         run_score(world, config, weights)
     weights.unlink()
     with pytest.raises(DataError, match=r"no weights; run the train stage"):

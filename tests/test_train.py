@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 import stclip.method
 from stclip.batch import Inputs, Sample
+from stclip.checkpoint import write_checkpoint
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.runs import write_untrained
@@ -94,7 +95,7 @@ def test_settings_beside_the_weights_are_whole(world: World) -> None:
 def test_a_checkpoint_of_other_settings_is_not_used(world: World) -> None:
     out = world.folder / "a"
     out.mkdir()
-    torch.save({"run": "other", "step": 5, "log": []}, out / "checkpoint.pt")
+    write_checkpoint(out / "checkpoint.pt", {"step": 5, "log": []}, run="other")
     run_training(world, "st_clip", "a", **SHORT)
     assert len((out / "log.jsonl").read_text().splitlines()) == 6
 
@@ -114,7 +115,7 @@ def test_a_damaged_checkpoint_is_named(world: World) -> None:
     out = world.folder / "a"
     out.mkdir()
     (out / "checkpoint.pt").write_bytes(b"half")
-    with pytest.raises(DataError, match=r"checkpoint\.pt.*delete it"):
+    with pytest.raises(DataError, match=r"checkpoint\.pt: damaged.*Delete it"):
         run_training(world, "st_clip", "a", **SHORT)
 
 

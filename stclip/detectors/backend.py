@@ -12,6 +12,7 @@ import numpy as np
 
 from stclip.config import DetectorConfig
 from stclip.errors import ConfigError, DataError
+from stclip.files import check_listed
 from stclip.method import make_config
 from stclip.records import Clips
 from stclip.targets import resolve_target
@@ -83,7 +84,7 @@ def needed_file(files: Mapping[str, Path], name: str, *, settings: DetectorConfi
     """The file of that name.
 
     Raises:
-        ConfigError: the configuration names none. DataError: it does not exist.
+        ConfigError: the configuration names none. DataError: it does not exist or is damaged.
     """
     if name not in files:
         key = name if name == "weights" else f"files.{name}"
@@ -91,4 +92,5 @@ def needed_file(files: Mapping[str, Path], name: str, *, settings: DetectorConfi
     if not files[name].is_file():
         how = settings.by_hand or "the rule that makes it has not run."
         raise DataError(f"{files[name]}: no such file ({name} of the detector): {how}")
+    check_listed(files[name])
     return files[name]

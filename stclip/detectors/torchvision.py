@@ -19,6 +19,7 @@ from stclip.detectors.half import compute_in_bf16
 from stclip.device import best_device
 from stclip.errors import DataError
 from stclip.records import Clips
+from stclip.seal import check_seal
 from stclip.targets import resolve_target
 
 
@@ -84,12 +85,13 @@ def load_weights(model: nn.Module, path: Path, *, what: str) -> None:
     """
     try:
         if path.suffix == ".safetensors":
+            check_seal(path.read_bytes(), path, foreign=True)
             with safe_open(path, "pt") as file:
                 state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state)
-    except OSError:
+    except (OSError, DataError):
         raise
     except Exception as error:  # each format has errors of its own
         raise DataError(f"{path}: not the weights of {what}: {error}") from None

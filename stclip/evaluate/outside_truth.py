@@ -15,6 +15,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.tubes import KEYS, read_tubes
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.restricted_pickle import load_pickle
+from stclip.seal import check_seal
 
 _AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "tube"]
 _AVA_SECONDS = (902, 1798)
@@ -101,6 +102,7 @@ def read_truth(
 
 def _parse(content: bytes, path: Path) -> Any:
     if content[:4] == b"PAR1":
+        check_seal(content, path, foreign=True)
         return pd.read_parquet(io.BytesIO(content))
     if content.lstrip()[:1] in (b"{", b"["):
         return json.loads(content)

@@ -21,8 +21,10 @@ from stclip.evaluate.run_tubes import linked_tubes, truth_tubes
 from stclip.evaluate.tubes import Linking
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.evaluate.voting import ASSUMPTIONS
-from stclip.files import read_json, whole_file, write_json
+from stclip.files import read_json, write_json
+from stclip.parquet import read_parquet, write_parquet
 from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
+from stclip.seal import SEAL
 
 logger = logging.getLogger(__name__)
 
@@ -125,11 +127,10 @@ def write_run(
             split_sha256, seed, config_hash, ...); stands beside "metrics" at the top of the file.
     """
     assert "metrics" not in provenance, "provenance must not hide the metrics"
-    with whole_file(folder / REPLICATES_FILE) as temporary:
-        replicates.to_parquet(temporary, index=False)
+    write_parquet(replicates, folder / REPLICATES_FILE)
     write_report(folder, report)
     # last: its presence says that the evaluation is whole
-    write_json(folder / METRICS_FILE, {**provenance, "metrics": metrics})
+    write_json(folder / METRICS_FILE, {**provenance, "metrics": metrics, **SEAL})
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
@@ -141,9 +142,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
     run = read_json(folder / METRICS_FILE)
     path = folder / REPLICATES_FILE
     try:
-        return run, pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: {error}; run the evaluate stage again.") from None
+        return run, read_parquet(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; run the evaluate stage again.") from None
 
 
 def _truth(

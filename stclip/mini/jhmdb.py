@@ -128,7 +128,7 @@ def render_jhmdb(
     _write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
     archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
     with whole_file(out / CHECKSUMS) as path:
-        sums = [f"{digest(out / archive)}  {archive}\n" for archive in archives]
+        sums = [f"{digest(out / name)}  {name}\n" for name in (*archives, PROPS, PROPS_IMAGES)]
         path.write_text("".join(sums), "utf-8")
     size = sum((out / archive).stat().st_size for archive in archives)
     logger.info(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stclip.errors import TrainingError
 from stclip.files import whole_file
+from stclip.seal import sealed_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,8 @@ def finite(loss: Tensor, what: str, step: int) -> float:
 
 
 def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
-    """Write a .safetensors file, whole or not at all, and log what it is."""
-    content = save({name: tensor.contiguous() for name, tensor in weights.items()})
+    """Write a sealed .safetensors file, whole or not at all, and log what it is."""
+    content = sealed_tensors(save({n: tensor.contiguous() for n, tensor in weights.items()}))
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()

@@ -14,7 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stclip.errors import DataError
+from stclip.files import check_listed
 from stclip.interop import read_official, unwrapped
+from stclip.seal import check_seal
 
 VIDEO_TOWER, TEXT_TOWER = "vision_encoder.", "text_encoder."
 TEMPORAL_POSITIONS = "temporal_positional_embedding"  # (1, T, d), of the patches of T frames
@@ -38,16 +40,20 @@ def read_clip_weights(path: Path) -> ClipWeights:
     """
     if not path.exists():
         raise DataError(f"{path}: CLIP weights are missing; the download stage fetches them.")
+    check_listed(path)
     if path.suffix == ".pth":
         state = read_official(path)
     else:
         try:
             if path.suffix == ".safetensors":
+                check_seal(path.read_bytes(), path, foreign=True)
                 state = load_file(path)
             else:  # OpenAI's archive is TorchScript; its checksum was verified on download
                 state = torch.jit.load(path, map_location="cpu").state_dict()
                 for size in ("input_resolution", "context_length", "vocab_size"):
                     state.pop(size, None)
+        except DataError:
+            raise
         except Exception as error:  # safetensors and TorchScript each have errors of their own
             raise DataError(
                 f"{path}: cannot read CLIP weights ({error}); fetch them anew."

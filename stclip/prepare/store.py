@@ -79,7 +79,7 @@ class FrameStore:
         found = {self._folders[clip]: stored for clip, stored in self._writer.clips.items()}
         for video, stored in found.items():
             last = max(stored.numbers) + 1
-            missing = sorted(set(range(last)) - stored.numbers)
+            missing = sorted(set(range(last)) - stored.numbers.keys())
             if missing:
                 more = f" and {len(missing) - 1} more" if missing[1:] else ""
                 raise DataError(
