@@ -22,10 +22,16 @@ setup: .venv/.installed
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Snakemake's lock outlives a kill -9; it goes if no snakemake is at work on this machine any more.
+# Snakemake's lock outlives a kill -9; it goes if no snakemake is at work in this folder any more, or,
+# where the system does not tell in which folder one works, none at all.
 unlock:
-	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ] && ! pgrep -f '[b]in/snakemake' >/dev/null; \
-		then snakemake --unlock; fi
+	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ]; then \
+		for process in $$(pgrep -f '[b]in/snakemake'); do \
+			folder=$$(readlink "/proc/$$process/cwd") || folder="$(CURDIR)"; \
+			[ "$$folder" != "$(CURDIR)" ] || exit 0; \
+		done; \
+		snakemake --unlock; \
+	fi
 
 # Its jobs are forks of one process that has imported PyTorch: many are shorter than the import.
 table2: setup unlock

@@ -99,7 +99,7 @@ def _mapped(path: Path, version: tuple[int, int, int]) -> _Stored:
 
 
 def _damaged(path: Path, finding: str) -> DataError:
-    return DataError(f"{path}: damaged ({finding}); run prepare again.")
+    return DataError(f"{path}: damaged ({finding}); delete {path.parent} and run prepare again.")
 
 
 def write_clip(frames: Path, clip: str, pictures: UInt8[np.ndarray, "T H W 3"]) -> None:

@@ -110,7 +110,7 @@ def test_a_damaged_clip_is_named(damage: Callable[[bytes], bytes], tmp_path: Pat
     write_clip(tmp_path, "a", CLIP)
     path = clip_file(tmp_path, "a")
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=r"a\.npy: damaged \(.*\); run prepare again"):
+    with pytest.raises(DataError, match=r"a\.npy: damaged \(.*\); delete .* and run prepare again"):
         read_frame(tmp_path, "a", 0)
 
 

@@ -61,11 +61,17 @@ def edit(path: Path, change) -> None:  # type: ignore[no-untyped-def]
     path.write_text(yaml.safe_dump(content))
 
 
-def make_project(folder: Path) -> Path:
-    """A copy of what a clone has, with a smaller mini scale and one method added by two files."""
+def copy_project(folder: Path) -> Path:
+    """A copy of what a clone has, as far as Snakemake reads it."""
     for name in ("config", "splits", "workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def make_project(folder: Path) -> Path:
+    """A copy with a smaller mini scale and one method added by two files."""
+    copy_project(folder)
 
     def shrink(scale: dict) -> None:  # type: ignore[type-arg]
         scale["miniature"]["render"] |= {"train_videos": 1, "test_videos": 2}

@@ -31,6 +31,14 @@ logger = logging.getLogger("stclip")
 ANY_COMMAND = {"allow_extra_args": True, "allow_interspersed_args": False}
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk has no room for stops nothing; the terminal shows it too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+
 @app.callback()
 def _setup(
     log: Annotated[Path | None, typer.Option(help="Also write the log to this file.")] = None,
@@ -40,7 +48,7 @@ def _setup(
     rank = int(os.environ.get("RANK", 0))  # of torchrun; the first process speaks for all
     if log is not None and rank == 0:
         log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(log, mode="w", encoding="utf-8"))
+        handlers.append(_LogFile(log, mode="w", encoding="utf-8"))
     prefix = " ".join(log.with_suffix("").parts[1:]) if log else "stclip"
     if rank:
         prefix += f" process {rank}"

@@ -1,0 +1,106 @@
+"""Breaks the main job of scale mini on purpose and sees whether it ends in the same table.
+
+    PYTHONPATH=tests python -m faults [--short] [--seed N] [--only kills ...]
+
+The copy that is broken has its data on a small file system of its own (a mount that no other
+process sees and that ends with this one): it needs root, or a system where users may make
+namespaces.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tabulate import tabulate
+
+from faults.disk import full_disk
+from faults.downloads import cut_download
+from faults.flips import changed_bytes
+from faults.kills import kills
+from faults.project import FaultError, Project
+from faults.two import two_at_once
+
+OWN_MOUNTS = "STCLIP_FAULTS_MOUNTED"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--short", action="store_true", help="a cut-down mini, 2 kills")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--only", nargs="+", metavar="FAULT", help="of those in the summary")
+    arguments = parser.parse_args()
+    _into_own_mounts()
+    work = Path(tempfile.mkdtemp(prefix="stclip-faults-"))
+    disk = work / "disk"
+    disk.mkdir()
+    size = "size=500m" if arguments.short else "size=4g"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(disk)], check=True)
+    print(f"seed {arguments.seed}, {arguments.cores} cores, all in {work}", flush=True)
+    try:
+        whole = _break(arguments, work=work, disk=disk)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    if not whole:
+        sys.exit(1)
+    shutil.rmtree(work)
+
+
+def _break(arguments: argparse.Namespace, *, work: Path, disk: Path) -> bool:
+    """Run the faults and print what happened; whether all went well."""
+    rng, short = random.Random(arguments.seed), arguments.short
+    project = Project(work, disk=disk, short=short, cores=arguments.cores)
+    project.measure()
+    print(
+        f"undisturbed: {project.duration_s:.0f} s, the first stage after {project.startup_s:.0f} s",
+        flush=True,
+    )
+    faults = {
+        "changed bytes": lambda: changed_bytes(project, rng, short=short),
+        "two at once": lambda: two_at_once(project),
+        "full disk": lambda: full_disk(project, rng, disk=disk),
+        "cut download": lambda: cut_download(project, rng),
+        "kills": lambda: kills(project, rng, times=2 if short else 10),
+    }
+    rows = []
+    for name in arguments.only or faults:
+        began = time.monotonic()
+        try:
+            happened, well = faults[name](), "yes"
+        except FaultError as error:
+            happened, well = str(error), "NO"
+        rows.append((name, happened, well, f"{time.monotonic() - began:.0f}"))
+        print(f"{name}: {well}: {happened}", flush=True)
+        if well == "NO" and name != list(arguments.only or faults)[-1]:
+            project.begin_anew()
+    headers = ["fault", "what happened", "taken well", "s"]
+    print("\n" + tabulate(rows, headers, tablefmt="github", maxcolwidths=[None, 60]))
+    return all(well == "yes" for _, _, well, _ in rows)
+
+
+def _into_own_mounts() -> None:
+    """Go on as a process whose mounts nobody else sees."""
+    if OWN_MOUNTS in os.environ:
+        return
+    command = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(
+            f"a mount of its own is needed ({error}); run this as root on Linux, or allow users "
+            "namespaces (sysctl kernel.unprivileged_userns_clone=1)."
+        )
+    os.environ[OWN_MOUNTS] = "1"
+    os.execvp(command[0], [*command, sys.executable, "-m", "faults", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

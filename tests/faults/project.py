@@ -1,0 +1,144 @@
+"""A copy of the project to break, run as `make table2` runs it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from test_pipeline import copy_project, environment, make_project, unlock
+
+WRITTEN = ("data/*", "runs/*", "results/*", "logs/*", ".snakemake")  # by the main job
+LONGEST_S = 3600  # a run that takes longer hangs
+
+
+class FaultError(Exception):
+    """A fault was taken badly."""
+
+
+def expect(holds: object, otherwise: str) -> None:
+    """Raise `FaultError` unless `holds`."""
+    if not holds:
+        raise FaultError(otherwise)
+
+
+@dataclass
+class Run:
+    """A main job at work or ended."""
+
+    process: subprocess.Popen[bytes]
+    output: Path  # its standard output and error
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text("utf-8", "replace")
+
+    def until(self, holds: Callable[[], object], what: str) -> None:
+        """Wait for something that must happen while it is at work."""
+        began = time.monotonic()
+        while not holds():
+            expect(self.process.poll() is None, f"ended before {what}; see {self.output}")
+            expect(time.monotonic() - began < LONGEST_S, f"{what} never came; see {self.output}")
+            time.sleep(0.01)
+
+    def ends_within(self, seconds: float) -> bool:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL to all of its processes at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Project:
+    """The copy; every fault finds and leaves it finished."""
+
+    def __init__(self, work: Path, *, disk: Path, short: bool, cores: int) -> None:
+        """Make the copy in the folder `work`; `disk`: where it has its `data` and `runs`."""
+        self.folder, self.outputs, self.cores = work / "project", work / "outputs", cores
+        self._disk, self._short, self._calls = disk, short, count(1)
+        self.outputs.mkdir()
+        self._build()
+
+    def _build(self) -> None:
+        self.folder.mkdir()
+        (make_project if self._short else copy_project)(self.folder)
+        for name in ("data", "runs"):
+            (self._disk / name).mkdir()
+            (self.folder / name).symlink_to(self._disk / name)
+
+    def measure(self) -> None:
+        """The undisturbed run: what must come out, when its first stage speaks, when it ends."""
+        began = time.monotonic()
+        run = self.start()
+        run.until(lambda: " | " in run.text, "the first line of a stage")
+        self.startup_s = time.monotonic() - began
+        expect(run.process.wait(LONGEST_S) == 0, f"the undisturbed run fails; see {run.output}")
+        self.duration_s = time.monotonic() - began
+        self.undisturbed = self._results()
+        expect("results/table2.csv" in self.undisturbed, "the undisturbed run wrote no table")
+
+    def begin_anew(self) -> None:
+        """Build the copy again and finish it."""
+        self.forget(*WRITTEN)
+        for folder in (self.folder, *self._disk.iterdir()):
+            shutil.rmtree(folder)
+        self._build()
+        self.finish()
+
+    def start(self, *options: str) -> Run:
+        unlock(self.folder)
+        output = self.outputs / f"{next(self._calls):02d}.txt"
+        command = ["stclip", "preloaded", "snakemake", "--cores", str(self.cores), *options, "all"]
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment(self.folder) | {"NO_PROXY": "127.0.0.1"},
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        return Run(process, output)
+
+    def finish(self) -> str:
+        """Run to the end, which must be that of the undisturbed run; what was printed."""
+        run = self.start()
+        status = run.process.wait(LONGEST_S)
+        expect(status == 0, f"it does not go on (exit status {status}); see {run.output}")
+        found = self._results()
+        apart = [n for n, text in self.undisturbed.items() if found.get(n) != text]
+        expect(not apart, f"{apart} are not those of the undisturbed run; see {run.output}")
+        return run.text
+
+    def fail(self, *options: str) -> str:
+        """Run to an error that is no bug; what was printed."""
+        run = self.start(*options)
+        expect(run.process.wait(LONGEST_S) != 0, f"the fault went unnoticed; see {run.output}")
+        expect("Traceback" not in run.text, f"a traceback; see {run.output}")
+        return run.text
+
+    def forget(self, *patterns: str) -> None:
+        """Delete what the main job wrote, so that it makes it again."""
+        for pattern in patterns:
+            for path in self.folder.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def survivors(self) -> list[int]:
+        """Processes that work in the folder."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if (process / "cwd").readlink().is_relative_to(self.folder):
+                    found.append(int(process.name))
+            except OSError:  # ended meanwhile, or somebody else's
+                continue
+        return found
+
+    def _results(self) -> dict[str, str]:
+        paths = [self.folder / "results/table2.csv", *self.folder.glob("runs/**/metrics.json")]
+        return {str(p.relative_to(self.folder)): p.read_text() for p in paths if p.exists()}
