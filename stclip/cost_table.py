@@ -70,7 +70,7 @@ def build_costs(
                 "frames/s": f"{cost.frames_per_s:.0f}",
             }
             | {
-                f"mAP {assumption}": _average(runs, cost.method, assumption, splits)
+                f"mAP {assumption}": percent(average_map(runs, cost.method, assumption, splits))
                 for assumption in ASSUMPTION_ORDER
             }
             | {"scale": scale, "on": where}
@@ -84,15 +84,33 @@ def build_costs(
     return pd.DataFrame(cells, dtype="str")
 
 
-def _average(
+def numbers_of_cost(
+    cost: Cost, runs: Sequence[Mapping[str, Any]], *, splits: Sequence[str]
+) -> dict[str, float | None]:
+    """What stands in a row, as numbers for dashboards; None where there is none."""
+    return {
+        "trained": cost.trained,
+        "video_macs": cost.video_macs,
+        "text_macs": cost.text_macs,
+        "step_s": cost.step_s,
+        "training_s": None if cost.step_s is None else cost.step_s * cost.iterations,
+        "score_s": cost.score_s,
+        "frames_per_s": cost.frames_per_s,
+    } | {
+        f"{assumption} mAP": average_map(runs, cost.method, assumption, splits)
+        for assumption in ASSUMPTION_ORDER
+    }
+
+
+def average_map(
     runs: Sequence[Mapping[str, Any]], method: str, assumption: str, splits: Sequence[str]
-) -> str:
-    """Mean over splits of the means over seeds; missing unless every split is there."""
+) -> float | None:
+    """Unseen mAP on detected boxes: mean over splits of the means over seeds; None if one lacks."""
     found: dict[str, list[float]] = {split: [] for split in splits}
     for run in runs:
         if run["method"] == method and run["split"] in found:
             cell = run["metrics"].get(DETECTED, {}).get("unseen", {}).get(assumption)
             found[run["split"]] += [] if cell is None else [cell["mAP"]]
     if not all(found.values()):
-        return MISSING
-    return percent(float(np.mean([np.mean(values) for values in found.values()])))
+        return None
+    return float(np.mean([np.mean(values) for values in found.values()]))

@@ -23,6 +23,13 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
 
 
+def peak_memory() -> dict[str, float]:
+    """The most memory that tensors took on the GPU so far; nothing where there is none."""
+    if not torch.cuda.is_available():
+        return {}
+    return {"peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 3)}
+
+
 def seed_everything(seed: int) -> None:
     """Seed torch; on a GPU also ask for its deterministic algorithms (it warns of any without)."""
     torch.manual_seed(seed)

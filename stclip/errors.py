@@ -13,5 +13,9 @@ class DataError(StclipError):
     """A file is missing, damaged or says something impossible."""
 
 
+class TrackingError(StclipError):
+    """W&B cannot be reached, or did not take what it was given."""
+
+
 class TrainingError(StclipError):
     """Training cannot go on, for example because the loss is not finite."""

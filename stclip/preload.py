@@ -25,7 +25,10 @@ from typing import Any
 from stclip.errors import StclipError
 
 ADDRESS = "STCLIP_PRELOADED"  # environment variable: the socket of the process that forks
-MODULES = ("stclip.train", "stclip.score", "stclip.evaluate.run", "stclip.evaluate.figures")
+MODULES = (
+    "wandb.sdk.launch",  # first, see `stclip.tracking.tracked`
+    *("stclip.train", "stclip.score", "stclip.evaluate.run", "stclip.evaluate.figures"),
+)
 _LENGTH = 8  # bytes of a number in a message
 _STREAMS = 3  # standard input, output, error
 

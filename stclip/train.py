@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from stclip.batch import Inputs, Sample
 from stclip.boxes import make_samples, select_boxes
 from stclip.checkpoint import make_optimizer, read_checkpoint, write_checkpoint
 from stclip.config import BoxSource, MethodConfig, TrainConfig
-from stclip.device import random_state, seed_everything
+from stclip.device import peak_memory, random_state, seed_everything
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.frames import FrameReader, make_reader
 from stclip.loader import make_loader
@@ -42,6 +42,7 @@ from stclip.seal import sealed_tensors
 from stclip.semantics import exclusive_mask, label_texts, targets_of
 
 logger = logging.getLogger(__name__)
+Track = Callable[[Sequence[Mapping[str, float]]], None]
 
 
 @dataclass
@@ -64,13 +65,15 @@ def train(
     seed: int,
     out: Path,
     workers: int = 0,
+    track: Track = lambda rows: None,
 ) -> None:
     """Train a method on the training clips of a split.
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
     `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. `features`
     (files of the features stage: "frames", "ground_truth", "objects") and `objects` are needed
-    where the configuration says that they are read.
+    where the configuration says that they are read. `track` gets the lines of the log as they come,
+    in the main process; first those of an interrupted try, or none.
 
     Raises:
         ConfigError: the method has nothing to train (see `stclip.runs.write_untrained`), or a
@@ -93,6 +96,7 @@ def train(
         exclusive_labels=config.exclusive_labels, split=split, clips=clips, objects=objects,
         ground_truth=ground_truth, reader=reader.part(accelerator.num_processes), seed=seed,
         checkpoint=checkpoint, run=run, workers=workers,
+        track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
         weights = sealed_tensors(serialize(method.trained_state()), run=run)
@@ -177,6 +181,7 @@ def _fit(
     checkpoint: Path,
     run: str,
     workers: int,
+    track: Track,
 ) -> State:
     """Optimise the method in place; returns the finished state."""
     if not split.train_clips:
@@ -206,6 +211,7 @@ def _fit(
         config,
     )
     state = _resume(method, optimizer, accelerator, checkpoint, run=run, seed=seed)
+    track(state.log)
     logger.info(
         "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on "
         "%d x %s",
@@ -249,8 +255,11 @@ def _fit(
         (own_loss * scale).backward()
         optimizer.step()
         now = time.perf_counter()
-        seconds, began = round(now - began, 4), now  # reading of the batch included
-        state.log.append({"step": state.step, "loss": loss, "lr": lr, "seconds": seconds})
+        seconds, began = now - began, now  # reading of the batch included
+        line = {"step": state.step, "loss": loss, "lr": lr, "seconds": round(seconds, 4)}
+        line |= {"samples_per_s": round(len(chosen) / seconds, 2)} | peak_memory()
+        state.log.append(line)
+        track([line])
         state.step += 1
         progress.advance(loss=loss)
         if state.step % config.checkpoint_every == 0 and state.step < config.iterations:

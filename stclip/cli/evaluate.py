@@ -41,7 +41,9 @@ def evaluate(
     from stclip.evaluate.voting import ASSUMPTIONS
     from stclip.provenance import provenance
     from stclip.records import LABEL_GROUPS, Boxes, LabelSplit, Scores
+    from stclip.runs import run_hash
     from stclip.tables import shown_boxes
+    from stclip.tracking import track_evaluation
 
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
     data = c.load_dataset(config, dataset, scale=scale)
@@ -76,6 +78,7 @@ def evaluate(
         title=f"{title} on {drawn} boxes, {assumption}",
     )
     write_run(run, metrics, replicates, report, about)
+    track_evaluation(run, run=run_hash(settings, label_split, seed))
 
 
 @app.command("evaluate-file")

@@ -105,20 +105,27 @@ def train(
 
         write_untrained(settings, split=label_split, seed=seed, out=out)
         return
-    from stclip.train import train as stage
+    from stclip.provenance import provenance
+    from stclip.runs import run_hash
+    from stclip.tracking import tracked
 
-    stage(
-        settings,
-        split=label_split,
-        clips=Clips.read(clips),
-        ground_truth=Boxes.read(boxes),
-        frames=frames,
-        features=by_kind(stored),
-        objects=Detections.read(objects) if objects else None,
-        seed=seed,
-        out=out,
-        workers=workers,
-    )
+    head = provenance(settings, dataset=dataset, scale=scale, split=label_split, seed=seed)
+    with tracked("train", head, run=run_hash(settings, label_split, seed)) as tracker:
+        from stclip.train import train as stage
+
+        stage(
+            settings,
+            split=label_split,
+            clips=Clips.read(clips),
+            ground_truth=Boxes.read(boxes),
+            frames=frames,
+            features=by_kind(stored),
+            objects=Detections.read(objects) if objects else None,
+            seed=seed,
+            out=out,
+            workers=workers,
+            track=tracker.rows,
+        )
 
 
 @app.command("import-checkpoint")
@@ -224,15 +231,20 @@ def costs(
 ) -> None:
     """Table 10: measure what every method costs, alone on this machine."""
     from stclip import config as c
-    from stclip.cost_table import build_costs
+    from stclip.cost_table import build_costs, numbers_of_cost
     from stclip.costs import VIDEO_FRAMES, measure
     from stclip.device import machine
     from stclip.files import read_json
+    from stclip.provenance import provenance
     from stclip.records import Boxes, Clips, Detections, LabelSplit
+    from stclip.runs import run_hash
     from stclip.tables import write_table
+    from stclip.tracking import numbers_of, tracked
 
     label_split, all_clips, truth = LabelSplit.read(split), Clips.read(clips), Boxes.read(boxes)
     found_objects = Detections.read(objects) if objects else None
+    splits = c.load_dataset(config, dataset, scale=scale).splits
+    runs = [read_json(path) for path in metrics]
     found = []
     for name in method:
         settings = c.load_method(config, name, dataset=dataset, scale=scale)
@@ -251,10 +263,14 @@ def costs(
                 videos=videos,
             )
         )
+        head = provenance(settings, dataset=dataset, scale=scale, split=label_split, seed=0)
+        head["on"] = machine()
+        with tracked("costs", head, run=run_hash(settings, label_split, 0)) as tracker:
+            tracker.results(numbers_of({"costs": numbers_of_cost(found[-1], runs, splits=splits)}))
     frame = build_costs(
         found,
-        [read_json(path) for path in metrics],
-        splits=c.load_dataset(config, dataset, scale=scale).splits,
+        runs,
+        splits=splits,
         scale=scale,
         where=machine(),
         published=c.read_yaml(published) if c.load_scale(config, scale).published else None,
