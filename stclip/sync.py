@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stclip.errors import TrackingError
-from stclip.tracking import FINISHED, why_not_online
+from stclip.tracking import FINISHED, close_wandb, why_not_online
 
 logger = logging.getLogger(__name__)
 BOUNDS = {  # of `wandb sync`, which would retry for hours; a try waits 2, 4, 8, ... seconds
+    "WANDB_ERROR_REPORTING": "false",
     "WANDB_HTTP_TIMEOUT": "20",
     "WANDB__GRAPHQL_RETRY_MAX": "4",
     "WANDB__FILE_STREAM_RETRY_MAX": "4",
@@ -40,11 +41,11 @@ def plan_sync(folder: Path) -> Plan:
     for path in reversed(found):
         if not (path.parent / FINISHED).exists():
             kind = plan.unfinished
-        elif path.stem in last:
+        elif _run_id(path) in last:
             kind = plan.superseded
         else:
-            last.add(path.stem)
-            kind = plan.uploaded if _is_uploaded(path) else plan.upload
+            last.add(_run_id(path))
+            kind = plan.uploaded if _mark(path).exists() else plan.upload
         kind.insert(0, path)
     return plan
 
@@ -69,10 +70,12 @@ def sync(folder: Path, *, entity: str | None = None, upload: "Upload | None" = N
     )  # fmt: skip
     if not plan.upload:
         return
-    if reason := why_not_online():
+    reason = why_not_online()
+    close_wandb()
+    if reason:
         raise TrackingError(f"nothing was uploaded: {reason}.")
     (upload or wandb_sync)(plan.upload, entity)
-    left = [path for path in plan.upload if not _is_uploaded(path)]
+    left = [path for path in plan.upload if not _mark(path).exists()]
     logger.info("sync: uploaded %d runs", len(plan.upload) - len(left))
     if left:
         raise TrackingError(
@@ -85,12 +88,31 @@ Upload = Callable[[Sequence[Path], str | None], None]
 
 
 def wandb_sync(paths: Sequence[Path], entity: str | None) -> None:
-    """`wandb sync`, which puts a mark beside each run that arrived."""
+    """`wandb sync`, which puts a mark beside each run that it is done with.
+
+    It does so too where the server did not take the data, which only its words tell.
+    """
     command = [sys.executable, "-m", "wandb", "sync", "--include-online"]
     command += ["--entity", entity] if entity else []
     environment = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"} | BOUNDS
-    subprocess.run([*command, *map(str, paths)], stdin=subprocess.DEVNULL, env=environment)
+    failed: list[Path] = []
+    with subprocess.Popen(
+        [*command, *map(str, paths)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            logger.info("%s", line.rstrip())
+            for path in paths:
+                if " ERROR " in line and f"/{_run_id(path)}]" in line:
+                    failed.append(path)
+    for path in failed:
+        _mark(path).unlink(missing_ok=True)
 
 
-def _is_uploaded(path: Path) -> bool:
-    return path.with_suffix(".wandb.synced").exists()
+def _run_id(path: Path) -> str:
+    return path.stem.removeprefix("run-")
+
+
+def _mark(path: Path) -> Path:
+    return path.with_suffix(".wandb.synced")

@@ -67,13 +67,9 @@ class Tracker:
         self._try(lambda: self._log_results(numbers, media))
 
     def close(self, *, failed: bool) -> None:
-        """End the run and wandb's own process, which a fork that ends by itself would leave."""
+        """End the run, and wandb's own process."""
         self._try(lambda: self._finish(failed=failed))
-        if "wandb" in sys.modules:
-            try:
-                sys.modules["wandb"].teardown()
-            except (Exception, SystemExit) as error:  # it was killed, or has failed before
-                logger.debug("W&B: %r", error)
+        close_wandb()
 
     def _try(self, what: Callable[[], None]) -> None:
         if self._mode == "disabled":
@@ -121,6 +117,18 @@ class Tracker:
             (Path(self._run.sync_dir) / FINISHED).touch()
 
 
+def tracking_mode() -> str:
+    """One of `MODES`, as WANDB_MODE says.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    mode = os.environ.get("WANDB_MODE") or MODES[0]
+    if mode not in MODES:
+        raise ConfigError(f"WANDB_MODE is {mode!r}; it can be one of {list(MODES)}.")
+    return mode
+
+
 @contextmanager
 def tracked(job: str, head: Mapping[str, Any], *, run: str) -> Iterator[Tracker]:
     """A run of W&B for the work in the block; import PyTorch there, if at all.
@@ -134,11 +142,9 @@ def tracked(job: str, head: Mapping[str, Any], *, run: str) -> Iterator[Tracker]
         run: the hash of what trained (`stclip.runs.run_hash`).
 
     Raises:
-        ConfigError: WANDB_MODE is none of `MODES`.
+        ConfigError: as `tracking_mode`.
     """
-    mode = os.environ.get("WANDB_MODE") or MODES[0]
-    if mode not in MODES:
-        raise ConfigError(f"WANDB_MODE is {mode!r}; it can be one of {list(MODES)}.")
+    mode = tracking_mode()
     if mode != "disabled":
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # to its makers, over the network
         importlib.import_module("wandb.sdk.launch")
@@ -223,8 +229,21 @@ def numbers_of(values: Mapping[str, Any], above: str = "") -> dict[str, float]:
     return found
 
 
+def close_wandb() -> None:
+    """End wandb's own process, which a command that is a fork (`stclip preloaded`) would leave."""
+    if "wandb" not in sys.modules:
+        return
+    try:
+        sys.modules["wandb"].teardown()
+    except (Exception, SystemExit) as error:  # it was killed, or has failed before
+        logger.debug("W&B: %r", error)
+
+
 def why_not_online() -> str | None:
-    """What stands in the way of a server, if anything does; wandb itself would ask or retry."""
+    """What stands in the way of a server, if anything does; wandb itself would ask or retry.
+
+    To be followed by `close_wandb` in the end.
+    """
     import requests
     import wandb
     from wandb.sdk.lib import wbauth
@@ -244,19 +263,20 @@ def _begin(about: Mapping[str, Any], *, online: bool, resume: bool) -> "wandb.Ru
     import wandb
 
     gpu = "torch" in sys.modules and sys.modules["torch"].cuda.is_available()
-    wandb.setup(
-        wandb.Settings(
-            **QUIET, x_disable_stats=not gpu, init_timeout=INIT_S, finish_timeout=FINISH_S,
-            finish_timeout_raises=True,
-        )
+    settings = wandb.Settings(
+        **QUIET, x_disable_stats=not gpu, init_timeout=INIT_S, finish_timeout=FINISH_S,
+        finish_timeout_raises=True,
     )  # fmt: skip
+    wandb.setup(settings)
     if online:
         reason = why_not_online()
         if reason is None:
             try:
                 return wandb.init(mode="online", resume="allow" if resume else None, **about)
             except (wandb.Error, OSError) as error:
-                reason = str(error)
+                reason = f"{wandb.setup().settings.base_url} refused ({error!r})"
+            close_wandb()  # its process would not let go of the run's id
+            wandb.setup(settings)
         logger.warning("W&B: %s; offline for now, `stclip sync` uploads it later", reason)
     return wandb.init(mode="offline", **about)
 

@@ -20,6 +20,7 @@ from stclip.cli import (  # noqa: F401  their commands join the app
     plan,
     report,
     runs,
+    tracking,
     versions,
 )
 from stclip.cli.options import app
