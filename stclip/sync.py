@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stclip.errors import TrackingError
+from stclip.files import read_json_lines
 from stclip.tracking import FINISHED, close_wandb, why_not_online
 
 logger = logging.getLogger(__name__)
@@ -19,6 +20,8 @@ BOUNDS = {  # of `wandb sync`, which would retry for hours; a try waits 2, 4, 8,
     "WANDB__FILE_STREAM_RETRY_MAX": "4",
     "WANDB__FILE_TRANSFER_RETRY_MAX": "4",
 }
+
+LOGS = "logs/debug-sync.*.log"
 
 
 @dataclass
@@ -79,8 +82,9 @@ def sync(folder: Path, *, entity: str | None = None, upload: "Upload | None" = N
     logger.info("sync: uploaded %d runs", len(plan.upload) - len(left))
     if left:
         raise TrackingError(
-            f"{len(left)} of {len(plan.upload)} runs did not arrive (W&B says why above): "
-            f"{[path.parent.name for path in left]}; run `stclip sync` again."
+            f"{len(left)} of {len(plan.upload)} runs did not arrive: "
+            f"{[path.parent.name for path in left]}; W&B says why above or in the latest "
+            f"{folder / LOGS}. Run `stclip sync` again."
         )
 
 
@@ -90,24 +94,22 @@ Upload = Callable[[Sequence[Path], str | None], None]
 def wandb_sync(paths: Sequence[Path], entity: str | None) -> None:
     """`wandb sync`, which puts a mark beside each run that it is done with.
 
-    It does so too where the server did not take the data, which only its words tell.
+    It does so too where the server did not take everything, which only its log tells.
     """
+    folder = paths[0].parents[1]
+    logs = set(folder.glob(LOGS))
     command = [sys.executable, "-m", "wandb", "sync", "--include-online"]
     command += ["--entity", entity] if entity else []
     environment = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"} | BOUNDS
-    failed: list[Path] = []
-    with subprocess.Popen(
-        [*command, *map(str, paths)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, env=environment,
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        for line in process.stdout:
-            logger.info("%s", line.rstrip())
-            for path in paths:
-                if " ERROR " in line and f"/{_run_id(path)}]" in line:
-                    failed.append(path)
-    for path in failed:
-        _mark(path).unlink(missing_ok=True)
+    environment["WANDB_DIR"] = str(folder.parent.resolve())  # where its log goes
+    subprocess.run([*command, *map(str, paths)], stdin=subprocess.DEVNULL, env=environment)
+    logs = set(folder.glob(LOGS)) - logs
+    lines = [line for log in logs for line in read_json_lines(log)]
+    errors = [line for line in lines if line["level"].startswith("ERROR")]
+    failed = {Path(line["sync_path"]).resolve() for line in errors if "sync_path" in line}
+    for path in paths:
+        if not logs or path.resolve() in failed:  # no log, no proof
+            _mark(path).unlink(missing_ok=True)
 
 
 def _run_id(path: Path) -> str:

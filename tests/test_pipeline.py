@@ -14,6 +14,10 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from wandb_offline import read_runs
+
+from stclip.files import read_json_lines
+from stclip.tracking import numbers_of
 
 BIN = Path(sys.executable).parent
 TABLE, PAGE = "results/table2.csv", "results/mini/report.html"
@@ -162,6 +166,24 @@ def test_metrics_say_where_they_come_from(project: Path) -> None:
                 cell = run["metrics"][boxes][labels][assumption]
                 low, high = cell["interval"]
                 assert 0 <= low <= cell["mAP"] <= high <= 1
+
+
+def test_every_training_and_evaluation_is_mirrored_to_wandb(project: Path) -> None:
+    """Offline, beside the files that are the record."""
+    runs = {
+        (run.about["job"], run.about["group"]): run
+        for run in read_runs(project / "wandb")
+        if run.finished
+    }
+    assert {("train", "st_clip"), ("evaluate", "st_clip"), ("evaluate", "dummy")} <= set(runs)
+    assert ("train", "clip_frame") not in runs  # nothing is trained
+    trained = runs["train", "st_clip"]
+    assert trained.history == read_json_lines(project / "runs/mini/jhmdb/1/st_clip/0/log.jsonl")
+    for method in ("clip_frame", "st_clip", "dummy"):
+        path = f"runs/mini/jhmdb/1/{method}/0/metrics.json"
+        numbers = numbers_of(json.loads(metrics(project)[path])["metrics"])
+        summary = runs["evaluate", method].summary
+        assert {key: summary[key] for key in numbers} == numbers
 
 
 def test_each_stage_logs_what_it_read_and_kept(project: Path) -> None:
@@ -314,6 +336,10 @@ def test_kill_in_every_stage_ends_with_the_same_numbers(
     resumed = (other / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
     assert "steps 0 to 40" in log
     assert "steps 0 to 40" not in resumed
+    tries = [run for run in read_runs(other / "wandb") if run.about["job"] == "train"]
+    assert len({run.about["id"] for run in tries}) == 1  # all of one run of W&B
+    assert [run.finished for run in tries] == [False] * (len(tries) - 1) + [True]
+    assert tries[-1].history == read_json_lines(other / "runs/mini/jhmdb/1/st_clip/0/log.jsonl")
     found, undisturbed = metrics(other), metrics(project)  # which has runs of other tests too
     assert len(found) == 3
     assert found == {name: undisturbed[name] for name in found}

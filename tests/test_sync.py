@@ -171,7 +171,8 @@ def test_the_server_gets_each_run_once_and_whole(monkeypatch: pytest.MonkeyPatch
         (trained,) = [run for run, lines in server.history.items() if len(lines) == len(LOG)]
         assert server.rows(trained) == LOG
         assert picture.read_bytes() in server.uploads.values()
-        assert summary_of(server)["gt/mAP"] == 0.5
+        (evaluated,) = set(server.history) - {trained}
+        assert summary_of(server, evaluated)["gt/mAP"] == 0.5
         buckets = [json.loads(body) for name, body in server.requests if name == "UpsertBucket"]
         assert {(b["project"], b["entity"]) for b in buckets} == {("stclip-small", "team")}
         assert {b["jobType"] for b in buckets} - {None} == {"train", "evaluate"}
@@ -186,18 +187,26 @@ def test_the_server_gets_each_run_once_and_whole(monkeypatch: pytest.MonkeyPatch
         assert len(server.history) == 2
 
 
-def test_a_server_that_takes_no_data_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["history", "files"])
+def test_what_the_server_does_not_take_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """wandb itself marks such runs as uploaded."""
     log_run("a")
-    monkeypatch.setitem(sync_module.BOUNDS, "WANDB__FILE_STREAM_RETRY_MAX", "1")
+    for kind in ("STREAM", "TRANSFER"):
+        monkeypatch.setitem(sync_module.BOUNDS, f"WANDB__FILE_{kind}_RETRY_MAX", "1")
     with serve() as server:
         go_online(monkeypatch, server.url)
-        server.broken = True
+        server.broken = {what}
         with pytest.raises(TrackingError, match="1 of 1 runs did not arrive"):
             sync(Path("wandb"))
-        server.broken = False
+        server.broken.clear()
+        server.history.clear()
+        server.uploads.clear()
         sync(Path("wandb"))
         (run,) = server.history
         assert server.rows(run) == LOG
+        assert summary_of(server, run)["loss"] == LOG[-1]["loss"]
 
 
 def media_of(picture: Path) -> dict:
@@ -206,8 +215,8 @@ def media_of(picture: Path) -> dict:
     return {"errors": wandb.Image(str(picture))}
 
 
-def summary_of(server: Server) -> dict:
-    return json.loads(server.uploads["wandb-summary.json"])
+def summary_of(server: Server, run: str) -> dict:
+    return json.loads(server.uploads[f"{run}/wandb-summary.json"])
 
 
 def test_the_dashboard_is_a_file_offline(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ class Server:
     history: dict[str, dict[int, dict[str, Any]]] = field(
         default_factory=dict
     )  # run -> line -> row
-    uploads: dict[str, bytes] = field(default_factory=dict)
+    uploads: dict[str, bytes] = field(default_factory=dict)  # run/file
     views: list[dict[str, Any]] = field(default_factory=list)
-    broken: bool = False  # takes no data any more
+    broken: set[str] = field(default_factory=set)  # what it takes no more: history, files
     refuses: bool = False  # knows no such key
 
     def count(self, query: str) -> int:
@@ -50,7 +50,8 @@ class Server:
             }  # fmt: skip
             return {"model": {"bucket": bucket}}
         if name == "CreateRunFiles":
-            files = [{"name": f, "uploadUrl": f"{self.url}/up/{f}"} for f in given["files"]]
+            at = f"{self.url}/up/{given['run']}"
+            files = [{"name": f, "uploadUrl": f"{at}/{f}"} for f in given["files"]]
             return {"createRunFiles": {"runID": "Qg==", "uploadHeaders": [], "files": files}}
         if name == "CreateArtifact":
             sequence = {"id": "Uw==", "latestArtifact": None}
@@ -94,12 +95,13 @@ def serve() -> Iterator[Server]:
             else:
                 server.requests.append((self.path, body.decode(errors="replace")))
                 if self.path.endswith("/file_stream"):
-                    if server.broken:
+                    if "history" in server.broken:
                         status = 500
                     else:
                         files = json.loads(body).get("files") or {}
                         server.take(self.path.split("/")[-2], files)
                 elif self.path.startswith("/up/"):
+                    status = 500 if "files" in server.broken else 200
                     server.uploads[self.path.removeprefix("/up/")] = body
             reply = json.dumps(answer).encode()
             self.send_response(status)
