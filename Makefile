@@ -8,7 +8,7 @@ BIN := .venv/bin
 DEBIAN := chromium munge slurm-client slurmctld slurmd
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup debian unlock table2 ablations choice test lint lock readme
+.PHONY: setup debian unlock table2 ablations choice test lint lock plan readme
 
 setup: .venv/.installed
 
@@ -80,6 +80,14 @@ readme:
 		cp results/mini/$$table.csv docs/results/mini/$$table.csv; \
 		stclip show docs/results/mini/$$table.csv --into docs/ablations.md; \
 	done
+
+# What the paper's tables cost: docs/scaling.md. Minutes: every method is built at its true size.
+PLANNED := table2 table10 detectors $(basename $(notdir $(sort $(wildcard config/tables/table*.yaml))))
+plan: setup
+	stclip plan $(PLANNED:%=results/%.csv) ablations --scale paper --out results/paper/plan.csv
+	mkdir -p docs/results/paper
+	cp results/paper/plan.csv docs/results/paper/plan.csv
+	stclip show docs/results/paper/plan.csv --into docs/scaling.md
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 
 from stclip.errors import ConfigError
 
@@ -46,8 +47,8 @@ def visible_gpus() -> list[str]:
     """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get(VISIBLE)
     if named is not None:  # CUDA looks at nothing behind a -1
-        names = [name.strip() for name in named.partition("-1")[0].split(",")]
-        return [name for name in names if name]
+        names = [name.strip() for name in named.split(",")]
+        return list(takewhile(lambda name: name not in ("", "-1"), names))
     if shutil.which("nvidia-smi") is None:
         return []
     done = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)

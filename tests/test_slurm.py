@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -9,8 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from slurm_cluster import Cluster
 from test_pipeline import edit, environment, make_project
+
+from stclip.config import load_scale
 
 DATA = ["data/mini/jhmdb/splits/1.json", "data/mini/jhmdb/detections/tiny/all.parquet"]
 RUN = Path("runs/mini/jhmdb/1/st_clip/0")
@@ -76,7 +80,7 @@ def test_a_lost_node_costs_what_follows_the_last_checkpoint(
         text=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not (other / RUN / "checkpoint.pt").exists():
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline
@@ -113,14 +117,44 @@ def test_a_lost_node_costs_what_follows_the_last_checkpoint(
 
     assert f"steps 0 to {STEPS} on 2 x cpu" in reached
     resumed = (other / LOG).read_text()
-    assert f"steps 0 to {STEPS}" not in resumed
-    assert f"to {STEPS} on 2 x cpu" in resumed
+    (begun,) = re.findall(rf"steps (\d+) to {STEPS} on 2 x cpu", resumed)
+    assert int(begun) >= EVERY
+    (first,) = (other / ".snakemake/slurm_logs").rglob(f"{trainings[0]['JobId']}.log")
+    assert re.search(r"gpus: \d,\d", first.read_text())  # those that Slurm gave the job
     ours, undisturbed = other / RUN, project / RUN
     weights = [(run / "weights.safetensors").read_bytes() for run in (ours, undisturbed)]
     assert weights[0] == weights[1]
     assert losses(ours) == losses(undisturbed)
     assert len(losses(ours)) == STEPS
     assert json.loads((other / UNTRAINED / "metrics.json").read_text())["metrics"]["gt"]
+
+
+def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
+    targets = ["results/table10.csv", "results/detectors.csv"]
+    command = ["snakemake", *targets, "-n", "--quiet", "host", "--workflow-profile", "slurm"]
+    done = subprocess.run(
+        [*command, "--cores", "64", "--config", "scale=paper"], cwd=ROOT, env=environment(ROOT),
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    stated = load_scale(ROOT / "config", "paper").resources
+    stated |= {name: stated["features"] for name in ("frame_features", "box_features")}
+    stated |= {"table10": {"gpu": 1, "threads": 8, "mem_mb": 32000, "runtime": 240}}
+    asked = {}
+    for block in re.split(r"^ *(?:local)?rule ", done.stdout, flags=re.MULTILINE)[1:]:
+        rule, text = block.split(":", 1)
+        threads = re.search(r"^ +threads: (\d+)$", text, re.MULTILINE)
+        found = dict(re.findall(r"\b(gpu|mem_mb|runtime)=(\d+)", text))
+        if found.get("gpu") != "0" or rule != "train":  # there with nothing to train
+            asked.setdefault(rule, set()).add(
+                frozenset({*found.items(), ("threads", threads and threads[1])})
+            )
+    for rule in ("finetune", "detect", "objects", "box_features", "train", "score", "table10"):
+        assert len(asked[rule]) == 1, (rule, asked[rule])
+        (one,) = asked[rule]
+        assert dict(one) == {name: str(value) for name, value in stated[rule].items()}, rule
+    for rule in ("prepare", "evaluate"):
+        assert all("gpu" not in dict(one) for one in asked[rule])
 
 
 def losses(run: Path) -> list[float]:
