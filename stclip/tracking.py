@@ -262,6 +262,7 @@ def _begin(about: Mapping[str, Any], *, online: bool, resume: bool) -> "wandb.Ru
     """Start a run on the server, or offline where that cannot be."""
     import wandb
 
+    logging.getLogger("wandb").disabled = True  # its log repeats the config; full disks break it
     gpu = "torch" in sys.modules and sys.modules["torch"].cuda.is_available()
     settings = wandb.Settings(
         **QUIET, x_disable_stats=not gpu, init_timeout=INIT_S, finish_timeout=FINISH_S,

@@ -2,10 +2,8 @@
 
 import json
 import logging
-import os
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
+from tracked_runs import KEY, elsewhere, environment, go_online  # noqa: F401  a fixture
 from wandb_server import Server, serve
 
 from stclip import sync as sync_module
@@ -22,22 +21,9 @@ from stclip.errors import TrackingError
 from stclip.sync import plan_sync, sync
 from stclip.tracking import tracked
 
-KEY = "k" * 40
+pytestmark = pytest.mark.usefixtures("elsewhere")
 HEAD = {"scale": "small", "dataset": "jhmdb", "split": "1", "method": "m", "seed": 0}
 LOG = [{"step": step, "loss": 1 / (step + 1)} for step in range(5)]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-
-
-def go_online(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("WANDB_BASE_URL", url)
 
 
 def log_run(name: str, log: Sequence[dict] = LOG) -> None:
@@ -57,9 +43,8 @@ def cut_off(name: str, log: Sequence[dict] = LOG) -> None:
 
 
 def stclip(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    env = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
-    return subprocess.run(["stclip", *arguments], env=env, capture_output=True, text=True)
+    command = ["stclip", *arguments]
+    return subprocess.run(command, env=environment(**more), capture_output=True, text=True)
 
 
 class StandIn:
@@ -134,6 +119,7 @@ def test_nothing_to_upload_needs_no_network() -> None:
 @pytest.mark.parametrize(
     ("key", "listens", "reason"),
     [("", False, "no API key"), (KEY, False, "refused"), (KEY, True, "timed out")],
+    ids=["no key", "no server", "silent server"],
 )
 def test_without_key_or_network_it_ends_soon_and_says_why(
     monkeypatch: pytest.MonkeyPatch, key: str, listens: bool, reason: str
@@ -165,6 +151,7 @@ def test_the_server_gets_each_run_once_and_whole(monkeypatch: pytest.MonkeyPatch
         tracker.results({"gt/mAP": 0.5}, lambda: media_of(picture))
     with serve() as server:
         go_online(monkeypatch, server.url)
+        monkeypatch.setenv("WANDB_MODE", "offline")
         done = stclip("sync", "--entity", "team")
         assert done.returncode == 0, done.stderr
         assert "uploaded 2 runs" in done.stderr
@@ -220,7 +207,7 @@ def summary_of(server: Server, run: str) -> dict:
 
 
 def test_the_dashboard_is_a_file_offline(tmp_path: Path) -> None:
-    done = subprocess_dashboard()
+    done = dashboard()
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "results/mini/dashboard.json").read_text())
     assert found["project"] == "stclip-mini"
@@ -234,7 +221,7 @@ def test_the_dashboard_is_a_file_offline(tmp_path: Path) -> None:
 def test_the_dashboard_is_saved_online(monkeypatch: pytest.MonkeyPatch) -> None:
     with serve() as server:
         go_online(monkeypatch, server.url)
-        done = subprocess_dashboard("--entity", "team", WANDB_MODE="online")
+        done = dashboard("--entity", "team")
         assert done.returncode == 0, done.stderr
         assert f"{server.url}/team/stclip-mini?nw=" in done.stdout
         (view,) = server.views
@@ -247,7 +234,7 @@ def test_the_dashboard_is_saved_online(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_dashboard_that_cannot_be_saved_is_told() -> None:
-    done = subprocess_dashboard(WANDB_MODE="online")
+    done = dashboard(WANDB_MODE="online")
     assert done.returncode == 1
     assert "the dashboard was not saved: there is no API key" in done.stderr
     assert "Traceback" not in done.stderr
@@ -257,6 +244,6 @@ def sections(spec: dict) -> list[dict]:
     return spec["section"]["panelBankConfig"]["sections"]
 
 
-def subprocess_dashboard(*more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def dashboard(*more: str, **environment: str) -> subprocess.CompletedProcess[str]:
     folders = ["--config", str(ROOT / "config"), "--splits", str(ROOT / "splits")]
     return stclip("dashboard", "--scale", "mini", *folders, *more, **environment)
