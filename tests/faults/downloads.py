@@ -93,8 +93,9 @@ def cut_download(project: Project, rng: random.Random) -> str:
     (project.folder / "config_before").rename(config)
     (project.folder / "splits.zip").unlink()
     return (
-        f"cut {server.cuts.total()} times, resumed {server.resumed} times: the same table. A server "
-        "that sends nothing: an error that names its address and says to run it again, which works"
+        f"cut {server.cuts.total()} times, resumed {server.resumed} times: the same table. A "
+        "server that sends nothing: an error that names its address and says to run it again, "
+        "which works"
     )
 
 

@@ -31,7 +31,7 @@ class Damage:
 
 
 def changed_bytes(project: Project, rng: random.Random, *, short: bool) -> str:
-    """Change bytes: the stages that read them must name the files; doing what they say must help."""
+    """Change bytes: the stages that read them name the files, and doing what they say helps."""
     config = project.folder / "config"
     third = min({p.name for p in (project.folder / RUNS).iterdir()} - {"st_clip", "clip_frame"})
     frames = frames_key(load_method(config, "clip_frame", dataset="jhmdb", scale="mini"))
@@ -44,10 +44,11 @@ def changed_bytes(project: Project, rng: random.Random, *, short: bool) -> str:
             Damage(f"{RUNS}/{third}/0/weights.safetensors", "score", third),
         ],
         [
-            Damage(f"{DATA}/clips.parquet", "score", third),
+            Damage(f"{DATA}/detections/tiny/all.parquet", "score", third),
             Damage(f"{RUNS}/st_clip/0/scores_gt_unseen.parquet", "evaluate", "st_clip"),
         ],
         [Damage(f"{RUNS}/st_clip/0/metrics.json", "tables", "st_clip")],
+        [Damage(f"{DATA}/clips.parquet", "score", third)],
         [Damage(f"{DATA}/frames/{clip}.npy", "score", "st_clip", remedy=f"{DATA}/frames")],
     ]
     if short:

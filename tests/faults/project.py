@@ -94,10 +94,13 @@ class Project:
         self._build()
         self.finish()
 
-    def start(self, *options: str) -> Run:
+    def start(self, *options: str, preloaded: bool = True) -> Run:
+        """`preloaded`: as `make table2` does, else as it is told to those who type it."""
         unlock(self.folder)
         output = self.outputs / f"{next(self._calls):02d}.txt"
-        command = ["stclip", "preloaded", "snakemake", "--cores", str(self.cores), *options, "all"]
+        command = ["snakemake", "--cores", str(self.cores), *options, "all"]
+        if preloaded:
+            command = ["stclip", "preloaded", *command]
         with output.open("wb") as file:
             process = subprocess.Popen(
                 command, cwd=self.folder, env=environment(self.folder) | {"NO_PROXY": "127.0.0.1"},
@@ -105,9 +108,9 @@ class Project:
             )  # fmt: skip
         return Run(process, output)
 
-    def finish(self) -> str:
+    def finish(self, *, preloaded: bool = True) -> str:
         """Run to the end, which must be that of the undisturbed run; what was printed."""
-        run = self.start()
+        run = self.start(preloaded=preloaded)
         status = run.process.wait(LONGEST_S)
         expect(status == 0, f"it does not go on (exit status {status}); see {run.output}")
         found = self._results()
@@ -115,9 +118,9 @@ class Project:
         expect(not apart, f"{apart} are not those of the undisturbed run; see {run.output}")
         return run.text
 
-    def fail(self, *options: str) -> str:
+    def fail(self, *options: str, preloaded: bool = True) -> str:
         """Run to an error that is no bug; what was printed."""
-        run = self.start(*options)
+        run = self.start(*options, preloaded=preloaded)
         expect(run.process.wait(LONGEST_S) != 0, f"the fault went unnoticed; see {run.output}")
         expect("Traceback" not in run.text, f"a traceback; see {run.output}")
         return run.text

@@ -6,17 +6,16 @@ from faults.project import Project, expect
 
 
 def two_at_once(project: Project) -> str:
-    """The second is told; the first ends as if alone; then there is nothing to do for either."""
+    """The second is told; the first ends as if alone; then there is nothing to do."""
     project.forget("runs/mini/jhmdb/1/st_clip", "results/*")
     first = project.start()
     locks = project.folder / ".snakemake" / "locks"
     first.until(lambda: locks.is_dir() and any(locks.iterdir()), "the lock")
     unlock(project.folder)
     expect(any(locks.iterdir()), "make unlock takes the lock of a snakemake at work")
-    told = project.fail()
+    told = project.fail(preloaded=False)
     for words in ("cannot be locked", str(project.folder), "--unlock"):
         expect(words in told, f"the second call does not say {words!r}")
     expect(first.process.wait() == 0, f"the first call failed; see {first.output}")
-    for _ in range(2):
-        expect("Nothing to be done" in project.finish(), "something is left to do")
+    expect("Nothing to be done" in project.finish(preloaded=False), "something is left to do")
     return "the second is told that the folder is locked; the first ends in the same table"
