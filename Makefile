@@ -8,7 +8,7 @@ BIN := .venv/bin
 DEBIAN := chromium munge slurm-client slurmctld slurmd
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup debian unlock table2 ablations choice test lint lock plan readme
+.PHONY: setup debian unlock table2 ablations choice faults test lint lock plan readme
 
 setup: .venv/.installed
 
@@ -49,6 +49,10 @@ choice: setup unlock
 		cp results/mini_choice/$$table.csv docs/results/mini_choice/$$table.csv; \
 		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
 	done
+
+# Breaks the main job on purpose, in a copy, and sees whether it ends in the same table; an hour or two.
+faults: setup
+	PYTHONPATH=tests python -m faults
 
 test: setup debian
 	pytest
