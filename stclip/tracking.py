@@ -274,7 +274,7 @@ def _begin(about: Mapping[str, Any], *, online: bool, resume: bool) -> "wandb.Ru
         if reason is None:
             try:
                 return wandb.init(mode="online", resume="allow" if resume else None, **about)
-            except (wandb.Error, OSError) as error:
+            except Exception as error:
                 reason = f"{wandb.setup().settings.base_url} refused ({error!r})"
             close_wandb()  # its process would not let go of the run's id
             wandb.setup(settings)

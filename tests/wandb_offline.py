@@ -72,6 +72,8 @@ def _records(content: bytes) -> Iterator[Any]:
         if left < HEAD or (length, kind) == (0, 0):  # nothing more in this block
             position += left
             continue
+        if position + HEAD + length > len(content):  # cut off by a kill or a full disk
+            return
         parts += content[position + HEAD : position + HEAD + length]
         position += HEAD + length
         if kind in (1, 4):
