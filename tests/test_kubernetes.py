@@ -9,7 +9,7 @@ from typing import Any
 import kubernetes.client
 import yaml
 from conftest import ROOT
-from test_pipeline import environment, planned
+from small_project import environment, planned
 
 PROFILE = ROOT / "profiles" / "kubernetes"
 MANIFEST = yaml.safe_load((PROFILE / "job.yaml").read_text())

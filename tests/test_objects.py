@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from test_pipeline import BIN, edit, environment, make_project, planned, snakemake
+from small_project import BIN, edit, environment, make_project, planned, snakemake
 
 from stclip.mini import jhmdb
 from stclip.mini.choreography import ACTIONS, load_repertoire

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 import yaml
 from conftest import ROOT
-from test_pipeline import DETECTORS, TABLE, environment, planned
+from small_project import DETECTORS, TABLE, environment, planned
 
 from stclip.config import load_method
 from stclip.keys import crops_key, frames_key

@@ -23,7 +23,7 @@ import torch
 import yaml
 from conftest import ROOT, World
 from safetensors.torch import load_file
-from test_pipeline import TABLE, edit, make_project, snakemake
+from small_project import TABLE, edit, make_project, snakemake
 from torch import Tensor, nn
 from torch.nn import functional as F
 

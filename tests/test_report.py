@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from conftest import ROOT
 from report_site import HOSTILE, SCALE, SPLITS, Reader, folders, make_site, page_of
-from test_pipeline import environment, planned
+from small_project import environment, planned
 
 from stclip.errors import DataError
 from stclip.report.page import build_page

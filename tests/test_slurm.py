@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from slurm_cluster import Cluster
-from test_pipeline import edit, environment, make_project
+from small_project import edit, environment, make_project
 
 from stclip.config import load_scale
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
-from test_pipeline import TABLE, edit, environment, make_project, planned, snakemake
+from small_project import TABLE, edit, environment, make_project, planned, snakemake
 
 SCALE = Path("config/scales/mini.yaml")
 SKIPPED = "Stage '{}@mini' didn't change, skipping"

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from test_pipeline import edit, environment
+from small_project import edit, environment
 
 from faults.project import Project, expect
 from stclip.files import digest

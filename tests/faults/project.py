@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from test_pipeline import copy_project, environment, make_project, unlock
+from small_project import copy_project, environment, make_project, unlock
 
 WRITTEN = ("data/*", "runs/*", "results/*", "logs/*", ".snakemake")  # by the main job
 LONGEST_S = 3600  # a run that takes longer hangs

@@ -1,6 +1,6 @@
 """Two calls of the main job at once."""
 
-from test_pipeline import unlock
+from small_project import unlock
 
 from faults.project import Project, expect
 

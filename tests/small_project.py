@@ -1,0 +1,112 @@
+"""The pipeline on a cut-down miniature: few videos, one split, few steps, and a method more."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+from conftest import ROOT
+
+BIN = Path(sys.executable).parent
+TABLE, PAGE = "results/table2.csv", "results/mini/report.html"
+DETECTORS = "results/detectors.csv"
+
+DUMMY_MODULE = '''
+"""A video-level method: the mean CLIP feature of four frames; everyone gets the clip's scores."""
+
+from dataclasses import dataclass
+
+from torch.nn import functional as F
+
+from stclip.batch import Inputs
+from stclip.method import Method
+
+
+class ClipMean(Method):
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        num_frames: int = 4
+
+    def __init__(self, backbone, config):
+        super().__init__(backbone, config)
+        self.inputs = Inputs(unit="clip", num_frames=config.num_frames)
+
+    def logits(self, batch, text):
+        patches = self.backbone.patches(batch.images[batch.frames.flatten()])
+        features = self.backbone.project(self.backbone.encode(patches))
+        clips = features.unflatten(0, batch.frames.shape).mean(1)
+        return 100 * F.normalize(clips, dim=-1) @ F.normalize(text, dim=-1).T
+'''
+DUMMY_CONFIG = {
+    "title": "Mean of frames",
+    "target": "dummy_method:ClipMean",
+    "order": 50,
+    "assumptions": ["voted"],
+    "backbone": "ViT-B-16",
+    "train": {"iterations": 0},
+}
+
+
+def edit(path: Path, change) -> None:  # type: ignore[no-untyped-def]
+    content = yaml.safe_load(path.read_text())
+    change(content)
+    path.write_text(yaml.safe_dump(content))
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of what a clone has, as far as Snakemake reads it."""
+    for name in ("config", "splits", "workflow", "profiles"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def make_project(folder: Path) -> Path:
+    """A copy with a smaller mini scale and one method added by two files."""
+    copy_project(folder)
+
+    def shrink(scale: dict) -> None:  # type: ignore[type-arg]
+        scale["miniature"]["render"] |= {"train_videos": 1, "test_videos": 2}
+        scale["miniature"]["detector"]["steps"] = 12
+        scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
+        scale["datasets"]["jhmdb"] |= {"splits": ["1"], "key_frame_stride": 5}
+        scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
+
+    edit(folder / "config" / "scales" / "mini.yaml", shrink)
+    methods = ["clip_frame", "st_clip", "dummy"]  # of each kind one: more take only longer
+    edit(folder / "config" / "config.yaml", lambda c: c.update(methods=methods))
+    (folder / "dummy_method.py").write_text(DUMMY_MODULE)
+    (folder / "config" / "methods" / "dummy.yaml").write_text(yaml.safe_dump(DUMMY_CONFIG))
+    return folder
+
+
+def environment(project: Path) -> dict[str, str]:
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    modules = f"{project}{os.pathsep}{ROOT}"  # the dummy method, and the package of this checkout
+    return os.environ | {"PATH": path, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"}
+
+
+def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["snakemake", "--cores", "2", *arguments],
+        cwd=project, env=environment(project), capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+
+
+def unlock(project: Path) -> None:
+    """What `make table2` does before it starts snakemake."""
+    command = ["make", "--file", str(ROOT / "Makefile"), "unlock"]
+    subprocess.run(command, cwd=project, env=environment(project), check=True, capture_output=True)
+
+
+def planned(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Jobs of a dry run by rule, from its job statistics."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = {}
+    for line in (done.stdout + done.stderr).splitlines():
+        name, _, count = line.strip().rpartition(" ")
+        if count.isdigit() and name.strip().isidentifier():
+            jobs[name.strip()] = int(count)
+    return jobs
