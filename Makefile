@@ -52,7 +52,8 @@ choice: setup unlock
 
 # Breaks the main job on purpose, in a copy, and sees whether it ends in the same table; an hour or two.
 faults: setup
-	PYTHONPATH=tests python -m faults
+	PYTHONPATH=tests python -m faults --out docs/results/mini/faults.csv
+	stclip show docs/results/mini/faults.csv --into docs/faults.md
 
 test: setup debian
 	pytest

@@ -28,6 +28,14 @@ from faults.two import two_at_once
 
 INSIDE = "STCLIP_FAULTS_INSIDE"  # environment variable: this is the namespace
 
+FAULTS = {
+    "changed bytes": changed_bytes,
+    "two at once": two_at_once,
+    "full disk": full_disk,
+    "cut download": cut_download,
+    "kills": kills,
+}
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -36,7 +44,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true", help="a cut-down mini, 2 kills")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--only", nargs="+", metavar="FAULT", help="of those in the summary")
+    parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--out", type=Path, help="csv of the summary")
     arguments = parser.parse_args()
     _into_a_namespace()
@@ -57,29 +65,22 @@ def main() -> None:
 
 def _break(arguments: argparse.Namespace, *, work: Path, disk: Path) -> bool:
     """Run the faults and print what happened; whether all went well."""
-    rng, short = random.Random(arguments.seed), arguments.short
-    project = Project(work, disk=disk, short=short, cores=arguments.cores)
+    rng = random.Random(arguments.seed)
+    project = Project(work, disk=disk, short=arguments.short, cores=arguments.cores)
     project.measure()
     print(
         f"undisturbed: {project.duration_s:.0f} s, the first stage after {project.startup_s:.0f} s",
         flush=True,
     )
-    faults = {
-        "changed bytes": lambda: changed_bytes(project, rng, short=short),
-        "two at once": lambda: two_at_once(project),
-        "full disk": lambda: full_disk(project, rng, disk=disk),
-        "cut download": lambda: cut_download(project, rng),
-        "kills": lambda: kills(project, rng, times=2 if short else 10),
-    }
     rows = []
-    for name in arguments.only or faults:
+    for name in arguments.only:
         try:
-            happened, well = faults[name](), "yes"
+            happened, well = FAULTS[name](project, rng), "yes"
         except FaultError as error:
             happened, well = str(error), "NO"
         rows.append((name, happened, well))
         print(f"{name}: {well}: {happened}", flush=True)
-        if well == "NO" and name != list(arguments.only or faults)[-1]:
+        if well == "NO" and name != arguments.only[-1]:
             project.begin_anew()
     summary = pd.DataFrame(rows, columns=["fault", "what happened", "taken well"])
     print("\n" + tabulate(summary.to_numpy(), summary.columns, maxcolwidths=[None, 80]))

@@ -31,13 +31,13 @@ class Filler(threading.Thread):
         self.path.unlink()
 
 
-def full_disk(project: Project, rng: random.Random, *, disk: Path) -> str:
+def full_disk(project: Project, rng: random.Random) -> str:
     """Fill it at a random moment of a run; go on when there is room again."""
     project.forget("data/mini/jhmdb", "runs/*", "results/*")
     after_s = rng.uniform(project.startup_s, 0.8 * project.duration_s)
     run = project.start()
     expect(not run.ends_within(after_s), f"ended before the disk was filled; see {run.output}")
-    filler = Filler(disk / "filler")
+    filler = Filler(project.disk / "filler")
     filler.start()
     run.process.wait()
     filler.stop()

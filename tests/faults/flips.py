@@ -30,7 +30,7 @@ class Damage:
     remedy: str | None = None  # what the message says to delete, if not the file
 
 
-def changed_bytes(project: Project, rng: random.Random, *, short: bool) -> str:
+def changed_bytes(project: Project, rng: random.Random) -> str:
     """Change bytes: the stages that read them name the files, and doing what they say helps."""
     config = project.folder / "config"
     third = min({p.name for p in (project.folder / RUNS).iterdir()} - {"st_clip", "clip_frame"})
@@ -51,7 +51,7 @@ def changed_bytes(project: Project, rng: random.Random, *, short: bool) -> str:
         [Damage(f"{DATA}/clips.parquet", "score", third)],
         [Damage(f"{DATA}/frames/{clip}.npy", "score", "st_clip", remedy=f"{DATA}/frames")],
     ]
-    if short:
+    if project.short:
         groups = groups[:1]
     _interrupt(project, checkpoint)
     for group in groups:

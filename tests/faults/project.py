@@ -64,16 +64,16 @@ class Project:
     def __init__(self, work: Path, *, disk: Path, short: bool, cores: int) -> None:
         """Make the copy in the folder `work`; `disk`: where it has its `data` and `runs`."""
         self.folder, self.outputs, self.cores = work / "project", work / "outputs", cores
-        self._disk, self._short, self._calls = disk, short, count(1)
+        self.disk, self.short, self._calls = disk, short, count(1)
         self.outputs.mkdir()
         self._build()
 
     def _build(self) -> None:
         self.folder.mkdir()
-        (make_project if self._short else copy_project)(self.folder)
+        (make_project if self.short else copy_project)(self.folder)
         for name in ("data", "runs"):
-            (self._disk / name).mkdir()
-            (self.folder / name).symlink_to(self._disk / name)
+            (self.disk / name).mkdir()
+            (self.folder / name).symlink_to(self.disk / name)
 
     def measure(self) -> None:
         """The undisturbed run: what must come out, when its first stage speaks, when it ends."""
@@ -88,8 +88,9 @@ class Project:
 
     def begin_anew(self) -> None:
         """Build the copy again and finish it."""
-        self.forget(*WRITTEN)
-        for folder in (self.folder, *self._disk.iterdir()):
+        for process in self.survivors():
+            os.kill(process, signal.SIGKILL)
+        for folder in (self.folder, *self.disk.iterdir()):
             shutil.rmtree(folder)
         self._build()
         self.finish()

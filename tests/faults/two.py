@@ -1,11 +1,13 @@
 """Two calls of the main job at once."""
 
+import random
+
 from small_project import unlock
 
 from faults.project import Project, expect
 
 
-def two_at_once(project: Project) -> str:
+def two_at_once(project: Project, _: random.Random) -> str:
     """The second is told; the first ends as if alone; then there is nothing to do."""
     project.forget("runs/mini/jhmdb/1/st_clip", "results/*")
     first = project.start()
