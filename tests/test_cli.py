@@ -28,6 +28,14 @@ def test_a_mistake_is_one_line_and_exit_status_1(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux' device that is full")
+def test_a_log_on_a_full_disk_hides_no_message() -> None:
+    done = run("--log", "/dev/full", "show", "none.csv")
+    assert done.returncode == 1
+    assert "error: none.csv: no such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_missing_archives_are_named(tmp_path: Path) -> None:
     done = run(
         "prepare", "--dataset", "jhmdb", "--scale", "mini",

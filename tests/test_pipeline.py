@@ -281,6 +281,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
     )  # fmt: skip
     assert done.returncode == 1
     assert "error: " in done.stderr
+    assert f"{tmp_path / 'out'}/" in done.stderr
     assert "too large" in done.stderr
     assert "Traceback" not in done.stderr
     left = [p for p in tmp_path.rglob("*") if p.is_file()]

@@ -1,13 +1,15 @@
+import errno
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from stclip.errors import DataError
-from stclip.files import read_json, whole_folder, write_json
+from stclip.files import read_json, whole_file, whole_folder, write_json
 from stclip.records import Boxes, Clips, Detections, LabelSplit, Scores
 
 BOX = {"clip": ["a"], "frame": [0], "x1": [1.0], "y1": [2.0], "x2": [3.0], "y2": [4.0]}
@@ -76,6 +78,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
         write_json(path, [2, float("inf")])  # half of it can be written before the error
     assert read_json(path) == 1
     assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_a_full_disk_names_the_file(tmp_path: Path, whole: Any) -> None:
+    path = tmp_path / "new" / "thing"
+    with (
+        pytest.raises(DataError, match=r"new/thing: No space left on device \(.*Make room and run"),
+        whole(path),
+    ):
+        raise OSError(errno.ENOSPC, "the system does not say where")
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_killed_folder_is_cleared_by_the_next_try(tmp_path: Path) -> None:
