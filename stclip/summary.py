@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from stclip.errors import DataError
-from stclip.files import whole_file, write_json
+from stclip.files import whole_file, whole_folder, write_json
 from stclip.tables import ASSUMPTION_ORDER, DETECTED, harmonic_mean
 
 MAP_FILE, CLASSES_FILE = "map.csv", "ap_by_class.csv"
@@ -22,7 +22,7 @@ def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFr
         runs: contents of metrics.json files.
 
     Returns:
-        Fractions, data set -> method -> assumption -> "unseen", "base", "H"; the same in percent, a
+        Fractions, "DATASET/METHOD" -> assumption -> "unseen", "base", "H"; the same in percent, a
         row per data set, method and assumption; AP in percent by label group and class too (over
         the splits and seeds in whose group the class is).
 
@@ -46,13 +46,13 @@ def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFr
                 for name, value in cells[assumption]["AP"].items():
                     if value is not None:  # a class without ground truth
                         classes[*key, group, name].append(value)
-    values: dict[str, Any] = defaultdict(lambda: defaultdict(dict))
+    values: dict[str, Any] = defaultdict(dict)
     rows = []
     for key in sorted(maps, key=lambda key: (key[0], ASSUMPTION_ORDER.index(key[2]))):  # stable
         dataset, method, assumption = key
         found = {group: mean(numbers) for group, numbers in maps[key].items()}
         found["H"] = harmonic_mean(found["unseen"], found["base"])
-        values[dataset][method][assumption] = {k: round(value, 6) for k, value in found.items()}
+        values[f"{dataset}/{method}"][assumption] = {k: round(v, 6) for k, v in found.items()}
         label = _label(titles[method], assumption)
         rows.append({"dataset": dataset, "method": label} | {k: 100 * v for k, v in found.items()})
     by_class = pd.DataFrame(
@@ -67,9 +67,11 @@ def _label(title: str, assumption: str) -> str:
 
 
 def write_summary(runs: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write `out` (JSON), `map.csv` and `ap_by_class.csv` beside it."""
+    """Write a JSON per method into the folder `out`; `map.csv` and `ap_by_class.csv` beside it."""
     values, maps, by_class = summarize(runs)
     for name, frame in ((MAP_FILE, maps), (CLASSES_FILE, by_class)):
         with whole_file(out.with_name(name)) as path:
             frame.to_csv(path, index=False, float_format="%.2f", lineterminator="\n")
-    write_json(out, values)
+    with whole_folder(out) as folder:
+        for name, cells in values.items():
+            write_json(folder / f"{name}.json", cells)

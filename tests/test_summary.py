@@ -25,9 +25,7 @@ def test_means_over_splits_and_their_harmonic_mean() -> None:
     values, maps, by_class = summarize([run("1", 0.2, 0.5), run("2", 0.4, 0.7)])
     # unseen (.2 + .4) / 2 = .3, base .6, H = 2 * .3 * .6 / .9 = .4
     assert values == {
-        "jhmdb": {
-            "m": {a: {"unseen": 0.3, "base": 0.6, "H": 0.4} for a in ("independent", "voted")}
-        }
+        "jhmdb/m": {a: {"unseen": 0.3, "base": 0.6, "H": 0.4} for a in ("independent", "voted")}
     }
     assert maps["method"].tolist() == ["M", "M, voted"]
     assert maps[["unseen", "base", "H"]].to_numpy().round(6).tolist() == [[30.0, 60.0, 40.0]] * 2
@@ -36,9 +34,9 @@ def test_means_over_splits_and_their_harmonic_mean() -> None:
 
 
 def test_files_for_dvc_are_json_and_csv(tmp_path: Path) -> None:
-    write_summary([run("1", 0.2, 0.5)], tmp_path / "metrics.json")
-    values = json.loads((tmp_path / "metrics.json").read_text())
-    assert values["jhmdb"]["m"]["voted"]["unseen"] == 0.2
+    write_summary([run("1", 0.2, 0.5)], tmp_path / "metrics")
+    values = json.loads((tmp_path / "metrics" / "jhmdb" / "m.json").read_text())
+    assert values["voted"]["unseen"] == 0.2
     assert pd.read_csv(tmp_path / "map.csv")["unseen"].tolist() == [20.0, 20.0]
     assert set(pd.read_csv(tmp_path / "ap_by_class.csv")["class"]) == {"run", "walk"}
 

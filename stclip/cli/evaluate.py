@@ -238,7 +238,7 @@ def summary(
     metrics: Annotated[list[Path], typer.Argument(help="metrics.json files of the runs.")],
     out: Out,
 ) -> None:
-    """All runs in one JSON of means, with csv files to plot beside it."""
+    """A JSON of means for each method, with csv files to plot beside their folder."""
     from stclip.files import read_json
     from stclip.summary import write_summary
 

@@ -31,7 +31,8 @@ rule summary:
     input:
         [path for dataset in DATASETS for path in runs_of(dataset, "metrics.json")],
     output:
-        multiext("results/{scale}/", "metrics.json", "map.csv", "ap_by_class.csv"),
+        directory("results/{scale}/metrics"),
+        multiext("results/{scale}/", "map.csv", "ap_by_class.csv"),
     log:
         "logs/tables/{scale}/summary.log",
     params:
