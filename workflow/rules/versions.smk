@@ -43,7 +43,7 @@ rule versioned_tables:
             file=[
                 "table2.csv",
                 "detectors.csv",
-                "metrics.json",
+                "metrics",
                 "samples.png",
                 "report.html",
             ],
