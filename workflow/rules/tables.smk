@@ -31,14 +31,18 @@ rule summary:
     input:
         [path for dataset in DATASETS for path in runs_of(dataset, "metrics.json")],
     output:
-        directory("results/{scale}/metrics"),
+        expand(
+            "results/{{scale}}/metrics/{dataset}/{method}.json",
+            dataset=DATASETS,
+            method=METHODS,
+        ),
         multiext("results/{scale}/", "map.csv", "ap_by_class.csv"),
     log:
         "logs/tables/{scale}/summary.log",
     params:
         version=VERSION["tables"],
     shell:
-        "stclip --log {log} summary {input} --out {output[0]}"
+        "stclip --log {log} summary {input} --out results/{wildcards.scale}/metrics"
 
 
 COSTED = {

@@ -43,7 +43,7 @@ rule versioned_tables:
             file=[
                 "table2.csv",
                 "detectors.csv",
-                "metrics",
+                "map.csv",
                 "samples.png",
                 "report.html",
             ],
