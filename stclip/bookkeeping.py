@@ -31,7 +31,7 @@ def save(out: Path, *, rules: Sequence[str], scale: str, notes: Path = NOTES) ->
     kept: dict[str, Any] = {}
     for path, note in sorted(_notes(notes)):
         content = read_json(note)
-        if content["rule"] in rules and scale in Path(path).parts and Path(path).exists():
+        if content["rule"] in rules and scale in Path(path).parts and _timed(path).exists():
             kept[path] = {"note": content, "time_ns": _timed(path).stat().st_mtime_ns}
     if not kept:
         raise DataError(f"{notes}: nothing about files of {rules}, scale {scale}; run them first.")
@@ -55,7 +55,7 @@ def restore(files: Iterable[Path], *, notes: Path = NOTES) -> None:
                 f"{file}: not what `stclip bookkeeping` wrote; pull it again."
             ) from None
         for path, note, time_ns in kept:
-            if not Path(path).exists():
+            if not _timed(path).exists():
                 absent += 1
                 continue
             write_json(_note_file(path, notes), note)
