@@ -43,10 +43,8 @@ def changed_bytes(project: Project, rng: random.Random) -> str:
             Damage(f"{DATA}/features/{frames}.safetensors", "score", "clip_frame"),
             Damage(f"{RUNS}/{third}/0/scores_gt_unseen.parquet", "evaluate", third),
         ],
-        [
-            Damage(f"{RUNS}/st_clip/0/weights.safetensors", "score", "st_clip"),
-            Damage(f"{DATA}/detections/tiny/all.parquet", "score", third),
-        ],
+        [Damage(f"{RUNS}/st_clip/0/weights.safetensors", "score", "st_clip")],
+        [Damage(f"{DATA}/detections/tiny/all.parquet", "score", third)],
         [Damage(f"{RUNS}/st_clip/0/metrics.json", "tables", "st_clip")],
         [Damage(f"{DATA}/clips.parquet", "score", third)],
         [Damage(f"{DATA}/frames/{clip}.npy", "score", "st_clip", remedy=f"{DATA}/frames")],
