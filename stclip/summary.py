@@ -1,5 +1,6 @@
 """All runs in a few numbers, for `dvc metrics` and `dvc plots`: from metrics.json files alone."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from stclip.errors import DataError
 from stclip.files import whole_file, whole_folder, write_json
 from stclip.tables import ASSUMPTION_ORDER, DETECTED, harmonic_mean
 
+logger = logging.getLogger(__name__)
 MAP_FILE, CLASSES_FILE = "map.csv", "ap_by_class.csv"
 
 
@@ -75,3 +77,4 @@ def write_summary(runs: Sequence[dict[str, Any]], out: Path) -> None:
     with whole_folder(out) as folder:
         for name, cells in values.items():
             write_json(folder / f"{name}.json", cells)
+    logger.info("summary: read %d runs of %d methods, dropped none", len(runs), len(values))

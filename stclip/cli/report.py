@@ -1,11 +1,14 @@
 """The page of results: report."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from stclip.cli.options import CONFIG, ConfigFolder, Out, ScaleName, app
+
+logger = logging.getLogger("stclip")
 
 
 @app.command()
@@ -27,3 +30,7 @@ def report(
     titled = [(c.load_dataset(config, r.dataset, scale=scale).title, r) for r in runs]
     tables = [read_page_table(path) for path in table]
     write_page(out, build_page(titled, tables, scale=settings, out=out))
+    logger.info(
+        "report: read %d runs and %d tables, dropped none; %s has %.1f MB",
+        *(len(metrics), len(tables), out, out.stat().st_size / 1e6),
+    )
