@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--short", action="store_true", help="a cut-down mini, 2 kills")
+    parser.add_argument("--short", action="store_true", help="a cut-down mini, one kill")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
