@@ -68,8 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         sent = body[: step.get("drop_after", len(body))]
+        server.num_sent += len(sent)  # before the client has it, and may look
         self.wfile.write(sent)
-        server.num_sent += len(sent)
         if len(sent) < len(body):
             self.wfile.flush()
             self.connection.shutdown(socket.SHUT_WR)  # what was sent still arrives
