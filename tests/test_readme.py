@@ -31,6 +31,7 @@ SPEED = ROOT / "benchmarks" / "results"
         ),
         (ROOT / "docs" / "speed.md", TABLE.with_name("table10.csv"), "| Vita-CLIP"),
         (ROOT / "docs" / "scaling.md", ROOT / "docs/results/paper/plan.csv", "| detectors"),
+        (ROOT / "docs" / "faults.md", TABLE.with_name("faults.csv"), "| full disk"),
         *(
             (ROOT / "docs" / "mini.md", ROOT / f"docs/results/mini_choice/{name}.csv", "| CLIP")
             for name in ("settings", "settings_video", "settings_person")

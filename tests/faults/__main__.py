@@ -83,6 +83,7 @@ def _break(arguments: argparse.Namespace, *, work: Path, disk: Path) -> bool:
         if well == "NO" and name != arguments.only[-1]:
             project.begin_anew()
     summary = pd.DataFrame(rows, columns=["fault", "what happened", "taken well"])
+    summary["scale"] = "cut-down mini" if arguments.short else "mini"
     print("\n" + tabulate(summary.to_numpy(), summary.columns, maxcolwidths=[None, 80]))
     if arguments.out:
         summary.to_csv(arguments.out, index=False)

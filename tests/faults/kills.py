@@ -29,4 +29,4 @@ def kills(project: Project, rng: random.Random) -> str:
     expect(through < times, "every run ended before it could be killed")
     project.finish()
     at = ", ".join(f"{leg_s:.0f}" for leg_s in legs)
-    return f"killed {times - through} times ({at} s after the start each): the same table"
+    return f"kills {at} s after a start, {through} of them too late: the same table"
