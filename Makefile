@@ -50,7 +50,7 @@ choice: setup unlock
 		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
 	done
 
-# Breaks the main job on purpose, in a copy, and sees whether it ends in the same table; an hour or two.
+# Breaks the main job on purpose, in a copy, and sees whether it ends in the same table; over an hour on two cores.
 faults: setup
 	PYTHONPATH=tests python -m faults --out docs/results/mini/faults.csv
 	stclip show docs/results/mini/faults.csv --into docs/faults.md
