@@ -95,6 +95,7 @@ def make_world(folder: Path) -> World:
                     "vitaclip": {"params": {"context_length": 3}},
                     "vitaclip+context_16": {"params": {"context_length": 5}},
                     "iclip+no_objects": {"features": []},
+                    "st_clip+its_80": {"params": {"interest_tokens": 3}},  # of 6 tokens
                     # what fits into 16 tokens with a long name
                     "a5": {"params": {"prefix": 2, "postfix": 2}},
                     "actionclip": {"params": {"templates": ["{}", "{}, an action"]}},

@@ -1,0 +1,25 @@
+"""The first ten losses of every method that trains, as they were when they were recorded.
+
+Whoever moves code proves with them that nothing else moved. Whoever changes a number on purpose
+raises the `stage_version` of the stage, writes the reason into the changelog under "Numbers" and
+records them anew: `python tests/losses/record.py`.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import METHODS, World
+from ten_steps import RECORDED, RELATIVE, TRAINED, ten_losses
+
+recorded = json.loads(RECORDED.read_text("utf-8"))
+
+
+def test_every_method_that_trains_is_recorded() -> None:
+    assert set(recorded) == set(TRAINED)
+    assert set(TRAINED) <= set(METHODS)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_ten_steps_have_the_recorded_losses(world: World, tmp_path: Path, name: str) -> None:
+    assert ten_losses(world, name, tmp_path / "run") == pytest.approx(recorded[name], rel=RELATIVE)
