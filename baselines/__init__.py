@@ -1,1 +1,1 @@
-"""The methods ST-CLIP is compared with, one file each, behind the contract of stclip.method."""
+"""The methods ST-CLIP is compared with, behind the contract of `stclip.methods`."""

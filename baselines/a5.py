@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from baselines.a5_keys import OFFICIAL
-from stclip.batch import Batch
+from baselines.a5_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.model.backbone import Backbone, cosine
-from stclip.model.name_prompt import PromptedNames, place_names
-from stclip.model.temporal_transformer import TemporalTransformer
-from stclip.model.video import VideoMethod
+from stclip.inputs.batch import Batch
+from stclip.methods.clip.backbone import Backbone, cosine
+from stclip.methods.layers.name_prompt import PromptedNames, place_names
+from stclip.methods.layers.temporal_transformer import TemporalTransformer
+from stclip.methods.layers.video import VideoMethod
 
 STD = 0.01  # of the initial prompt vectors and positions
 

@@ -19,13 +19,13 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from baselines.actionclip_keys import OFFICIAL
-from stclip.batch import Batch
+from baselines.actionclip_names import OFFICIAL
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError
-from stclip.model.backbone import Backbone, cosine
-from stclip.model.temporal_transformer import TemporalTransformer
-from stclip.model.video import VideoMethod
+from stclip.inputs.batch import Batch
+from stclip.methods.clip.backbone import Backbone, cosine
+from stclip.methods.layers.temporal_transformer import TemporalTransformer
+from stclip.methods.layers.video import VideoMethod
 
 TEMPLATES = (
     "a photo of action {}",

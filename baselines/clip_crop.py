@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from stclip.batch import Batch, Inputs
-from stclip.method import Method
-from stclip.model.backbone import Backbone, cosine
+from stclip.inputs.batch import Batch, Inputs
+from stclip.methods.clip.backbone import Backbone, cosine
+from stclip.methods.contract import Method
 
 
 class ClipCrop(Method):

@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from baselines.iclip_interaction import Grouping, Interaction, Slots, ranks
-from baselines.iclip_keys import OFFICIAL
-from stclip.batch import Batch, Inputs, MemoryPool, Objects
+from baselines.iclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.method import Method, ParameterGroup
-from stclip.model.backbone import Backbone, cosine
-from stclip.model.context_prompt import CrossAttention, PromptingBlock
-from stclip.model.temporal_transformer import heads_of
+from stclip.inputs.batch import Batch, Inputs, MemoryPool, Objects
+from stclip.methods.clip.backbone import Backbone, cosine
+from stclip.methods.contract import Method, ParameterGroup
+from stclip.methods.layers.prompting import CrossAttention, PromptingBlock
+from stclip.methods.layers.temporal_transformer import heads_of
 
 
 class ICLIP(Method):

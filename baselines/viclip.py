@@ -17,13 +17,13 @@ from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
 from baselines.viclip_encoder import VideoEncoder, mean_map
-from baselines.viclip_keys import OFFICIAL
-from stclip.batch import Batch, Inputs
+from baselines.viclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.method import Method
-from stclip.model.backbone import AT_ONCE, Backbone, cosine
-from stclip.model.clip_weights import TEMPERATURE
-from stclip.model.roi import roi_align
+from stclip.inputs.batch import Batch, Inputs
+from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
+from stclip.methods.clip.weights import TEMPERATURE
+from stclip.methods.contract import Method
+from stclip.methods.layers.roi import roi_align
 
 PERSONS_AT_ONCE = 256  # boxes that are pooled in one pass: bounds the memory of their maps
 
@@ -39,7 +39,7 @@ class ViCLIP(Method):
 
         num_frames: int = 8
         around: Literal["clip", "key_frame"] = "clip"  # one map a video, or one a key frame
-        sampling: str = "spread"  # of the frames of a clip; a rule of stclip.sampling
+        sampling: str = "spread"  # of the frames of a clip; a rule of stclip.inputs.sampling
         project: Literal["after", "before"] = "after"  # the pooling, whose maximum is not linear
         drop_path: float = 0.1  # of the last block while training
         temperature: float = 0.01  # cosines are divided by it

@@ -9,8 +9,8 @@ from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stclip.model.backbone import Backbone
-from stclip.model.clip_weights import TEMPORAL_POSITIONS
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.clip.weights import TEMPORAL_POSITIONS
 
 
 class VideoEncoder(nn.Module):

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.vitaclip_encoder import VitaEncoder
-from baselines.vitaclip_keys import OFFICIAL
-from stclip.batch import Batch
+from baselines.vitaclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.model.backbone import AT_ONCE, Backbone, cosine
-from stclip.model.name_prompt import PromptedNames, place_names
-from stclip.model.video import VideoMethod
-from stclip.semantics import label_texts
+from stclip.inputs.batch import Batch
+from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
+from stclip.methods.label_semantics import label_texts
+from stclip.methods.layers.name_prompt import PromptedNames, place_names
+from stclip.methods.layers.video import VideoMethod
 
 
 class VitaCLIP(VideoMethod):

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from stclip.model.backbone import Backbone
+from stclip.methods.clip.backbone import Backbone
 
 
 class BlockPrompts(nn.Module):

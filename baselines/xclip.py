@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
-from baselines.xclip_keys import OFFICIAL
-from stclip.batch import Batch
+from baselines.xclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.model.backbone import AT_ONCE, Backbone, cosine
-from stclip.model.context_prompt import PromptingBlock
-from stclip.model.temporal_transformer import TemporalTransformer, heads_of
-from stclip.model.video import VideoMethod
+from stclip.inputs.batch import Batch
+from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
+from stclip.methods.layers.prompting import PromptingBlock
+from stclip.methods.layers.temporal_transformer import TemporalTransformer, heads_of
+from stclip.methods.layers.video import VideoMethod
 
 
 class XCLIP(VideoMethod):

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from stclip.device import machine
-from stclip.pictures import clip_file, read_frame, write_clip
+from stclip.runtime.device import machine
+from stclip.storage.frame_store import clip_file, read_frame, write_clip
 
 SIZES = ((320, 240), (128, 96))  # width, height
 CLIP_FRAMES = 34

@@ -26,13 +26,13 @@ from torch.nn import functional as F
 
 from baselines.iclip import ICLIP
 from baselines.iclip_interaction import Grouping, Slots, Unit
-from stclip.batch import Batch, Objects
-from stclip.checkpoint import make_optimizer
 from stclip.config import CONFIG_FOLDER, load_method
-from stclip.device import best_device, machine
-from stclip.model.backbone import Backbone
-from stclip.semantics import classification_loss
-from stclip.tables import render_text
+from stclip.inputs.batch import Batch, Objects
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.label_semantics import classification_loss
+from stclip.runtime.device import best_device, machine
+from stclip.tables.table_files import render_text
+from stclip.train.resume import make_optimizer
 
 DEVICE = best_device()
 SCORED, TRAINED = 6, 15  # labels

@@ -17,10 +17,10 @@ import open_clip
 import torch
 from st_clip import DEVICE, forget_peak, peak_gib
 
-from stclip.batch import Batch
-from stclip.device import machine
-from stclip.model.backbone import Backbone
-from stclip.model.st_clip import STCLIP
+from stclip.inputs.batch import Batch
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.st_clip.st_clip import STCLIP
+from stclip.runtime.device import machine
 
 MODEL = "ViT-L-14-quickgelu"
 INTEREST_TOKENS = 100

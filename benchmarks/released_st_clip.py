@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.batch import Sample
-from stclip.frames import window
-from stclip.model.context_prompt import ContextPrompting
-from stclip.model.st_clip import STCLIP
-from stclip.preprocess import crop_box, to_model
+from stclip.inputs.batch import Sample
+from stclip.inputs.frame_reader import window
+from stclip.inputs.preprocess import crop_box, to_model
+from stclip.methods.st_clip.context_prompt import ContextPrompting
+from stclip.methods.st_clip.st_clip import STCLIP
 
 
 def png(folder: Path, clip: str, frame: int) -> Path:

@@ -29,19 +29,19 @@ from released_st_clip import Released, png
 from timing import timed
 from torch import Tensor
 
-from stclip.batch import Sample
-from stclip.checkpoint import make_optimizer
-from stclip.complexity import Tower
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
-from stclip.device import best_device, machine
-from stclip.frames import FrameReader
-from stclip.loader import BatchLoader
-from stclip.method import build
-from stclip.model.st_clip import STCLIP
-from stclip.model.st_clip_cost import shared_flops
-from stclip.pictures import write_clip
-from stclip.semantics import classification_loss
-from stclip.tables import render_text
+from stclip.inputs.batch import Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import BatchLoader
+from stclip.methods.build import build
+from stclip.methods.label_semantics import classification_loss
+from stclip.methods.layers.multiply_adds import Tower
+from stclip.methods.st_clip.cost import shared_flops
+from stclip.methods.st_clip.st_clip import STCLIP
+from stclip.runtime.device import best_device, machine
+from stclip.storage.frame_store import write_clip
+from stclip.tables.table_files import render_text
+from stclip.train.resume import make_optimizer
 
 WIDTH, HEIGHT, CLIP_FRAMES = 320, 240, 34
 LABELS = ("clap", "sit", "wave", "throw", "pullup", "catch")

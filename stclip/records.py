@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from stclip.errors import DataError
-from stclip.files import read_json, write_json
-from stclip.parquet import read_parquet, write_parquet
-from stclip.seal import SEAL
+from stclip.storage.files import read_json, write_json
+from stclip.storage.parquet import read_parquet, write_parquet
+from stclip.storage.seal import SEAL
 
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
 _BOX_TYPES = {"clip": "str", "frame": "int32"} | dict.fromkeys(BOX_COLUMNS, "float32")

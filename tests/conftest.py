@@ -11,8 +11,8 @@ import yaml
 from jhmdb_archives import raw  # noqa: F401  a fixture
 
 from stclip.config import MethodConfig, load_method
-from stclip.pictures import write_clip
 from stclip.records import Boxes, Clips, Detections, LabelSplit
+from stclip.storage.frame_store import write_clip
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("run", "walk", "wave", "clap", "jump")

@@ -9,11 +9,11 @@ import pandas as pd
 from PIL import Image
 
 from stclip.config import Scale
-from stclip.evaluate.errors import KINDS, MISSED
+from stclip.evaluate.error_kinds import KINDS, MISSED
 from stclip.report.page import build_page
-from stclip.report.runs import by_dataset, read_run_folder
-from stclip.report.tables import read_page_table
-from stclip.tables import write_table
+from stclip.report.page_tables import read_page_table
+from stclip.report.run_rows import by_dataset, read_run_folder
+from stclip.tables.table_files import write_table
 
 HOSTILE = '</title><script>alert(1)</script> & "b" $x$ \\frac'
 TITLES = {"plain": "Plain", "st+rank 4": HOSTILE, "untrained": "Untrained"}

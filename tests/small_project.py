@@ -20,8 +20,8 @@ from dataclasses import dataclass
 
 from torch.nn import functional as F
 
-from stclip.batch import Inputs
-from stclip.method import Method
+from stclip.inputs.batch import Inputs
+from stclip.methods.contract import Method
 
 
 class ClipMean(Method):

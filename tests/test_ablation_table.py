@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stclip.ablation_table import build_ablation
+from stclip.config.table import TableConfig
 from stclip.errors import DataError
 from stclip.evaluate.bootstrap import draw_seeds
-from stclip.table_config import TableConfig
-from stclip.tables import write_table
+from stclip.tables.ablation_table import build_ablation
+from stclip.tables.table_files import write_table
 
 COLUMN = "detected/unseen/independent"
 Run = tuple[dict[str, Any], pd.DataFrame]

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stclip.archives import iterate_members, locate, matching_members
 from stclip.errors import DataError
+from stclip.storage.archives import iterate_members, locate, matching_members
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 

@@ -7,8 +7,8 @@ from test_contract import build
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.batch import Batch
-from stclip.method import Method
+from stclip.inputs.batch import Batch
+from stclip.methods.contract import Method
 
 
 def similarity(method: Method, images: Tensor, text: Tensor) -> Tensor:

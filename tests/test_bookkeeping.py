@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from stclip.bookkeeping import FOLDER_TIME, restore, save
 from stclip.errors import DataError
+from stclip.runtime.snakemake_notes import FOLDER_TIME, restore, save
 
 LONG = "data/mini/" + "x" * 230 + "/" + "y" * 100  # too long for one file name in base64
 FILES = {"data/mini/a.parquet": "prepare", LONG: "prepare", "runs/mini/w": "train"}

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stclip.batch import Inputs
-from stclip.boxes import make_samples, select_boxes
+from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource
 from stclip.errors import DataError
+from stclip.inputs.batch import Inputs
+from stclip.inputs.samples import make_samples
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections
 
 
@@ -94,7 +95,7 @@ def test_boxes_are_clipped_to_the_last_pixel_and_empty_ones_dropped(
         ],
         columns=[*BOX_COLUMNS, "score"],
     ).assign(clip="a", frame=0)
-    with caplog.at_level(logging.INFO, logger="stclip.boxes"):
+    with caplog.at_level(logging.INFO, logger="stclip.inputs.samples"):
         found = select(Detections(table), BoxSource(source="detections", top=4))
     # Filter before clipping, as published: the fifth box does not take an empty one's place.
     assert found[BOX_COLUMNS].to_numpy().tolist() == [[0, 0, 319, 239]]

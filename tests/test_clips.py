@@ -9,16 +9,17 @@ import pytest
 from conftest import World
 from PIL import Image
 
-from stclip.augment import augment
-from stclip.batch import Inputs, Sample
-from stclip.boxes import make_samples, select_boxes
+from stclip.boxes.select import select_boxes
 from stclip.config import Augmentation, BoxSource, Preprocessing, TrainConfig
-from stclip.frames import FrameReader
-from stclip.loader import assemble
-from stclip.pictures import read_frame, write_clip
-from stclip.preprocess import crop_box, to_model
-from stclip.tracks import tracks
-from stclip.train import plan_batches
+from stclip.inputs.augment import augment
+from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.inputs.person_tracks import tracks
+from stclip.inputs.preprocess import crop_box, to_model
+from stclip.inputs.samples import make_samples
+from stclip.storage.frame_store import read_frame, write_clip
+from stclip.train.train import plan_batches
 
 SIZE = (24, 32)
 CLIP = Inputs(unit="clip", num_frames=4)

@@ -11,7 +11,7 @@ from test_cli import run as command
 
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.compare import compare_runs
-from stclip.evaluate.run import evaluate_run, write_run
+from stclip.evaluate.evaluate import evaluate_run, write_run
 from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
 
 BOX = (0, 0, 10, 10)

@@ -6,11 +6,11 @@ from conftest import ROOT
 from test_cli import run as command
 from torch.utils.flop_counter import FlopCounterMode
 
-from stclip.complexity import block, norm, tower_of
 from stclip.errors import ConfigError
-from stclip.method import build
-from stclip.model.context_prompt import ContextPrompting
-from stclip.model.st_clip_cost import (
+from stclip.methods.build import build
+from stclip.methods.layers.multiply_adds import block, norm, tower_of
+from stclip.methods.st_clip.context_prompt import ContextPrompting
+from stclip.methods.st_clip.cost import (
     INTERACTION,
     INTEREST,
     PROMPTING,

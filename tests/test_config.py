@@ -6,9 +6,9 @@ import yaml
 from conftest import METHODS, ROOT, World
 
 from stclip.config import DatasetConfig, Source, load_dataset, load_method, load_scale, merge
+from stclip.config.hashes import config_hash, training_settings
+from stclip.config.target import resolve_target
 from stclip.errors import ConfigError
-from stclip.keys import config_hash, what_trains
-from stclip.targets import resolve_target
 
 CONFIG = ROOT / "config"
 
@@ -208,9 +208,9 @@ def test_damaged_yaml_is_named(world: World) -> None:
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 
 
-def test_hash_follows_what_trains_and_nothing_else() -> None:
+def test_hash_follows_training_settings_and_nothing_else() -> None:
     config = load_method(CONFIG, "st_clip", dataset="jhmdb", scale="mini")
     renamed = config.model_copy(update={"title": "other", "order": 1})
     faster = config.model_copy(update={"train": config.train.model_copy(update={"lr": 1.0})})
-    assert config_hash(what_trains(config)) == config_hash(what_trains(renamed))
-    assert config_hash(what_trains(config)) != config_hash(what_trains(faster))
+    assert config_hash(training_settings(config)) == config_hash(training_settings(renamed))
+    assert config_hash(training_settings(config)) != config_hash(training_settings(faster))

@@ -9,20 +9,22 @@ import torch
 import yaml
 from conftest import METHODS, ROOT, World
 
-from stclip.batch import Batch
-from stclip.boxes import make_samples, select_boxes
+from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig
+from stclip.config.target import make_config, resolve_target
 from stclip.errors import ConfigError
-from stclip.frames import make_reader
-from stclip.loader import assemble
-from stclip.method import Method, load_method, make_config
-from stclip.model.video import VideoMethod
+from stclip.inputs.batch import Batch
+from stclip.inputs.loader import assemble
+from stclip.inputs.person_tracks import tracks
+from stclip.inputs.samples import make_samples
+from stclip.methods.build import load_method
+from stclip.methods.contract import Method
+from stclip.methods.label_semantics import probabilities
+from stclip.methods.layers.video import VideoMethod
+from stclip.methods.reading import make_reader
 from stclip.records import Boxes, Clips, Detections, Scores
-from stclip.score import score
-from stclip.semantics import probabilities
-from stclip.targets import resolve_target
-from stclip.tracks import tracks
-from stclip.train import train
+from stclip.score.score import score
+from stclip.train.train import train
 
 PLAIN = [name for name in METHODS if "+" not in name]
 

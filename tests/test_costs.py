@@ -7,10 +7,10 @@ import torch
 from conftest import METHODS, ROOT, World
 
 from stclip.config import read_yaml
-from stclip.cost_table import build_costs
-from stclip.costs import Cost, count, measure
+from stclip.costs.measure import Cost, count, measure
 from stclip.errors import ConfigError
-from stclip.method import load_method
+from stclip.methods.build import load_method
+from stclip.tables.cost_table import build_costs
 
 COST = Cost(
     method="b", title="B", order=20, video_macs=2_431_510_000_000, text_macs=17_880_000_000,

@@ -10,14 +10,14 @@ import torch
 from conftest import ROOT, World
 from safetensors.torch import save_file
 
-from stclip import detect as stage
 from stclip.config import DetectorConfig, load_scale
-from stclip.detectors.backend import Found, files_of, load_backend
+from stclip.config.hashes import detection_settings
+from stclip.detect import detect as stage
+from stclip.detect.backends.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
-from stclip.journal import open_journal
-from stclip.keys import what_detects
-from stclip.pictures import clip_file, write_clip
 from stclip.records import Clips, Detections
+from stclip.storage.frame_store import clip_file, write_clip
+from stclip.storage.resume_log import open_journal
 
 
 class Stub(torch.nn.Module):
@@ -71,7 +71,7 @@ def _fresh() -> None:
 
 def config(**changes: object) -> DetectorConfig:
     settings = {
-        "target": "stclip.detectors.torchvision:TorchvisionDetector",
+        "target": "stclip.detect.backends.torchvision:TorchvisionDetector",
         "params": {"builder": "test_detect:Stub"},
         "batch_frames": 3,
     }
@@ -241,7 +241,7 @@ def test_weights_missing_or_of_another_model_are_named(world: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"target": "stclip.detectors.torchvision:Yolo"}, r"Yolo.*must be module:name"),
+        ({"target": "stclip.detect.backends.torchvision:Yolo"}, r"Yolo.*must be module:name"),
         ({"params": {"builder": "torchvision.models.detection:yolo"}}, r"yolo.*module:name"),
         ({"params": {"bilder": "x"}}, r"unknown params \['bilder'\].*takes \['arguments', 'build"),
         ({"params": {}}, r"missing 1 required.*builder"),
@@ -324,7 +324,7 @@ def test_the_paper_s_detectors_are_built_and_loaded_as_configured(world: World, 
     """torchvision's Faster R-CNNs as config/scales/paper.yaml names them, with random weights."""
     settings = load_scale(ROOT / "config", "paper").detectors[name]
     settings = settings.model_copy(update={"score_threshold": 0.001, "precision": "fp32"})
-    from stclip.targets import resolve_target
+    from stclip.config.target import resolve_target
 
     torch.manual_seed(0)
     path = world.folder / "random.pth"
@@ -360,5 +360,5 @@ def test_a_second_process_waits_for_the_journal(tmp_path: Path) -> None:
 
 def test_a_change_of_words_detects_nothing_anew() -> None:
     changed = config(by_hand="other words", datasets=["jhmdb"])
-    assert what_detects(changed) == what_detects(config())
-    assert what_detects(config(batch_frames=4)) != what_detects(config())
+    assert detection_settings(changed) == detection_settings(config())
+    assert detection_settings(config(batch_frames=4)) != detection_settings(config())

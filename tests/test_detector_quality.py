@@ -6,7 +6,7 @@ import pytest
 from conftest import World
 
 from stclip.config import BoxSource
-from stclip.detector_quality import (
+from stclip.detect.quality import (
     Quality,
     box_filters,
     ceiling,
@@ -15,14 +15,14 @@ from stclip.detector_quality import (
     measure_ground_truth,
     recall,
 )
-from stclip.detector_table import (
+from stclip.errors import ConfigError, DataError
+from stclip.records import BOX_COLUMNS, Detections
+from stclip.tables.detector_table import (
     build_detectors,
     published_shares,
     read_quality,
     write_quality,
 )
-from stclip.errors import ConfigError, DataError
-from stclip.records import BOX_COLUMNS, Detections
 
 BOX = [0, 0, 10, 10]
 

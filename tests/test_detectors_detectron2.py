@@ -10,8 +10,8 @@ import torch
 from conftest import ROOT, World
 
 from stclip.config import DetectorConfig, load_scale
-from stclip.detectors.backend import load_backend
-from stclip.detectors.detectron2 import INSTALL
+from stclip.detect.backends.backend import load_backend
+from stclip.detect.backends.detectron2 import INSTALL
 from stclip.errors import ConfigError, DataError
 
 
@@ -175,6 +175,6 @@ def test_without_the_library_the_error_names_the_line_that_installs_it(
 def test_nothing_imports_the_library_unasked() -> None:
     import subprocess
 
-    code = "import sys, stclip.detect, stclip.detectors.torchvision, stclip.detectors.file\n"
+    code = "import sys, stclip.detect.detect, stclip.detect.backends.torchvision\n"
     code += "sys.exit('detectron2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -10,8 +10,8 @@ import pytest
 from conftest import World
 
 from stclip.config import DetectorConfig
-from stclip.detect import detect
-from stclip.detectors.backend import load_backend
+from stclip.detect.backends.backend import load_backend
+from stclip.detect.detect import detect
 from stclip.errors import ConfigError, DataError
 
 IMAGES = [
@@ -28,7 +28,7 @@ ROWS = [
 
 
 def settings(**params: object) -> DetectorConfig:
-    return DetectorConfig(target="stclip.detectors.file:FileDetector", params=params)
+    return DetectorConfig(target="stclip.detect.backends.file:FileDetector", params=params)
 
 
 def write(folder: Path, rows: object, images: object = None) -> dict[str, Path]:

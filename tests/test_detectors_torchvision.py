@@ -11,8 +11,8 @@ from torchvision.models.detection import (
 )
 
 from stclip.config import DetectorConfig
-from stclip.detectors.torchvision import TorchvisionDetector, fasterrcnn_v1
-from stclip.mini.detector import build
+from stclip.detect.backends.torchvision import TorchvisionDetector, fasterrcnn_v1
+from stclip.mini.tiny_detector import build
 
 
 def test_v1_computes_what_torchvision_computes_with_its_coco_weights(
@@ -48,10 +48,10 @@ def tiny(world: World) -> World:
 
 def backend(world: World, precision: str) -> TorchvisionDetector:
     settings = DetectorConfig(
-        target="stclip.detectors.torchvision:TorchvisionDetector", precision=precision
+        target="stclip.detect.backends.torchvision:TorchvisionDetector", precision=precision
     )
     return TorchvisionDetector(
-        TorchvisionDetector.Config(builder="stclip.mini.detector:build"),
+        TorchvisionDetector.Config(builder="stclip.mini.tiny_detector:build"),
         settings=settings, files={"weights": world.folder / "tiny.safetensors"}, clips=world.clips,
     )  # fmt: skip
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stclip import download as download_module
 from stclip.config import Source
-from stclip.download import download
+from stclip.download import download as download_module
+from stclip.download.download import download
 from stclip.errors import ConfigError, DataError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

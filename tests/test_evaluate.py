@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stclip.boxes.iou import paired_iou
 from stclip.evaluate.average_precision import all_point, trapezoid, weighted_all_point
 from stclip.evaluate.bootstrap import clip_weights, interval, replicate_maps
 from stclip.evaluate.frame_map import ClassRows, LabelledBoxes, frame_map, own_box_rows
-from stclip.evaluate.iou import paired_iou
 from stclip.evaluate.matching import FrameBoxes, frame_codes
 from stclip.evaluate.protocol import PROTOCOLS
 from stclip.evaluate.voting import ASSUMPTIONS, vote

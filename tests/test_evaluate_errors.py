@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stclip.evaluate.errors import error_table
+from stclip.evaluate.breakdown import report_part
+from stclip.evaluate.error_kinds import error_table
 from stclip.evaluate.frame_map import (
     FrameMap,
     LabelledBoxes,
@@ -16,7 +17,7 @@ from stclip.evaluate.frame_map import (
 )
 from stclip.evaluate.matching import FrameBoxes
 from stclip.evaluate.protocol import PROTOCOLS, Protocol
-from stclip.evaluate.report import report_part, write_report
+from stclip.evaluate.write_breakdown import write_report
 
 BOX, FAR = [0, 0, 10, 10], [50, 0, 60, 10]
 LABELS = ["a", "b"]

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from stclip.errors import ConfigError, DataError
-from stclip.evaluate.run import evaluate_run, read_run, write_run
-from stclip.files import read_json
+from stclip.evaluate.evaluate import evaluate_run, read_run, write_run
 from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
+from stclip.storage.files import read_json
 
 BOX, FAR = (0, 0, 10, 10), (50, 0, 60, 10)
 SPLIT = LabelSplit(

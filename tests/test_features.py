@@ -9,18 +9,21 @@ import pytest
 import torch
 from conftest import World
 
-from stclip.boxes import make_samples, select_boxes
+from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig, Preprocessing, TrainConfig
+from stclip.config.hashes import crops_key, frames_key
 from stclip.errors import ConfigError, DataError
-from stclip.features import BoxFeatures, FrameFeatures, write_box_features, write_frame_features
-from stclip.frames import FrameReader, make_reader
-from stclip.keys import crops_key, frames_key
-from stclip.loader import assemble
-from stclip.method import load_method
-from stclip.model.backbone import Backbone, load_backbone
-from stclip.pictures import read_frame, write_clip
-from stclip.preprocess import crop_box, to_model
+from stclip.features.encode import write_box_features, write_frame_features
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.inputs.preprocess import crop_box, to_model
+from stclip.inputs.samples import make_samples
+from stclip.inputs.stored_features import BoxFeatures, FrameFeatures
+from stclip.methods.build import load_method
+from stclip.methods.clip.backbone import Backbone, load_backbone
+from stclip.methods.reading import make_reader
 from stclip.records import Clips
+from stclip.storage.frame_store import read_frame, write_clip
 
 STRIDE = 4
 CONTEXT = Preprocessing(crop_mode="context", crop_scale=1.5)

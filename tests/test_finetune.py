@@ -8,15 +8,15 @@ import torch
 from conftest import World
 from safetensors.torch import load_file, save_file
 
-from stclip import finetune as stage
 from stclip.config import DetectorConfig
+from stclip.detect import finetune as stage
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.mini.detector import build
+from stclip.mini.tiny_detector import build
 from stclip.records import Boxes
 
 TINY = {
-    "target": "stclip.detectors.torchvision:TorchvisionDetector",
-    "params": {"builder": "stclip.mini.detector:build"},
+    "target": "stclip.detect.backends.torchvision:TorchvisionDetector",
+    "params": {"builder": "stclip.mini.tiny_detector:build"},
     "score_threshold": 0.0,
     "finetune": {
         "epochs": 2, "frame_stride": 5, "batch_frames": 4, "lr": 1e-3, "optimizer": "adamw",
@@ -193,7 +193,7 @@ def test_what_cannot_be_fine_tuned_says_so(world: World, start: Path) -> None:
     plain = config().model_copy(update={"finetune": None})
     with pytest.raises(ConfigError, match=r"has no `finetune` section"):
         finetune(world, plain)
-    file = config().model_copy(update={"target": "stclip.detectors.file:FileDetector"})
+    file = config().model_copy(update={"target": "stclip.detect.backends.file:FileDetector"})
     with pytest.raises(ConfigError, match=r"FileDetector cannot be fine-tuned; only Torchvision"):
         finetune(world, file)
 

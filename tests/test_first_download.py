@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from stclip.config import Source
+from stclip.download.first_download import check_recorded
 from stclip.errors import DataError
-from stclip.first_download import check_recorded
 
 PAGE = Source(url="manual:https://example.org/page")
 

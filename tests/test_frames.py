@@ -11,14 +11,14 @@ from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from stclip import frames
-from stclip.batch import Inputs, Sample
 from stclip.errors import ConfigError, DataError
-from stclip.frames import CACHE_BYTES, FrameReader, window
-from stclip.loader import BatchLoader, assemble, make_loader
-from stclip.pictures import read_frame
-from stclip.pictures import write_clip as store_clip
-from stclip.preprocess import crop_box, to_model
+from stclip.inputs import frame_reader as frames
+from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.frame_reader import CACHE_BYTES, FrameReader, window
+from stclip.inputs.loader import BatchLoader, assemble, make_loader
+from stclip.inputs.preprocess import crop_box, to_model
+from stclip.storage.frame_store import read_frame
+from stclip.storage.frame_store import write_clip as store_clip
 
 WINDOW = Inputs(unit="person", before=4, after=4, crops=True)
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from stclip.errors import ConfigError
-from stclip.gpus import VISIBLE, take, visible_gpus
+from stclip.runtime.gpus import VISIBLE, take, visible_gpus
 
 BIN = Path(sys.executable).parent
 SHOW = ["bash", "-c", f'echo "${VISIBLE}"; exec sleep "$0"']
@@ -137,10 +137,10 @@ def test_the_process_that_forks_leaves_cuda_alone() -> None:
     """CUDA reads what is visible once, when it is first asked: that must be in the fork."""
     script = """
         import importlib, torch
-        from stclip.preload import MODULES
+        from stclip.cli import PRELOADED
         def asked(*_): raise AssertionError("CUDA was asked while importing")
         torch._C._cuda_getDeviceCount = torch._C._cuda_init = asked
-        for name in MODULES: importlib.import_module(name)
+        for name in PRELOADED: importlib.import_module(name)
         try: torch.cuda.is_available()
         except AssertionError: print("the trap works")
     """

@@ -25,7 +25,7 @@ from stclip.mini.choreography import (
     pose,
 )
 from stclip.mini.drawing import tight_box
-from stclip.mini.jhmdb import SHORT_MASKS, render_jhmdb
+from stclip.mini.jhmdb_archives import SHORT_MASKS, render_jhmdb
 from stclip.mini.render import HEIGHT, WIDTH, render
 from stclip.mini.scenery import STILL, VIDEO
 

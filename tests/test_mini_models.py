@@ -22,18 +22,18 @@ from torchvision.ops import box_iou
 
 from stclip.config import BackboneConfig
 from stclip.errors import ConfigError, DataError, TrainingError
+from stclip.methods.clip.backbone import load_backbone
 from stclip.mini.captions import caption
 from stclip.mini.choreography import ACTIONS, load_repertoire
-from stclip.mini.detector import build, train_detector
+from stclip.mini.contact_sheet import write_samples
 from stclip.mini.drawing import tight_box
 from stclip.mini.render import render
 from stclip.mini.reproducible import finite
-from stclip.mini.samples import write_samples
 from stclip.mini.scenery import STILL, VIDEO
 from stclip.mini.tiny_clip import CHECKSUMS, CONFIG, WEIGHTS, pretrain
-from stclip.model.backbone import load_backbone
-from stclip.pictures import clip_file, write_clip
+from stclip.mini.tiny_detector import build, train_detector
 from stclip.records import Boxes, Clips
+from stclip.storage.frame_store import clip_file, write_clip
 
 logger = logging.getLogger(__name__)
 UNSEEN = {  # classes that the four label splits hold out

@@ -12,13 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from stclip.config import BackboneConfig, TrainConfig, load_method
+from stclip.config.target import make_config
 from stclip.errors import ConfigError, DataError
-from stclip.method import load_method as build_method
-from stclip.method import make_config
-from stclip.model.backbone import Backbone, load_backbone
-from stclip.model.context_prompt import ContextPrompting
-from stclip.model.st_clip import STCLIP
-from stclip.train import learning_rate
+from stclip.methods.build import load_method as build_method
+from stclip.methods.clip.backbone import Backbone, load_backbone
+from stclip.methods.st_clip.context_prompt import ContextPrompting
+from stclip.methods.st_clip.st_clip import STCLIP
+from stclip.train.train import learning_rate
 
 CONFIG = Path(__file__).parents[1] / "config"
 TINY = "package:mini/tiny_clip/tiny-clip.json"
@@ -234,7 +234,7 @@ def test_label_with_tokens_the_clip_never_saw_is_told(
     tiny: Backbone, caplog: pytest.LogCaptureFixture
 ) -> None:
     knowing = Backbone(tiny.clip, tiny.tokenizer, known_tokens={1934})
-    with caplog.at_level(logging.WARNING, logger="stclip.model.backbone"):
+    with caplog.at_level(logging.WARNING, logger="stclip.methods.clip.backbone"):
         knowing.tokenize(["run"])
         assert not caplog.records
         knowing.tokenize(["shoot_gun"])

@@ -8,14 +8,15 @@ import torch
 from conftest import World
 from PIL import Image
 
-from stclip.batch import Inputs, Sample
 from stclip.config import Augmentation, Preprocessing
 from stclip.errors import ConfigError
-from stclip.frames import FrameReader, make_reader
-from stclip.loader import assemble
-from stclip.method import load_method
-from stclip.pictures import write_clip
-from stclip.preprocess import boxes_to_model, to_model
+from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.inputs.preprocess import boxes_to_model, to_model
+from stclip.methods.build import load_method
+from stclip.methods.reading import make_reader
+from stclip.storage.frame_store import write_clip
 
 HOW = [
     Preprocessing(frame_mode="squash"),

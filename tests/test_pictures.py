@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from stclip import pictures
 from stclip.errors import DataError
-from stclip.pictures import FrameWriter, clip_file, read_clip, read_frame, read_pixels, write_clip
+from stclip.storage import frame_store as pictures
+from stclip.storage.frame_store import (
+    FrameWriter,
+    clip_file,
+    read_clip,
+    read_frame,
+    read_pixels,
+    write_clip,
+)
 
 RNG = np.random.default_rng(0)
 CLIP = RNG.integers(0, 256, (5, 6, 8, 3), np.uint8)

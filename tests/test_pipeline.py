@@ -24,8 +24,8 @@ from small_project import (
 )
 from wandb_offline import read_runs
 
-from stclip.files import read_json_lines
-from stclip.tracking import numbers_of
+from stclip.storage.files import read_json_lines
+from stclip.tracking.wandb_runs import numbers_of
 
 
 @pytest.fixture(scope="module")

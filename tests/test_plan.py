@@ -8,7 +8,7 @@ from conftest import ROOT
 from small_project import DETECTORS, TABLE, environment, planned
 
 from stclip.config import load_method
-from stclip.keys import crops_key, frames_key
+from stclip.config.hashes import crops_key, frames_key
 
 ABLATIONS = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
 

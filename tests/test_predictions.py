@@ -8,9 +8,9 @@ import pytest
 from conftest import UNSEEN, World
 from PIL import Image
 
-from stclip.evaluate.predictions import RIGHT, WRONG, judge, write_predictions
 from stclip.evaluate.protocol import PROTOCOLS
 from stclip.records import Boxes, Scores
+from stclip.report.predictions import RIGHT, WRONG, judge, write_predictions
 
 IOU_HALF = PROTOCOLS["iclip"]
 BOX = ["clip", "frame", "x1", "y1", "x2", "y2"]

@@ -24,10 +24,10 @@ from jhmdb_archives import (
 from PIL import Image
 
 from stclip.errors import ConfigError, DataError
-from stclip.pictures import read_clip, read_frame
 from stclip.prepare import jhmdb, store
 from stclip.prepare.jhmdb import prepare
 from stclip.records import Boxes, Clips
+from stclip.storage.frame_store import read_clip, read_frame
 
 
 def test_clips(raw: Raw, tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ from PIL import Image
 
 from stclip.config import load_dataset
 from stclip.errors import DataError
-from stclip.pictures import read_clip
 from stclip.prepare import authors, tubes
 from stclip.prepare.jhmdb import prepare
 from stclip.records import BOX_COLUMNS, Boxes, Clips
+from stclip.storage.frame_store import read_clip
 
 ROOT = Path(__file__).parents[1]
 

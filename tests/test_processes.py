@@ -27,20 +27,20 @@ from small_project import TABLE, edit, make_project, snakemake
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import stclip.method
-import stclip.train
-from stclip.batch import Batch, Inputs
+import stclip.methods.contract
+import stclip.train.train
 from stclip.config import MethodConfig
-from stclip.device import random_state
 from stclip.errors import ConfigError, TrainingError
-from stclip.method import Method
-from stclip.model.backbone import Backbone
-from stclip.processes import restore_random_states
+from stclip.inputs.batch import Batch, Inputs
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.contract import Method
 from stclip.records import Boxes
+from stclip.runtime.device import random_state
+from stclip.train.processes import restore_random_states
 
 # Children come from a process that has imported everything and computed nothing.
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["stclip.train", "stclip.model.st_clip"])
+CHILDREN.set_forkserver_preload(["stclip.train.train", "stclip.methods.st_clip.st_clip"])
 SETTINGS = {
     "iterations": 8, "batch_frames": 3, "lr": 0.01, "warmup_iterations": 2, "checkpoint_every": 2,
 }  # fmt: skip
@@ -61,7 +61,7 @@ def crowd(world: World) -> World:
 
 def train(world: World, config: MethodConfig, out: str) -> None:
     torch.set_num_threads(1)
-    stclip.train.train(
+    stclip.train.train.train(
         config, split=world.split, clips=world.clips, ground_truth=world.boxes,
         frames=world.frames, seed=3, out=world.folder / out,
     )  # fmt: skip
@@ -84,12 +84,12 @@ def train_until(
     world: World, config: MethodConfig, out: str, place: tuple[str, str, int] | None, noise: float
 ) -> None:
     """Train with random noise on the logits; kill -9 at the n-th call of some function."""
-    true_loss = stclip.method.classification_loss
+    true_loss = stclip.methods.contract.classification_loss
 
     def noisy_loss(logits: Tensor, *args: object, **kwargs: object) -> Tensor:
         return true_loss(F.dropout(logits, noise), *args, **kwargs)
 
-    stclip.method.classification_loss = noisy_loss
+    stclip.methods.contract.classification_loss = noisy_loss
     if place is not None:
         owner, name, last_call = pkgutil.resolve_name(place[0]), *place[1:]
         function, calls = getattr(owner, name), 0
@@ -120,11 +120,11 @@ def test_kills_at_any_moment_end_with_the_same_weights(crowd: World) -> None:
     assert exit_code(crowd, config, "whole") == 0
     checkpoint = crowd.folder / "cut" / "checkpoint.pt"
     for place, saved in (
-        (("stclip.method", "classification_loss", 1), 0),  # in the first step
-        (("stclip.method", "classification_loss", 4), 2),  # between two checkpoints
-        (("stclip.train", "learning_rate", 3), 4),  # right after a checkpoint
+        (("stclip.methods.contract", "classification_loss", 1), 0),  # in the first step
+        (("stclip.methods.contract", "classification_loss", 4), 2),  # between two checkpoints
+        (("stclip.train.train", "learning_rate", 3), 4),  # right after a checkpoint
         (("pathlib:Path", "replace", 1), 4),  # while step 6 is being written
-        (("stclip.train", "write_run", 1), 6),  # after the last step
+        (("stclip.train.train", "write_run", 1), 6),  # after the last step
     ):
         assert exit_code(crowd, config, "cut", place) == -signal.SIGKILL, place
         step = torch.load(checkpoint)["step"] if checkpoint.exists() else 0
@@ -182,7 +182,7 @@ def train_together(count: int, *arguments: object) -> list[BaseException | None]
 def test_a_checkpoint_of_one_process_is_resumed_by_two(crowd: World) -> None:
     config = crowd.method("st_clip", **SETTINGS)
     train(crowd, config, "one")
-    place = ("stclip.train", "learning_rate", 6)
+    place = ("stclip.train.train", "learning_rate", 6)
     assert exit_code(crowd, config, "two", place, noise=0.0) == -signal.SIGKILL
     assert train_together(2, crowd, config, "two") == [None, None]
     assert losses(crowd, "two") == pytest.approx(losses(crowd, "one"), abs=1e-5)

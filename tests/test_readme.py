@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from stclip.errors import DataError
-from stclip.tables import put_into, read_table
+from stclip.tables.table_files import put_into, read_table
 
 README = ROOT / "README.md"
 TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"

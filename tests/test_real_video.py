@@ -18,14 +18,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from stclip import method as methods
 from stclip.config import BoxSource, MethodConfig, load_method
 from stclip.errors import ConfigError
-from stclip.model.st_clip import STCLIP
-from stclip.pictures import write_clip
+from stclip.methods import build as methods
+from stclip.methods.st_clip.st_clip import STCLIP
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit, Scores
-from stclip.score import score
-from stclip.train import train
+from stclip.score.score import score
+from stclip.storage.frame_store import write_clip
+from stclip.train.train import train
 
 CONFIG = Path(__file__).parents[1] / "config"
 VIDEO = Path(__file__).parents[2] / "shared" / "data" / "clips" / "test_video_structuralize.mp4"

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from stclip.errors import DataError
-from stclip.files import read_json, whole_file, whole_folder, write_json
 from stclip.records import Boxes, Clips, Detections, LabelSplit, Scores
+from stclip.storage.files import read_json, whole_file, whole_folder, write_json
 
 BOX = {"clip": ["a"], "frame": [0], "x1": [1.0], "y1": [2.0], "x2": [3.0], "y2": [4.0]}
 
@@ -103,7 +103,8 @@ def test_a_killed_folder_is_cleared_by_the_next_try(tmp_path: Path) -> None:
 
 def test_a_folder_has_one_writer_at_a_time(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from stclip.files import whole_folder\n"
+        "import sys, time; from pathlib import Path\n"
+        "from stclip.storage.files import whole_folder\n"
         "with whole_folder(Path(sys.argv[1])) as folder:\n"
         "    (folder / 'first').touch(); print('holds', flush=True); time.sleep(1)"
     )

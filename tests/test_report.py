@@ -14,7 +14,7 @@ from small_project import environment, planned
 
 from stclip.errors import DataError
 from stclip.report.page import build_page
-from stclip.report.runs import by_dataset, read_run_folder
+from stclip.report.run_rows import by_dataset, read_run_folder
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from stclip.errors import DataError
-from stclip.restricted_pickle import load_pickle
+from stclip.storage.restricted_pickle import load_pickle
 
 PLAIN = {
     "labels": ["clap", "sit"],

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import roi_align as torchvision_roi_align
 
-from stclip.model.roi import roi_align
+from stclip.methods.layers.roi import roi_align
 
 
 def of_torchvision(maps: Tensor, boxes: Tensor, box_map: Tensor, bins: int) -> Tensor:

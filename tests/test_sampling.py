@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from stclip.batch import Inputs
 from stclip.errors import ConfigError
-from stclip.sampling import SAMPLERS, Draw
+from stclip.inputs.batch import Inputs
+from stclip.inputs.sampling import SAMPLERS, Draw
 
 LENGTHS = range(1, 41)
 TRAINING_DRAWS = 30

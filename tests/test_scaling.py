@@ -5,11 +5,11 @@ import pytest
 from conftest import ROOT, World
 from test_cli import run as command
 
-import stclip.workload
+import stclip.costs.workload
+from stclip.costs.plan import Job, behind, build_plan, dry_run, read_jobs, wall_clock
+from stclip.costs.rates import Rates, Work
+from stclip.costs.workload import Sample, Workload, count_detector, count_sample
 from stclip.errors import ConfigError
-from stclip.plan import Job, behind, build_plan, dry_run, read_jobs, wall_clock
-from stclip.rates import Rates, Work
-from stclip.workload import Sample, Workload, count_detector, count_sample
 
 PLAN = ROOT / "docs" / "results" / "paper" / "plan.csv"
 DRY_RUN = """
@@ -97,9 +97,9 @@ def test_a_sample_is_counted_with_what_is_read_for_it(world: World) -> None:
 def test_stored_features_are_neither_read_nor_encoded(
     monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
-    tower = stclip.workload.tower_of("ViT-B-16")
+    tower = stclip.costs.workload.tower_of("ViT-B-16")
     small = type(tower)(width=64, layers=2, patch=16, num_patches=4, embed=64)
-    monkeypatch.setattr(stclip.workload, "tower_of", lambda _: small)
+    monkeypatch.setattr(stclip.costs.workload, "tower_of", lambda _: small)
     config = world.method("clip_frame", iterations=0).model_copy(update={"features": ["frames"]})
     sample = count_sample(config, ["run", "walk"])
     assert (sample.score, sample.score_pictures) == (2 * 2 * 64, 0)
@@ -111,8 +111,8 @@ def workload(monkeypatch: pytest.MonkeyPatch) -> Workload:
         per_frame=True, train=7, score=5, text_step=3, text=11, train_pictures=10,
         score_pictures=2, trained=13,
     )  # fmt: skip
-    monkeypatch.setattr(stclip.workload, "count_sample", lambda *_: sample)
-    monkeypatch.setattr(stclip.workload, "count_detector", lambda *_: (17, 19))
+    monkeypatch.setattr(stclip.costs.workload, "count_sample", lambda *_: sample)
+    monkeypatch.setattr(stclip.costs.workload, "count_detector", lambda *_: (17, 19))
     return Workload(ROOT / "config", "paper")
 
 
@@ -141,7 +141,9 @@ def test_features_are_of_the_backbone_their_name_says(workload: Workload) -> Non
     jobs = [job for job in dry_run(["results/table2.csv"], "paper") if "features" in job.rule]
     by_table = {j.wildcards.get("table", "").partition("/")[0]: j for j in jobs}
     assert by_table.keys() == {"", "boxes", "detections", "objects"}
-    picture = 2 * stclip.workload.encode_picture(stclip.workload.tower_of("ViT-B-16"), project=True)
+    picture = 2 * stclip.costs.workload.encode_picture(
+        stclip.costs.workload.tower_of("ViT-B-16"), project=True
+    )
     for table, pictures in {"boxes": 31852, "detections": 3 * 9139, "objects": 3 * 31852}.items():
         work = workload.of("box_features", by_table[table].wildcards)
         assert work.operations == pictures * picture
@@ -179,7 +181,7 @@ def test_detectors_are_counted_where_they_compute() -> None:
     with pytest.raises(ConfigError, match=r"detectron2_r50_fpn_3x: only torchvision's"):
         count_detector("detectron2_r50_fpn_3x", detectors["detectron2_r50_fpn_3x"])
     small = detectors["fasterrcnn_v2"].model_copy(
-        update={"params": {"builder": "stclip.mini.detector:build"}}
+        update={"params": {"builder": "stclip.mini.tiny_detector:build"}}
     )
     operations, parameters = count_detector("small", small)
     assert operations > parameters > 0

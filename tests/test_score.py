@@ -8,11 +8,11 @@ from torch import nn
 
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
-from stclip.pictures import clip_file
 from stclip.records import Scores
-from stclip.runs import write_untrained
-from stclip.score import score
-from stclip.train import train
+from stclip.score.score import score
+from stclip.storage.frame_store import clip_file
+from stclip.train.run_folder import write_untrained
+from stclip.train.train import train
 
 SOURCES = {
     "detected": BoxSource(source="detections", within=0.001),

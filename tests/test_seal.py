@@ -12,20 +12,21 @@ import torch
 from conftest import World
 from safetensors.torch import load_file, save, save_file
 
-from stclip.checkpoint import read_checkpoint, write_checkpoint
-from stclip.detectors.torchvision import load_weights
+from stclip.detect.backends.torchvision import load_weights
 from stclip.errors import DataError
-from stclip.features import FrameFeatures, write_frame_features
-from stclip.files import check_listed, digest, read_json, write_json
-from stclip.journal import open_journal
+from stclip.features.encode import write_frame_features
+from stclip.inputs.stored_features import FrameFeatures
+from stclip.methods.clip.backbone import load_backbone
+from stclip.methods.clip.weights import read_clip_weights
 from stclip.mini.reproducible import write_weights
-from stclip.model.backbone import load_backbone
-from stclip.model.clip_weights import read_clip_weights
-from stclip.parquet import read_parquet, write_parquet
-from stclip.pictures import clip_file, read_clip, write_clip
-from stclip.runs import run_hash, write_untrained
-from stclip.score import read_weights
-from stclip.seal import SEAL, sealed_tensors
+from stclip.score.score import read_weights
+from stclip.storage.files import check_listed, digest, read_json, write_json
+from stclip.storage.frame_store import clip_file, read_clip, write_clip
+from stclip.storage.parquet import read_parquet, write_parquet
+from stclip.storage.resume_log import open_journal
+from stclip.storage.seal import SEAL, sealed_tensors
+from stclip.train.resume import read_checkpoint, write_checkpoint
+from stclip.train.run_folder import run_hash, write_untrained
 
 TENSORS = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(3)}
 SMALL = 8000  # bytes up to which every one is changed

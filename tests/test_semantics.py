@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from stclip.errors import ConfigError, DataError
-from stclip.semantics import (
+from stclip.methods.label_semantics import (
     classification_loss,
     exclusive_mask,
     label_texts,

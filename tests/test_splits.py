@@ -10,7 +10,7 @@ import pytest
 
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips, LabelSplit
-from stclip.splits import labels_of, make_split, resolve_split
+from stclip.splits.label_splits import labels_of, make_split, resolve_split
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb"

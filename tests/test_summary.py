@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from stclip.errors import DataError
-from stclip.summary import summarize, write_summary
+from stclip.tables.summary import summarize, write_summary
 
 
 def run(split: str, unseen: float, base: float, **changes: Any) -> dict[str, Any]:

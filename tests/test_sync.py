@@ -15,11 +15,11 @@ from conftest import ROOT
 from tracked_runs import KEY, elsewhere, environment, go_online  # noqa: F401  a fixture
 from wandb_server import Server, serve
 
-from stclip import sync as sync_module
-from stclip import tracking
 from stclip.errors import TrackingError
-from stclip.sync import plan_sync, sync
-from stclip.tracking import tracked
+from stclip.tracking import sync as sync_module
+from stclip.tracking import wandb_runs as tracking
+from stclip.tracking.sync import plan_sync, sync
+from stclip.tracking.wandb_runs import tracked
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 HEAD = {"scale": "small", "dataset": "jhmdb", "split": "1", "method": "m", "seed": 0}
@@ -82,7 +82,7 @@ def test_only_the_last_finished_run_of_an_id_is_uploaded_and_once(
         sync(Path("wandb"), upload=stand_in)
         sync(Path("wandb"), upload=stand_in)
     assert stand_in.asked == [plan.upload]
-    said = [r.getMessage() for r in caplog.records if r.name == "stclip.sync"]
+    said = [r.getMessage() for r in caplog.records if r.name == "stclip.tracking.sync"]
     assert "2 runs to upload, 0 uploaded before, 1 superseded" in said[0]
     assert plan.unfinished[0].parent.name in said[0]
     assert "0 runs to upload, 2 uploaded before, 1 superseded" in said[-1]

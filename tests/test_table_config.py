@@ -8,8 +8,8 @@ import yaml
 from conftest import ROOT
 
 from stclip.config import load_method
+from stclip.config.table import load_table
 from stclip.errors import ConfigError
-from stclip.table_config import load_table
 
 CONFIG = ROOT / "config"
 TABLES = sorted(p.stem for p in (CONFIG / "tables").glob("*.yaml"))

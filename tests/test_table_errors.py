@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from stclip.errors import DataError
-from stclip.table_errors import compare_errors, read_errors, write_comparison
+from stclip.tables.error_table import compare_errors, read_errors, write_comparison
 
 RUN = {"title": "A", "order": 1, "assumptions": ["voted"], "scale": "mini"}
 

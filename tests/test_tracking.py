@@ -16,13 +16,13 @@ from tracked_runs import (  # noqa: F401  a fixture among them
 )
 from wandb_offline import read_runs
 
-import stclip.method
-import stclip.train
-from stclip.cost_table import numbers_of_cost
-from stclip.costs import Cost
-from stclip.dashboard import build_dashboard, specification
-from stclip.files import read_json
-from stclip.tracking import numbers_of, tracked
+import stclip.methods.contract
+import stclip.train.train
+from stclip.costs.measure import Cost
+from stclip.storage.files import read_json
+from stclip.tables.cost_table import numbers_of_cost
+from stclip.tracking.dashboard import build_dashboard, specification
+from stclip.tracking.wandb_runs import numbers_of, tracked
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
@@ -54,7 +54,7 @@ def test_runs_are_named_and_grouped_by_convention(world: World) -> None:
 def test_an_interrupted_training_goes_on_in_the_same_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true_loss, calls = stclip.method.classification_loss, 0
+    true_loss, calls = stclip.methods.contract.classification_loss, 0
 
     def killed(*args: object, **kwargs: object) -> object:
         nonlocal calls
@@ -63,7 +63,7 @@ def test_an_interrupted_training_goes_on_in_the_same_run(
             raise KeyboardInterrupt
         return true_loss(*args, **kwargs)
 
-    monkeypatch.setattr(stclip.method, "classification_loss", killed)
+    monkeypatch.setattr(stclip.methods.contract, "classification_loss", killed)
     with pytest.raises(KeyboardInterrupt):
         run_training(world)
     log = run_training(world)
@@ -120,7 +120,7 @@ def test_an_evaluation_has_a_table_of_classes_and_its_pictures(world: World) -> 
 def test_the_dashboard_s_panels_show_what_runs_log(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stclip.train, "peak_memory", lambda: {"peak_memory_gib": 1.5})
+    monkeypatch.setattr(stclip.train.train, "peak_memory", lambda: {"peak_memory_gib": 1.5})
     run_training(world)
     content = run_evaluation(world)
     cost = Cost(

@@ -23,21 +23,21 @@ from tracked_runs import (  # noqa: F401  a fixture among them
 )
 from wandb_server import serve
 
-import stclip.method
-import stclip.train
-from stclip import tracking
+import stclip.methods.contract
+import stclip.train.train
 from stclip.errors import ConfigError
-from stclip.files import read_json_lines
-from stclip.runs import run_hash
-from stclip.sync import plan_sync, sync
-from stclip.tracking import tracked
+from stclip.storage.files import read_json_lines
+from stclip.tracking import wandb_runs as tracking
+from stclip.tracking.sync import plan_sync, sync
+from stclip.tracking.wandb_runs import tracked
+from stclip.train.run_folder import run_hash
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def test_disabled_writes_nothing_and_loads_nothing(world: World) -> None:
     code = (
-        "import sys; from stclip.tracking import tracked\n"
+        "import sys; from stclip.tracking.wandb_runs import tracked\n"
         "with tracked('train', {k: k for k in 'scale dataset split method seed'.split()}, run='x')"
         " as t: t.rows([{'step': 0, 'loss': 1.0}])\n"
         "sys.exit('wandb' in sys.modules)"
@@ -141,7 +141,7 @@ def test_a_server_that_stops_answering_ends_no_run(
 def test_wandb_s_death_is_one_warning_and_the_training_goes_on(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    true_loss, calls = stclip.method.classification_loss, 0
+    true_loss, calls = stclip.methods.contract.classification_loss, 0
 
     def killing(*args: object, **kwargs: object) -> object:
         nonlocal calls
@@ -152,7 +152,7 @@ def test_wandb_s_death_is_one_warning_and_the_training_goes_on(
             time.sleep(0.5)
         return true_loss(*args, **kwargs)
 
-    monkeypatch.setattr(stclip.method, "classification_loss", killing)
+    monkeypatch.setattr(stclip.methods.contract, "classification_loss", killing)
     log = run_training(world)
     assert len(log) == 6
     assert len([w for w in warnings(caplog) if "W&B" in w]) == 1
@@ -160,7 +160,7 @@ def test_wandb_s_death_is_one_warning_and_the_training_goes_on(
 
 
 def test_a_failed_run_is_not_marked_as_finished(world: World) -> None:
-    with pytest.raises(stclip.train.TrainingError):
+    with pytest.raises(stclip.train.train.TrainingError):
         run_training(world, lr=1e18, warmup_iterations=0)
     assert not only_run(world).finished
 

@@ -6,13 +6,13 @@ import yaml
 from conftest import World
 from safetensors.torch import load_file
 
-import stclip.method
-from stclip.batch import Inputs, Sample
-from stclip.checkpoint import write_checkpoint
+import stclip.methods.contract
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.runs import write_untrained
-from stclip.train import learning_rate, plan_batches, train
+from stclip.inputs.batch import Inputs, Sample
+from stclip.train.resume import write_checkpoint
+from stclip.train.run_folder import write_untrained
+from stclip.train.train import learning_rate, plan_batches, train
 
 
 def run_training(
@@ -62,7 +62,7 @@ def test_interrupted_training_resumes_to_the_same_weights(
     settings = SHORT | {"checkpoint_every": 2}
     whole = run_training(world, "st_clip", "whole", **settings)
     calls = 0
-    true_loss = stclip.method.classification_loss
+    true_loss = stclip.methods.contract.classification_loss
 
     def killed(*args: object, **kwargs: object) -> torch.Tensor:
         nonlocal calls
@@ -71,7 +71,7 @@ def test_interrupted_training_resumes_to_the_same_weights(
             raise KeyboardInterrupt
         return true_loss(*args, **kwargs)
 
-    monkeypatch.setattr(stclip.method, "classification_loss", killed)
+    monkeypatch.setattr(stclip.methods.contract, "classification_loss", killed)
     with pytest.raises(KeyboardInterrupt):
         run_training(world, "st_clip", "cut", **settings)
     assert not (world.folder / "cut" / "weights.safetensors").exists()
@@ -106,7 +106,7 @@ def test_a_checkpoint_without_random_states_begins_anew(
     """Older versions wrote none; resuming from it would give other numbers."""
     whole = run_training(world, "st_clip", "whole", **SHORT)
     content = {"step": 5, "log": [], "weights": {}, "optimizer": {}}
-    monkeypatch.setattr(stclip.train, "read_checkpoint", lambda *args, **kwargs: content)
+    monkeypatch.setattr(stclip.train.train, "read_checkpoint", lambda *args, **kwargs: content)
     again = run_training(world, "st_clip", "a", **SHORT)
     assert all(torch.equal(whole[k], again[k]) for k in whole)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from stclip.boxes.linking import Linking, Overlaps, Tube, link, suppress, tube_iou
 from stclip.errors import ConfigError, DataError
-from stclip.evaluate.tubes import Linking, Overlaps, Tube, link, suppress, tube_iou
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 
 BOX, FAR = [0, 0, 10, 10], [50, 0, 60, 10]

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from stclip.cli import app
 from stclip.config import read_yaml
 from stclip.errors import ConfigError
-from stclip.prepare.tubes import load_tubes, read_tubes
+from stclip.prepare.counts import Difference, count, differences, published_counts
+from stclip.prepare.gttubes import load_tubes, read_tubes
 from stclip.records import LabelSplit
-from stclip.verify import Difference, count, differences, published_counts
 
 COUNTS = ROOT / "config" / "published" / "jhmdb_counts.yaml"
 TRUTH = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb" / "JHMDB-GT.json.gz"

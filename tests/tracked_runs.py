@@ -12,13 +12,13 @@ import pytest
 from conftest import BASE, ROOT, UNSEEN, World
 from wandb_offline import OfflineRun, read_runs
 
-from stclip.evaluate.run import evaluate_run, write_run
-from stclip.files import read_json, read_json_lines
-from stclip.provenance import provenance
+from stclip.evaluate.evaluate import evaluate_run, write_run
 from stclip.records import BOX_COLUMNS, Scores
-from stclip.runs import run_hash
-from stclip.tracking import track_evaluation, tracked
-from stclip.train import train
+from stclip.runtime.provenance import provenance
+from stclip.storage.files import read_json, read_json_lines
+from stclip.tracking.wandb_runs import track_evaluation, tracked
+from stclip.train.run_folder import run_hash
+from stclip.train.train import train
 
 SHORT = {"iterations": 6, "batch_frames": 2, "checkpoint_every": 2}
 KEY = "k" * 40

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from stclip import preload
 from stclip.cli import (  # noqa: F401  their commands join the app
     data,
     detect,
@@ -25,9 +24,17 @@ from stclip.cli import (  # noqa: F401  their commands join the app
 )
 from stclip.cli.options import app
 from stclip.errors import StclipError
-from stclip.gpus import run_on_gpus
+from stclip.runtime import preload
+from stclip.runtime.gpus import run_on_gpus
 
 logger = logging.getLogger("stclip")
+PRELOADED = (  # what short jobs import for longer than they work
+    "wandb.sdk.launch",  # first, see `stclip.tracking.wandb_runs.tracked`
+    "stclip.train.train",
+    "stclip.score.score",
+    "stclip.evaluate.evaluate",
+    "stclip.evaluate.error_figures",
+)
 # What follows the first word is another command's, options and `--` included.
 ANY_COMMAND = {"allow_extra_args": True, "allow_interspersed_args": False}
 
@@ -69,7 +76,7 @@ def preloaded(context: typer.Context) -> None:
     """Run a command that runs many `stclip`s: each is a fork that need not import PyTorch."""
     if not context.args:
         raise typer.BadParameter("give a command, as `stclip preloaded snakemake --cores 2 all`.")
-    sys.exit(preload.serve(context.args, run=run))
+    sys.exit(preload.serve(context.args, run=run, modules=PRELOADED))
 
 
 @app.command(context_settings=ANY_COMMAND)

@@ -37,8 +37,8 @@ def download(
 ) -> None:
     """Fetch one archive or model file, resume what was begun, verify its checksum."""
     from stclip import config as c
-    from stclip import download as stage
-    from stclip.first_download import check_recorded
+    from stclip.download import download as stage
+    from stclip.download.first_download import check_recorded
 
     if dataset:
         data = c.load_dataset(config, dataset, scale=scale)
@@ -58,7 +58,7 @@ def prepare(
 ) -> None:
     """Read the archives, or an unpacked copy of them: clips.parquet, boxes.parquet and frames."""
     from stclip import config as c
-    from stclip.targets import resolve_target
+    from stclip.config.target import resolve_target
 
     settings = c.load_dataset(config, dataset, scale=scale)
     resolve_target(settings.target)(raw, out, **settings.params)
@@ -68,7 +68,7 @@ def prepare(
 def splits_resolve(split: In, clips: In, out: Out) -> None:
     """Fill a label split with the clips that its classes and the official split select."""
     from stclip.records import Clips, LabelSplit
-    from stclip.splits import resolve_split
+    from stclip.splits.label_splits import resolve_split
 
     resolve_split(LabelSplit.read(split), Clips.read(clips)).write(out)
 
@@ -79,7 +79,7 @@ def splits_make(
 ) -> None:
     """Draw a new seeded label split from the classes of a data set."""
     from stclip.records import Clips
-    from stclip.splits import labels_of, make_split
+    from stclip.splits.label_splits import labels_of, make_split
 
     made = make_split(
         labels_of(Clips.read(clips)), name=name, dataset=dataset, num_unseen=num_unseen, seed=seed
@@ -106,9 +106,9 @@ def verify(
     import pandas as pd
 
     from stclip import config as c
-    from stclip.prepare.tubes import load_tubes, read_tubes
+    from stclip.prepare.counts import count, differences, published_counts
+    from stclip.prepare.gttubes import load_tubes, read_tubes
     from stclip.records import Boxes, Clips, LabelSplit
-    from stclip.verify import count, differences, published_counts
 
     path = config / "published" / f"{dataset}_counts.yaml"
     published = published_counts(c.read_yaml(path), str(path))

@@ -37,8 +37,8 @@ def finetune(
     from stclip.records import Boxes, Clips, LabelSplit
 
     settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
-    from stclip.detectors.backend import files_of
-    from stclip.finetune import finetune as stage
+    from stclip.detect.backends.backend import files_of
+    from stclip.detect.finetune import finetune as stage
 
     stage(
         settings,
@@ -81,7 +81,7 @@ def detect(
         raise ConfigError(
             f"detector {detector!r} has no boxes for {dataset!r}, only for {settings.datasets}."
         )
-    from stclip.detectors.backend import files_of
+    from stclip.detect.backends.backend import files_of
 
     files = files_of(settings)
     if weights is not None:
@@ -91,10 +91,10 @@ def detect(
             raise ConfigError(
                 f"detector {detector!r} is fine-tuned: --weights and --split must say on what."
             )
-        from stclip.finetune import check_finetuned
+        from stclip.detect.finetune import check_finetuned
 
         check_finetuned(weights, settings, LabelSplit.read(split))
-    from stclip.detect import detect as stage
+    from stclip.detect.detect import detect as stage
 
     stage(
         settings,
@@ -123,9 +123,9 @@ def quality(
 ) -> None:
     """Judge person boxes: AP, recall, and the ceiling they set for a perfect classifier."""
     from stclip import config as c
-    from stclip.detector_quality import box_filters, measure, measure_ground_truth
-    from stclip.detector_table import write_quality
+    from stclip.detect.quality import box_filters, measure, measure_ground_truth
     from stclip.records import Boxes, Clips, Detections, LabelSplit
+    from stclip.tables.detector_table import write_quality
 
     settings = c.load_dataset(config, dataset, scale=scale)
     splits = [LabelSplit.read(path) for path in split]
@@ -174,8 +174,8 @@ def detectors(
 ) -> None:
     """The table of detectors: csv, md and tex; the paper's gap beside it at its own scale."""
     from stclip import config as c
-    from stclip.detector_table import build_detectors, published_shares, read_quality
-    from stclip.tables import write_table
+    from stclip.tables.detector_table import build_detectors, published_shares, read_quality
+    from stclip.tables.table_files import write_table
 
     contents = [read_quality(path) for path in measured]
     shares = {}

@@ -34,16 +34,16 @@ def evaluate(
 ) -> None:
     """MAP of a run's score files: metrics.json, replicates, curves, errors, sample predictions."""
     from stclip import config as c
-    from stclip.evaluate.predictions import PREDICTIONS, write_predictions
+    from stclip.boxes.linking import Linking
+    from stclip.evaluate.evaluate import evaluate_run, write_run
     from stclip.evaluate.protocol import PROTOCOLS
-    from stclip.evaluate.run import evaluate_run, write_run
-    from stclip.evaluate.tubes import Linking
     from stclip.evaluate.voting import ASSUMPTIONS
-    from stclip.provenance import provenance
     from stclip.records import LABEL_GROUPS, Boxes, LabelSplit, Scores
-    from stclip.runs import run_hash
-    from stclip.tables import shown_boxes
-    from stclip.tracking import track_evaluation
+    from stclip.report.predictions import PREDICTIONS, write_predictions
+    from stclip.runtime.provenance import provenance
+    from stclip.tables.main_table import shown_boxes
+    from stclip.tracking.wandb_runs import track_evaluation
+    from stclip.train.run_folder import run_hash
 
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
     data = c.load_dataset(config, dataset, scale=scale)
@@ -113,8 +113,8 @@ def evaluate_file(
 ) -> None:
     """Score any method's detections (csv: video,frame,class,score,x1,y1,x2,y2)."""
     from stclip.evaluate.outside import evaluate_file as stage
-    from stclip.files import write_json
     from stclip.records import LabelSplit
+    from stclip.storage.files import write_json
 
     path = Path(split) if split.endswith(".json") else splits / dataset / f"{split}.json"
     if not path.exists():
@@ -153,8 +153,8 @@ def compare(
 ) -> None:
     """Difference of two runs' mAP with interval and p-value, paired over videos."""
     from stclip.evaluate.compare import compare_runs
-    from stclip.evaluate.run import read_run
-    from stclip.files import write_json
+    from stclip.evaluate.evaluate import read_run
+    from stclip.storage.files import write_json
 
     found = compare_runs(
         read_run(first),
@@ -185,9 +185,10 @@ def tables(
 ) -> None:
     """Table 2 from metrics.json files: csv, md, tex and a figure of the errors."""
     from stclip import config as c
-    from stclip import tables as t
-    from stclip.evaluate.run import read_run
-    from stclip.table_errors import read_errors, write_comparison
+    from stclip.evaluate.evaluate import read_run
+    from stclip.tables import main_table as t
+    from stclip.tables.error_table import read_errors, write_comparison
+    from stclip.tables.table_files import write_table
 
     runs = [read_run(path.parent) for path in metrics]
     data = c.load_dataset(config, dataset, scale=scale)
@@ -203,7 +204,7 @@ def tables(
         "mean of avg and of that of the base classes; *: on ground-truth boxes; voted: with the "
         "single-action assumption."
     )
-    t.write_table(frame, out, caption=caption)
+    write_table(frame, out, caption=caption)
 
 
 @app.command()
@@ -216,10 +217,10 @@ def ablation(
 ) -> None:
     """A table of config/tables from metrics.json files: csv, md, tex."""
     from stclip import config as c
-    from stclip.ablation_table import build_ablation
-    from stclip.evaluate.run import read_run
-    from stclip.table_config import load_table
-    from stclip.tables import write_table
+    from stclip.config.table import load_table
+    from stclip.evaluate.evaluate import read_run
+    from stclip.tables.ablation_table import build_ablation
+    from stclip.tables.table_files import write_table
 
     settings = load_table(config, table, scale=scale)
     runs = [read_run(path.parent) for path in metrics]
@@ -239,8 +240,8 @@ def summary(
     out: Out,
 ) -> None:
     """A JSON of means for each method, with csv files to plot beside their folder."""
-    from stclip.files import read_json
-    from stclip.summary import write_summary
+    from stclip.storage.files import read_json
+    from stclip.tables.summary import write_summary
 
     write_summary([read_json(path) for path in metrics], out)
 
@@ -251,7 +252,7 @@ def show(
     into: Annotated[Path | None, typer.Option(help="A document with markers.")] = None,
 ) -> None:
     """Print a table on the terminal, or put it into a document between its markers."""
-    from stclip.tables import put_into, read_table, render_text
+    from stclip.tables.table_files import put_into, read_table, render_text
 
     frame = read_table(table)
     if into is None:

@@ -9,7 +9,7 @@ def mini_render(
 ) -> None:
     """Draw mini J-HMDB and write its archives in the official layout."""
     from stclip import config as c
-    from stclip.mini.jhmdb import render_jhmdb
+    from stclip.mini.jhmdb_archives import render_jhmdb
 
     recipe = c.pick(c.load_scale(config, scale).miniature, "render", what="miniature recipe")
     render_jhmdb(out, workers=workers, **recipe)
@@ -29,7 +29,7 @@ def mini_clip(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None
 def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None:
     """Train the tiny person detector on drawn stills."""
     from stclip import config as c
-    from stclip.mini.detector import train_detector
+    from stclip.mini.tiny_detector import train_detector
 
     recipe = c.pick(c.load_scale(config, scale).miniature, "detector", what="miniature recipe")
     train_detector(out, **recipe)
@@ -38,7 +38,7 @@ def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> 
 @mini_app.command("samples")
 def mini_samples(clips: In, boxes: In, frames: In, out: Out) -> None:
     """A contact sheet of videos with their boxes."""
-    from stclip.mini.samples import write_samples
+    from stclip.mini.contact_sheet import write_samples
     from stclip.records import Boxes, Clips
 
     write_samples(Clips.read(clips), Boxes.read(boxes), frames, out)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from stclip.cli.options import CONFIG, ConfigFolder, Out, ScaleName, app
-from stclip.rates import Rates
+from stclip.costs.rates import Rates
 
 ASSUMED = Rates()
 
@@ -27,9 +27,9 @@ def plan(
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Jobs, GPU hours, disk and time of tables, counted; the rates are assumptions."""
-    from stclip.plan import build_plan, dry_run
-    from stclip.tables import write_table
-    from stclip.workload import Workload
+    from stclip.costs.plan import build_plan, dry_run
+    from stclip.costs.workload import Workload
+    from stclip.tables.table_files import write_table
 
     rates = Rates(
         bf16_tflops=bf16_tflops, fp32_tflops=fp32_tflops, pictures_per_s=pictures_per_s,

@@ -22,8 +22,8 @@ def report(
     """One self-contained page: tables, curves, classes, errors, predictions, the runs' settings."""
     from stclip import config as c
     from stclip.report.page import build_page, write_page
-    from stclip.report.runs import by_dataset, read_run_folder
-    from stclip.report.tables import read_page_table
+    from stclip.report.page_tables import read_page_table
+    from stclip.report.run_rows import by_dataset, read_run_folder
 
     settings = c.load_scale(config, scale)
     runs = by_dataset([read_run_folder(path.parent) for path in metrics], scale=scale)

@@ -57,8 +57,8 @@ def features(
 ) -> None:
     """Encode a data set's frames, or boxes, by a method's frozen CLIP, once for all like it."""
     from stclip import config as c
-    from stclip.features import write_box_features, write_frame_features
-    from stclip.model.backbone import load_backbone
+    from stclip.features.encode import write_box_features, write_frame_features
+    from stclip.methods.clip.backbone import load_backbone
     from stclip.records import Clips, read_boxes
 
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
@@ -101,17 +101,17 @@ def train(
     settings = load_method(config, method, dataset=dataset, scale=scale)
     label_split = LabelSplit.read(split)
     if not settings.train.iterations:
-        from stclip.runs import write_untrained
+        from stclip.train.run_folder import write_untrained
 
         write_untrained(settings, split=label_split, seed=seed, out=out)
         return
-    from stclip.provenance import provenance
-    from stclip.runs import run_hash
-    from stclip.tracking import tracked
+    from stclip.runtime.provenance import provenance
+    from stclip.tracking.wandb_runs import tracked
+    from stclip.train.run_folder import run_hash
 
     head = provenance(settings, dataset=dataset, scale=scale, split=label_split, seed=seed)
     with tracked("train", head, run=run_hash(settings, label_split, seed)) as tracker:
-        from stclip.train import train as stage
+        from stclip.train.train import train as stage
 
         stage(
             settings,
@@ -146,8 +146,8 @@ def import_checkpoint(
 ) -> None:
     """Take over the authors' weights: as a file, or as the run of a split that can be scored."""
     from stclip.config import load_method, load_scale, pick
-    from stclip.import_checkpoint import import_run, import_weights
     from stclip.records import LabelSplit
+    from stclip.train.import_run import import_run, import_weights
 
     settings = load_method(config, method, dataset=dataset, scale=scale)
     if backbone is not None:
@@ -189,7 +189,7 @@ def score(
 
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
     data = c.load_dataset(config, dataset, scale=scale)
-    from stclip.score import score as stage
+    from stclip.score.score import score as stage
 
     stage(
         settings,
@@ -231,15 +231,15 @@ def costs(
 ) -> None:
     """Table 10: measure what every method costs, alone on this machine."""
     from stclip import config as c
-    from stclip.cost_table import build_costs, numbers_of_cost
-    from stclip.costs import VIDEO_FRAMES, measure
-    from stclip.device import machine
-    from stclip.files import read_json
-    from stclip.provenance import provenance
+    from stclip.costs.measure import VIDEO_FRAMES, measure
     from stclip.records import Boxes, Clips, Detections, LabelSplit
-    from stclip.runs import run_hash
-    from stclip.tables import write_table
-    from stclip.tracking import numbers_of, tracked
+    from stclip.runtime.device import machine
+    from stclip.runtime.provenance import provenance
+    from stclip.storage.files import read_json
+    from stclip.tables.cost_table import build_costs, numbers_of_cost
+    from stclip.tables.table_files import write_table
+    from stclip.tracking.wandb_runs import numbers_of, tracked
+    from stclip.train.run_folder import run_hash
 
     label_split, all_clips, truth = LabelSplit.read(split), Clips.read(clips), Boxes.read(boxes)
     found_objects = Detections.read(objects) if objects else None
@@ -296,9 +296,9 @@ def complexity(
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Multiply-adds of a method as published, by part, in G."""
-    from stclip.complexity import tower_of
     from stclip.errors import ConfigError
-    from stclip.method import method_class
+    from stclip.methods.build import method_class
+    from stclip.methods.layers.multiply_adds import tower_of
 
     count = method_class(method, config=config).key_frame_macs
     if count is None:

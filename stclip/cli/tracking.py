@@ -17,7 +17,7 @@ Entity = Annotated[
 @app.command()
 def sync(entity: Entity = None) -> None:
     """Upload the finished runs that W&B kept offline, each once."""
-    from stclip.sync import sync as upload
+    from stclip.tracking.sync import sync as upload
 
     upload(Path(os.environ.get("WANDB_DIR") or ".") / "wandb", entity=entity)
 
@@ -37,10 +37,10 @@ def dashboard(
     from functools import partial
 
     from stclip import config as c
-    from stclip.dashboard import build_dashboard, save_dashboard, specification
-    from stclip.files import write_json
     from stclip.records import LabelSplit
-    from stclip.tracking import tracking_mode
+    from stclip.storage.files import write_json
+    from stclip.tracking.dashboard import build_dashboard, save_dashboard, specification
+    from stclip.tracking.wandb_runs import tracking_mode
 
     online = tracking_mode() == "online"
     data = c.load_dataset(config, dataset, scale=scale)

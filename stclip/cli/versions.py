@@ -18,7 +18,7 @@ def bookkeeping(
     out: Out,
 ) -> None:
     """Keep Snakemake's notes on the files of these rules in a file that travels with them."""
-    from stclip.bookkeeping import save
+    from stclip.runtime.snakemake_notes import save
 
     save(out, rules=rules, scale=scale)
 
@@ -34,7 +34,7 @@ def pull(
     ] = False,
 ) -> None:
     """Fetch what dvc.lock names (`dvc pull`, with its arguments), so that Snakemake knows it."""
-    from stclip.bookkeeping import restore
+    from stclip.runtime.snakemake_notes import restore
 
     command = ["checkout" if cached else "pull", *context.args]
     done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False)

@@ -13,17 +13,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from stclip.boxes.linking import Linking, Overlaps, Tube, link
 from stclip.config import pick
 from stclip.errors import ConfigError, DataError
+from stclip.evaluate.breakdown import report_part
 from stclip.evaluate.frame_map import FrameMap, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
 from stclip.evaluate.outside_rows import read_rows
 from stclip.evaluate.outside_truth import OutsideTruth, read_truth
 from stclip.evaluate.protocol import PROTOCOLS, Protocol
-from stclip.evaluate.report import report_part, write_report
-from stclip.evaluate.tubes import Linking, Overlaps, Tube, link
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
-from stclip.label_map import read_label_map
+from stclip.evaluate.write_breakdown import write_report
+from stclip.prepare.label_map import read_label_map
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, LabelSplit
 

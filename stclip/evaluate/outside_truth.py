@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from stclip.errors import ConfigError, DataError
-from stclip.prepare.tubes import KEYS, read_tubes
+from stclip.prepare.gttubes import KEYS, read_tubes
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
-from stclip.restricted_pickle import load_pickle
-from stclip.seal import check_seal
+from stclip.storage.restricted_pickle import load_pickle
+from stclip.storage.seal import check_seal
 
 _AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "tube"]
 _AVA_SECONDS = (902, 1798)

@@ -14,8 +14,8 @@ from functools import partial
 
 import numpy as np
 
+from stclip.boxes.iou import paired_iou
 from stclip.evaluate.average_precision import all_point, trapezoid
-from stclip.evaluate.iou import paired_iou
 from stclip.evaluate.matching import Iou, Pairs, match_best, match_free
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from stclip.boxes.linking import Linking, Overlaps, Tube, link
 from stclip.errors import DataError
-from stclip.evaluate.tubes import Linking, Overlaps, Tube, link
 from stclip.records import BOX_COLUMNS, Scores
 
 TubesByClass = dict[str, dict[str, list[Tube]]]  # class -> clip -> tubes

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stclip.boxes.linking import Tube, suppress, tube_iou
 from stclip.evaluate.average_precision import all_point, trapezoid
 from stclip.evaluate.frame_map import mean_ap
 from stclip.evaluate.matching import Pairs, in_ranking, match_best, match_free
-from stclip.evaluate.tubes import Tube, suppress, tube_iou
 
 THRESHOLDS = (0.2, 0.5, 0.75)
 _RANGE = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))

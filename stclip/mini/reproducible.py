@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from stclip.errors import TrainingError
-from stclip.files import whole_file
-from stclip.seal import sealed_tensors
+from stclip.storage.files import whole_file
+from stclip.storage.seal import sealed_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from stclip.archives import locate, matching_members
 from stclip.errors import DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
+from stclip.storage.archives import locate, matching_members
 
 logger = logging.getLogger(__name__)
 

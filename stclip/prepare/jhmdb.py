@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 from scipy.io import loadmat
 
-from stclip.archives import locate, matching_members
 from stclip.errors import ConfigError, DataError
-from stclip.pictures import StoredClip
 from stclip.prepare.store import same_videos, store_frames, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
+from stclip.storage.archives import locate, matching_members
+from stclip.storage.frame_store import StoredClip
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from stclip.archives import matching_members
 from stclip.errors import DataError
-from stclip.files import whole_folder
-from stclip.pictures import FrameWriter, StoredClip
 from stclip.records import Boxes, Clips
+from stclip.storage.archives import matching_members
+from stclip.storage.files import whole_folder
+from stclip.storage.frame_store import FrameWriter, StoredClip
 
 # Whole name of a picture file; a leading dot is what file managers leave behind (._00001.png).
 FRAME_FILE = r"(?:.*/)?(?P<number>[^./][^/]*)\.(?P<kind>png|jpg)"

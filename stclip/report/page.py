@@ -20,14 +20,14 @@ from PIL import Image
 
 from stclip.config import Scale
 from stclip.errors import DataError
-from stclip.evaluate.predictions import PREDICTIONS
-from stclip.evaluate.run import METRICS_FILE
-from stclip.files import whole_file
+from stclip.evaluate.evaluate import METRICS_FILE
 from stclip.records import LABEL_GROUPS
-from stclip.report import figures
-from stclip.report.runs import CONFIG_FILE, LOG_FILE, DatasetRuns, Row, Run
-from stclip.report.tables import PageTable, class_table, cost_of_errors
-from stclip.tables import ASSUMPTION_ORDER
+from stclip.report import svg_figures as figures
+from stclip.report.page_tables import PageTable, class_table, cost_of_errors
+from stclip.report.predictions import PREDICTIONS
+from stclip.report.run_rows import CONFIG_FILE, LOG_FILE, DatasetRuns, Row, Run
+from stclip.storage.files import whole_file
+from stclip.tables.main_table import ASSUMPTION_ORDER
 
 WEBP = {"quality": 60, "method": 2}  # of the pictures of predictions; the files keep their own
 

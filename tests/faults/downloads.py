@@ -13,7 +13,7 @@ from typing import Any
 from small_project import edit, environment
 
 from faults.project import Project, expect
-from stclip.files import digest
+from stclip.storage.files import digest
 
 CUTS = 3  # answers of every archive that end too early
 SOURCE = "data/mini/source/jhmdb"

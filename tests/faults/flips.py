@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from faults.project import Project, expect
 from stclip.config import load_method
-from stclip.keys import frames_key
+from stclip.config.hashes import frames_key
 from stclip.records import LabelSplit
 
 DATA, RUNS = "data/mini/jhmdb", "runs/mini/jhmdb/1"

@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 from conftest import METHODS, ROOT, World
 
-from stclip.files import read_json_lines
-from stclip.train import train
+from stclip.storage.files import read_json_lines
+from stclip.train.train import train
 
 RECORDED = Path(__file__).with_name("losses.json")
 RELATIVE = 1e-4  # processors round differently; a mistake moves a loss by more

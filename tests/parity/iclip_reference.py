@@ -1,8 +1,8 @@
 """iCLIP written down slowly: frame by frame, person by person, with every empty slot there.
 
 Made from the formulas and the layout of the official checkpoints alone, independent of `baselines`
-and `stclip.model`; tensors go by their official names without the prefix of the action head. CLIP's
-own formulas are those of `st_clip_reference`.
+and `stclip.methods`; tensors go by their official names without the prefix of the action head.
+CLIP's own formulas are those of `st_clip_reference`.
 
 Legend: P persons, O objects, K slots, L labels, e joint width. Frames count from 0.
 """

@@ -30,9 +30,9 @@ from st_clip_reference import Weights, encode_picture, encode_text
 from torch import Tensor
 
 from baselines.iclip import ICLIP
-from stclip.batch import Batch, Sample, SampleObjects
-from stclip.frames import FrameReader
-from stclip.loader import assemble
+from stclip.inputs.batch import Batch, Sample, SampleObjects
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
 
 CLIP = "text_feature_generator.clipmodel."
 PREFIX = "roi_heads.action."

@@ -14,12 +14,12 @@ import torch
 from st_clip_reference import Settings, encode_picture
 from torch import Tensor, nn
 
-from stclip.batch import Batch, Sample
-from stclip.frames import FrameReader
-from stclip.loader import assemble
-from stclip.method import Method
-from stclip.model.backbone import Backbone
-from stclip.pictures import write_clip
+from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.contract import Method
+from stclip.storage.frame_store import write_clip
 
 SIZE = (32, 48)  # height, width
 LABELS = ["brush_hair", "run", "Ice Dancing", "shoot_ball"]

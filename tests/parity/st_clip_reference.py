@@ -1,7 +1,7 @@
 """ST-CLIP written down slowly: frame by frame, position by position, head by head.
 
 Made from the published formulas and the layout of the official checkpoints alone, independent of
-`stclip.model`; tensors go by their official names without the prefix of the CLIP module
+`stclip.methods`; tensors go by their official names without the prefix of the CLIP module
 ("visual.conv1.weight", "adapter.0.weight"). LoRA stays un-merged. Time, pictures and persons are
 Python loops; only matrix products, exp, sigmoid and means are borrowed.
 

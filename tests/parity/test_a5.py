@@ -33,11 +33,12 @@ from st_clip_reference import Settings
 from torch import Tensor
 
 from baselines.a5 import A5
+from stclip.checkpoints.official import read_official
 from stclip.config import MethodConfig, TrainConfig
+from stclip.config.target import make_config
 from stclip.errors import ConfigError, DataError
-from stclip.import_checkpoint import import_weights
-from stclip.interop import import_state_dict, read_official
-from stclip.method import build, load_method, make_config
+from stclip.methods.build import build, import_state_dict, load_method
+from stclip.train.import_run import import_weights
 
 NAMES = [  # ours -> theirs
     (r"^backbone\.clip\.", "clipmodel."),

@@ -32,9 +32,9 @@ from torch import Tensor
 
 from baselines.actionclip import TEMPLATES, ActionCLIP, symmetric_kl
 from stclip.config import TrainConfig
+from stclip.config.target import make_config
 from stclip.errors import ConfigError
-from stclip.method import make_config
-from stclip.semantics import probabilities as likely
+from stclip.methods.label_semantics import probabilities as likely
 
 NAMES = [  # ours -> theirs
     (r"^backbone\.clip\.", ""),

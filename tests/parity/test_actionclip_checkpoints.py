@@ -11,11 +11,11 @@ from test_actionclip import official_name
 from torch import Tensor
 
 from baselines.actionclip import ActionCLIP
+from stclip.checkpoints.official import read_official
 from stclip.config import MethodConfig
 from stclip.errors import DataError
-from stclip.import_checkpoint import import_weights
-from stclip.interop import import_state_dict, read_official
-from stclip.method import build, load_method
+from stclip.methods.build import build, import_state_dict, load_method
+from stclip.train.import_run import import_weights
 
 
 def checkpoint(folder: Path, weights: dict[str, Tensor], *, rows: int = 77) -> Path:

@@ -12,10 +12,10 @@ import pytest
 from conftest import ROOT
 
 from stclip.config import load_dataset, load_scale
-from stclip.detect import detect, key_frames
-from stclip.detector_quality import box_filters, measure, measure_ground_truth
+from stclip.detect.detect import detect, key_frames
+from stclip.detect.quality import box_filters, measure, measure_ground_truth
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
-from stclip.splits import resolve_split
+from stclip.splits.label_splits import resolve_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "j-hmdb"
 if not SHARED.is_dir():

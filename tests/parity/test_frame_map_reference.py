@@ -15,11 +15,11 @@ import pytest
 from conftest import ROOT
 from rule_j import RULES, SHARED, SPLITS, chance, detections, labels, persons, truth
 
+from stclip.evaluate.evaluate import evaluate_run
 from stclip.evaluate.outside import evaluate_file, evaluate_rows
 from stclip.evaluate.outside_rows import DETECTION_COLUMNS
 from stclip.evaluate.outside_truth import OutsideTruth, read_truth
 from stclip.evaluate.protocol import PROTOCOLS
-from stclip.evaluate.run import evaluate_run
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit, Scores
 
 REFERENCE = pd.read_csv(Path(__file__).with_name("jhmdb_frame_map.csv"), dtype={"split": str})

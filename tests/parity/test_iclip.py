@@ -19,7 +19,7 @@ from torch import Tensor
 
 from baselines.iclip import ICLIP, touching
 from baselines.iclip_interaction import Grouping
-from stclip.batch import Objects, Sample
+from stclip.inputs.batch import Objects, Sample
 
 
 @pytest.fixture(scope="module")

@@ -15,12 +15,12 @@ from small_clip import LABELS, gap, meta_backbone
 from torch import Tensor
 
 from baselines.iclip import ICLIP
+from stclip.checkpoints.official import CLIP_BLOCK, OfficialNames
 from stclip.errors import DataError
-from stclip.import_checkpoint import import_run, import_weights
-from stclip.interop import CLIP_BLOCK, OfficialKeys, import_state_dict
-from stclip.method import build
-from stclip.runs import run_hash
-from stclip.score import read_weights
+from stclip.methods.build import build, import_state_dict
+from stclip.score.score import read_weights
+from stclip.train.import_run import import_run, import_weights
+from stclip.train.run_folder import run_hash
 
 BUILT_FOR_NOTHING = [  # some of the many; SlowFast has no prefix
     "backbone.slow.conv1.weight",
@@ -128,7 +128,7 @@ def test_unknown_and_missing_names_are_named() -> None:
 
 
 def test_beginnings_are_ignored_and_axes_of_one_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = OfficialKeys(
+    keys = OfficialNames(
         prefix="head.", names={"a": "x", "b": "y"}, ignored=("old.",), squeezed={"a": (1, 3)}
     )
     monkeypatch.setattr(ICLIP, "official", keys)

@@ -12,12 +12,13 @@ from small_clip import LABELS, gap, meta_backbone
 from test_train import run_training
 
 from baselines.iclip import ICLIP, InteractionPrompting
-from stclip.boxes import make_samples, select_boxes
+from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource
 from stclip.errors import ConfigError
-from stclip.frames import make_reader
-from stclip.loader import assemble
-from stclip.method import load_method
+from stclip.inputs.loader import assemble
+from stclip.inputs.samples import make_samples
+from stclip.methods.build import load_method
+from stclip.methods.reading import make_reader
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from test_cli import run as command
 from test_st_clip import official_name
 from torch import Tensor
 
+from stclip.checkpoints.official import read_official
 from stclip.errors import ConfigError, DataError
-from stclip.import_checkpoint import import_run, import_weights
-from stclip.interop import import_state_dict, read_official
-from stclip.method import Built, build
-from stclip.runs import run_hash
-from stclip.score import read_weights
+from stclip.methods.build import Built, build, import_state_dict
+from stclip.score.score import read_weights
+from stclip.train.import_run import import_run, import_weights
+from stclip.train.run_folder import run_hash
 
 TINY = "package:mini/tiny_clip/tiny-clip.json"
 LABELS = ["brush_hair", "run", "shoot_ball"]

@@ -15,13 +15,13 @@ import torch
 from st_clip_reference import Settings, encode_picture, encode_text, key_frame_logits
 from torch import Tensor
 
-from stclip.batch import Batch, Sample
 from stclip.errors import ConfigError
-from stclip.frames import FrameReader
-from stclip.loader import assemble
-from stclip.model.backbone import Backbone
-from stclip.model.st_clip import STCLIP
-from stclip.pictures import write_clip
+from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.st_clip.st_clip import STCLIP
+from stclip.storage.frame_store import write_clip
 
 PATCH, LAYERS, WIDTH, HEAD_WIDTH, EMBED = 16, 3, 64, 32, 32
 LABELS = ["brush_hair", "run", "shoot_ball", "Ice Dancing"]

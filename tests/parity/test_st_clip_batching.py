@@ -11,7 +11,7 @@ import torch
 from test_st_clip import LABELS, SIZES, Scene, gap, small_method
 from torch import Tensor
 
-from stclip.batch import Sample
+from stclip.inputs.batch import Sample
 
 
 @pytest.fixture(params=SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
@@ -34,7 +34,7 @@ def test_parts_of_a_batch_give_the_same_logits(
     method = small_method(scene.size)
     text = method.encode_labels(LABELS)
     together = method(scene.batch(method), text)
-    monkeypatch.setattr("stclip.model.st_clip.AT_ONCE", 2)
+    monkeypatch.setattr("stclip.methods.st_clip.st_clip.AT_ONCE", 2)
     assert gap(method(scene.batch(method), text), together) < 1e-9
 
 

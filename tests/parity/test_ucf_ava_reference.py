@@ -16,7 +16,7 @@ from conftest import ROOT
 from stclip.evaluate.outside import OutsideResult, evaluate_rows
 from stclip.evaluate.outside_truth import OutsideTruth, read_truth
 from stclip.evaluate.protocol import PROTOCOLS, Protocol
-from stclip.label_map import read_label_map
+from stclip.prepare.label_map import read_label_map
 from stclip.records import BOX_COLUMNS, LabelSplit
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

@@ -32,9 +32,9 @@ from viclip_world import (
 import baselines.viclip
 from baselines.viclip import ViCLIP
 from baselines.viclip_encoder import mean_map
-from stclip.batch import Batch
 from stclip.errors import ConfigError
-from stclip.method import build
+from stclip.inputs.batch import Batch
+from stclip.methods.build import build
 
 
 @pytest.fixture

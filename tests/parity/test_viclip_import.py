@@ -15,14 +15,14 @@ from viclip_world import CONTEXT, LABELS, Videos, official_weights, small_method
 
 from baselines.viclip import ViCLIP
 from baselines.viclip_encoder import fit_rows
+from stclip.checkpoints.official import CLIP_BLOCK, read_official
 from stclip.config import BackboneConfig
 from stclip.errors import ConfigError, DataError
-from stclip.import_checkpoint import import_run, import_weights
-from stclip.interop import CLIP_BLOCK, import_state_dict, read_official
-from stclip.method import build
-from stclip.model.backbone import Backbone, load_backbone
-from stclip.runs import run_hash
-from stclip.score import read_weights
+from stclip.methods.build import build, import_state_dict
+from stclip.methods.clip.backbone import Backbone, load_backbone
+from stclip.score.score import read_weights
+from stclip.train.import_run import import_run, import_weights
+from stclip.train.run_folder import run_hash
 
 
 def official_shapes(

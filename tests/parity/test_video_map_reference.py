@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rule_j import SPLITS, chance, labels, persons, truth
 
-from stclip.evaluate.tubes import Tube
+from stclip.boxes.linking import Tube
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.records import BOX_COLUMNS
 

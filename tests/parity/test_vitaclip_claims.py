@@ -26,9 +26,9 @@ from vitaclip_scene import (
 import baselines.vitaclip
 from baselines.vitaclip import VitaCLIP
 from stclip.config import TrainConfig
+from stclip.config.target import make_config
 from stclip.errors import ConfigError
-from stclip.method import make_config
-from stclip.model.backbone import Backbone
+from stclip.methods.clip.backbone import Backbone
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,11 @@ from vitaclip_scene import official_tensors, placeholder_ids, settings_of
 from baselines.vitaclip import VitaCLIP
 from stclip.config import MethodConfig
 from stclip.errors import DataError
-from stclip.import_checkpoint import import_run, import_weights
-from stclip.interop import import_state_dict
-from stclip.method import Built, build
-from stclip.model.backbone import Backbone
-from stclip.runs import run_hash
-from stclip.score import read_weights
+from stclip.methods.build import Built, build, import_state_dict
+from stclip.methods.clip.backbone import Backbone
+from stclip.score.score import read_weights
+from stclip.train.import_run import import_run, import_weights
+from stclip.train.run_folder import run_hash
 
 LABELS = ["brush_hair", "run", "shoot_ball"]
 

@@ -25,9 +25,9 @@ from xclip_world import (
 
 import baselines.xclip
 from baselines.xclip import XCLIP, VideoPrompting, cross_frame
-from stclip.batch import Batch
 from stclip.errors import ConfigError
-from stclip.model.backbone import Backbone
+from stclip.inputs.batch import Batch
+from stclip.methods.clip.backbone import Backbone
 
 
 @pytest.fixture

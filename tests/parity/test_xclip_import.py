@@ -12,12 +12,12 @@ from test_xclip import on_meta
 from torch import Tensor
 from xclip_world import LABELS, Videos, gap, official_weights, small_method
 
+from stclip.checkpoints.official import CLIP_BLOCK
 from stclip.errors import DataError
-from stclip.import_checkpoint import import_run, import_weights
-from stclip.interop import CLIP_BLOCK, import_state_dict
-from stclip.method import build
-from stclip.runs import run_hash
-from stclip.score import read_weights
+from stclip.methods.build import build, import_state_dict
+from stclip.score.score import read_weights
+from stclip.train.import_run import import_run, import_weights
+from stclip.train.run_folder import run_hash
 
 
 def block_shapes(d: int) -> list[tuple[int, ...]]:

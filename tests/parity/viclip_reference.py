@@ -1,7 +1,7 @@
 """ViCLIP written down slowly: video by video, token by token, head by head, sample by sample.
 
 Made from the formulas and the layout of the published weights alone, independent of `baselines` and
-`stclip.model`; tensors go by their published names. CLIP's block is that of `st_clip_reference`.
+`stclip.methods`; tensors go by their published names. CLIP's block is that of `st_clip_reference`.
 
 Legend: T frames, N = h * w patches of a frame, K labels, d image width, e joint width.
 """

@@ -14,13 +14,13 @@ from torch import Tensor
 from viclip_reference import person_logits
 
 from baselines.viclip import ViCLIP
-from stclip.batch import Batch, Sample
 from stclip.config import Preprocessing
-from stclip.frames import FrameReader, window
-from stclip.loader import assemble
-from stclip.model.backbone import Backbone
-from stclip.pictures import write_clip
-from stclip.preprocess import to_model
+from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.frame_reader import FrameReader, window
+from stclip.inputs.loader import assemble
+from stclip.inputs.preprocess import to_model
+from stclip.methods.clip.backbone import Backbone
+from stclip.storage.frame_store import write_clip
 
 SIZE, PATCH, LAYERS, HEADS, WIDTH, EMBED, CONTEXT = (32, 48), 4, 2, 2, 32, 24, 16
 GRID = (SIZE[0] // PATCH, SIZE[1] // PATCH)  # 8 x 12: several samples in a bin

@@ -14,11 +14,11 @@ from torch import Tensor
 from vitaclip_reference import Settings, encode_class, encode_video, logits, segment_middles
 
 from baselines.vitaclip import VitaCLIP
-from stclip.batch import Batch, Sample
-from stclip.frames import FrameReader
-from stclip.loader import assemble
-from stclip.model.backbone import Backbone
-from stclip.pictures import write_clip
+from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.methods.clip.backbone import Backbone
+from stclip.storage.frame_store import write_clip
 
 PATCH, LAYERS, WIDTH, HEAD_WIDTH, EMBED, CONTEXT = 16, 3, 64, 32, 32, 20
 SIZE = (32, 48)  # height, width

@@ -1,7 +1,7 @@
 """X-CLIP written down slowly: video by video, frame by frame, head by head.
 
 Made from the formulas and the layout of the official checkpoints alone, independent of `baselines`
-and `stclip.model`; tensors go by their official names. CLIP's own formulas are those of
+and `stclip.methods`; tensors go by their official names. CLIP's own formulas are those of
 `st_clip_reference`.
 
 Legend: T frames, N patches, n tokens (1 + N), K labels, d image width, e joint width.

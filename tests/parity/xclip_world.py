@@ -12,11 +12,11 @@ from torch import Tensor
 from xclip_reference import frame_numbers, video_logits
 
 from baselines.xclip import XCLIP
-from stclip.batch import Batch, Sample
-from stclip.frames import FrameReader
-from stclip.loader import assemble
-from stclip.model.backbone import Backbone
-from stclip.pictures import write_clip
+from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.methods.clip.backbone import Backbone
+from stclip.storage.frame_store import write_clip
 
 PATCH, LAYERS, WIDTH, HEAD_WIDTH, EMBED, CONTEXT = 16, 3, 64, 32, 128, 16
 SIZE = (32, 48)  # height, width

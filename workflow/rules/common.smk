@@ -7,9 +7,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from stclip import config as settings
-from stclip import keys
+from stclip.config import hashes as keys
 from stclip.errors import ConfigError
-from stclip.table_config import load_table
+from stclip.config.table import load_table
 
 validate(config, "../schemas/config.schema.yaml")
 
@@ -217,7 +217,7 @@ def compared_detectors(dataset):
     return fit if own in fit else [own, *fit]
 
 
-def what_is_scored(wildcards):
+def scoring_settings(wildcards):
     """Settings of the data set that choose boxes and frames."""
     dataset = DATASETS[wildcards.dataset]
     return {
@@ -226,7 +226,7 @@ def what_is_scored(wildcards):
     }
 
 
-def how_it_is_judged(wildcards):
+def evaluation_settings(wildcards):
     dataset = DATASETS[wildcards.dataset]
     return {"protocol": dataset.protocol, "video_map": dataset.video_map}
 

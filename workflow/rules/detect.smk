@@ -19,7 +19,7 @@ rule finetune:
     params:
         launcher=on_gpus,
         settings=lambda w: settings_of(
-            "finetune", keys.what_finetunes(DETECTORS[w.detector])
+            "finetune", keys.finetuning_settings(DETECTORS[w.detector])
         ),
         workers=lambda w, threads: threads - 1,
     shell:
@@ -69,7 +69,7 @@ rule detect:
         launcher=on_gpus,
         settings=lambda w: settings_of(
             "detect",
-            keys.what_detects(DETECTORS[w.detector]),
+            keys.detection_settings(DETECTORS[w.detector]),
             str(DATASETS[w.dataset].key_frame_stride),
         ),
         finetuned=finetuned_options,
@@ -100,7 +100,7 @@ rule objects:
         launcher=on_gpus,
         settings=lambda w: settings_of(
             "detect",
-            keys.what_detects(OF_OBJECTS[w.objects]),
+            keys.detection_settings(OF_OBJECTS[w.objects]),
             str(DATASETS[w.dataset].key_frame_stride),
         ),
         workers=lambda w, threads: threads - 1,

@@ -27,7 +27,7 @@ rule evaluate:
         runtime=need("evaluate", "runtime", 30),
     params:
         settings=lambda w: settings_of(
-            "evaluate", run_settings(w), what_is_scored(w), how_it_is_judged(w)
+            "evaluate", run_settings(w), scoring_settings(w), evaluation_settings(w)
         ),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,

@@ -29,7 +29,7 @@ rule score:
     params:
         launcher=on_gpus,
         settings=lambda w: settings_of(
-            "score", run_settings(w).score, what_is_scored(w)
+            "score", run_settings(w).score, scoring_settings(w)
         ),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,

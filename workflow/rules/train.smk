@@ -39,7 +39,7 @@ rule train:
         mem_mb=need("train", "mem_mb", 2000),
         runtime=need("train", "runtime", 30),
     params:
-        settings=lambda w: settings_of("train", keys.what_trains(run_settings(w))),
+        settings=lambda w: settings_of("train", keys.training_settings(run_settings(w))),
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,

@@ -1,0 +1,1 @@
+"""Geometry of boxes: overlap, clipping, filters, tubes linked from them."""

@@ -1,0 +1,1 @@
+"""Official checkpoints: which tensor of the authors' is which of ours."""

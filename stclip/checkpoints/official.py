@@ -1,0 +1,230 @@
+"""Official checkpoints in, our weights out: which tensor of the authors' is which of ours.
+
+A method declares the names of its official checkpoints (`Method.official`); nothing in here knows
+any method. In a name `#` stands for a layer's number.
+"""
+
+import logging
+import re
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from stclip.errors import DataError
+
+logger = logging.getLogger(__name__)
+PARALLEL = "module."  # what DistributedDataParallel puts before every name
+WRAPPED = "model."  # what a model that holds the model puts there
+# Training codes save their settings beside the weights: plain values in a dictionary of yacs'.
+SETTINGS: list[Any] = [(OrderedDict, "yacs.config.CfgNode")]
+
+
+@dataclass(frozen=True)
+class OfficialNames:
+    """The names in a method's official checkpoints."""
+
+    prefix: str  # of every name
+    names: Mapping[str, str]  # official name without prefix -> our name
+    unused: tuple[str, ...] = ()  # official names of tensors that compute nothing here
+    ignored: tuple[str, ...] = ()  # beginnings of such names, with or without the prefix
+    towers: tuple[str, ...] = ("",)  # beginnings of names; layers of one tower are equally many
+    content: tuple[str, ...] = ("model", "state_dict")  # where in a checkpoint state dicts lie
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # one tensor of ours is
+    # several official ones, one below the other: a name for it, to be found in `names` -> theirs
+    zeros: tuple[str, ...] = ()  # official tensors that we lack, as they must be 0
+    axes: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # official tensors of which
+    # there are forms that we do not take: name -> how many axes ours has, and why no others
+    squeezed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # axes of 1 that
+    # official tensors have and ours lack
+    advice: str = ""  # what to mind with such checkpoints; logged after an import
+    tables: tuple[
+        str, ...
+    ] = ()  # tables of ours; theirs may have further rows, which nothing reads
+    shorter: tuple[str, ...] = ()  # frozen tables of ours, of which theirs may lack the last rows
+    kept: tuple[str, ...] = ()  # frozen tensors of ours that theirs lack; import leaves them
+
+    @cached_property
+    def patterns(self) -> dict[str, re.Pattern[str]]:
+        """A pattern for every official name, used or not."""
+        return {
+            name: re.compile(re.escape(name).replace(r"\#", r"(\d+)").replace("#", r"(\d+)"))
+            for name in (*self.names, *self.unused, *self.zeros)
+        }
+
+    def tower_of(self, name: str) -> str:
+        """The longest beginning that fits."""
+        return max((t for t in self.towers if name.startswith(t)), key=len)
+
+
+CLIP_BLOCK = (
+    *("ln_1.weight", "ln_1.bias", "ln_2.weight", "ln_2.bias"),
+    *("attn.in_proj_weight", "attn.in_proj_bias", "attn.out_proj.weight", "attn.out_proj.bias"),
+    *("mlp.c_fc.weight", "mlp.c_fc.bias", "mlp.c_proj.weight", "mlp.c_proj.bias"),
+)
+CLIP_ENDS = (
+    *("visual.class_embedding", "visual.positional_embedding", "visual.conv1.weight"),
+    *("visual.ln_pre.weight", "visual.ln_pre.bias", "visual.ln_post.weight", "visual.ln_post.bias"),
+    *("visual.proj", "token_embedding.weight", "positional_embedding", "ln_final.weight"),
+    *("ln_final.bias", "text_projection", "logit_scale"),
+)
+
+
+def clip_names(*, lora: bool) -> dict[str, str]:
+    """OpenAI's names of a CLIP -> ours; `lora`: its image MLPs carry LoRA here."""
+    names = {name: f"backbone.clip.{name}" for name in CLIP_ENDS}
+    for tower in ("visual.transformer", "transformer"):
+        for part in CLIP_BLOCK:
+            name = f"{tower}.resblocks.#.{part}"
+            ours = name
+            if lora and tower == "visual.transformer" and ".c_" in part:
+                ours = re.sub(r"(c_fc|c_proj)\.", r"\1.base_layer.", name)
+            names[name] = f"backbone.clip.{ours}"
+    return names
+
+
+def rename(
+    official: OfficialNames, state_dict: Mapping[str, Tensor], *, method: str
+) -> dict[str, Tensor]:
+    """Our names for an official state dict.
+
+    Args:
+        official: the names in the method's official checkpoints.
+        state_dict: official names, perhaps all with `module.` in front; LoRA un-merged.
+        method: for messages.
+
+    Returns:
+        Our names -> the same tensors as float32; tensors that compute nothing are left out.
+
+    Raises:
+        DataError: names that are unknown, or missing; all of them are named. A tensor in a form
+            that the method does not take.
+    """
+    parallel = bool(state_dict) and all(name.startswith(PARALLEL) for name in state_dict)
+    found: dict[str, Tensor] = {}
+    unknown, unused, not_zero = [], 0, []
+    layers: dict[str, set[int]] = {tower: set() for tower in official.towers}
+    bare_keys = {k.removeprefix(PARALLEL) if parallel else k: t for k, t in state_dict.items()}
+    for name, tensor in _fuse(official, bare_keys).items():
+        bare = name.removeprefix(official.prefix)
+        if bare.startswith(official.ignored):
+            unused += 1
+            continue
+        match = _match(official, bare) if name.startswith(official.prefix) else None
+        if match is None:
+            unknown.append(name)
+            continue
+        template, numbers = match
+        layers[official.tower_of(template)].update(map(int, numbers))
+        axes, why = official.axes.get(template, (tensor.ndim, ""))
+        if tensor.ndim != axes:
+            raise DataError(
+                f"{name} has shape {tuple(tensor.shape)}, {method} takes {axes} axes: {why}"
+            )
+        if template in official.names:
+            tensor = tensor.squeeze(official.squeezed.get(template, ()))
+            found[_filled(official.names[template], numbers)] = tensor.detach().float()
+        else:
+            unused += 1
+            if template in official.zeros and bool(tensor.any()):
+                not_zero.append(name)
+    missing = [
+        official.prefix + _filled(template, numbers)
+        for template, ours in official.names.items()
+        for numbers in _expected(template, layers[official.tower_of(template)])
+        if _filled(ours, numbers) not in found
+    ]
+    if not_zero:
+        raise DataError(f"{not_zero} must be 0: {method} has no such tensors.")
+    if unknown or missing:
+        raise DataError(
+            f"not a checkpoint of {method}: {len(unknown)} unknown names {_some(unknown)}, "
+            f"{len(missing)} missing {_some(missing)}."
+        )
+    logger.info("%s: %d tensors taken, %d dropped that compute nothing", method, len(found), unused)
+    if official.advice:
+        logger.info("%s: %s", method, official.advice)
+    return found
+
+
+def read_official(
+    path: Path, content: tuple[str, ...] = ("model", "state_dict")
+) -> dict[str, Tensor]:
+    """The state dict of a checkpoint file: those under the keys `content`, or the file's own.
+
+    A .safetensors file is a state dict.
+
+    Raises:
+        DataError: missing, damaged, or more than tensors and plain containers.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return unwrapped(load_file(path))
+        with torch.serialization.safe_globals(SETTINGS):
+            found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except Exception as error:  # torch has many
+        raise DataError(
+            f"{path}: not a checkpoint of tensors and plain values ({error}); nothing else is read."
+        ) from None
+    if isinstance(found, dict):
+        inside = [found[key] for key in content if isinstance(found.get(key), dict)]
+        if inside:
+            found = {name: tensor for part in inside for name, tensor in part.items()}
+    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
+        raise DataError(f"{path}: holds no state dict, neither itself nor under {list(content)}.")
+    return found
+
+
+def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the `model.` that may stand before all of its names."""
+    if not all(name.startswith(WRAPPED) for name in state):
+        return state
+    return {name.removeprefix(WRAPPED): tensor for name, tensor in state.items()}
+
+
+def _fuse(official: OfficialNames, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Put official tensors that are one of ours together; incomplete ones stay as they are."""
+    fused = dict(state_dict)
+    for whole, parts in official.fused.items():
+        first = re.compile(re.escape(official.prefix + parts[0]).replace(r"\#", r"(\d+)"))
+        for name in state_dict:
+            match = first.fullmatch(name)
+            if match is None:
+                continue
+            theirs = [official.prefix + _filled(part, match.groups()) for part in parts]
+            if all(part in fused for part in theirs):
+                tensors = [fused.pop(part) for part in theirs]
+                fused[official.prefix + _filled(whole, match.groups())] = torch.cat(tensors)
+    return fused
+
+
+def _match(official: OfficialNames, name: str) -> tuple[str, tuple[str, ...]] | None:
+    for template, pattern in official.patterns.items():
+        match = pattern.fullmatch(name)
+        if match:
+            return template, match.groups()
+    return None
+
+
+def _expected(template: str, layers: set[int]) -> list[tuple[str, ...]]:
+    if "#" not in template:
+        return [()]
+    return [(str(number),) for number in range(1 + max(layers, default=0))]
+
+
+def _filled(template: str, numbers: tuple[str, ...]) -> str:
+    for number in numbers:
+        template = template.replace("#", number, 1)
+    return template
+
+
+def _some(names: list[str]) -> str:
+    return f"{names[:8]}{' and more' if len(names) > 8 else ''}"

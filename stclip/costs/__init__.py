@@ -1,0 +1,1 @@
+"""What methods and tables cost: counted, measured, planned."""

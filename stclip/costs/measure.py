@@ -1,0 +1,208 @@
+"""What every method costs, by one counter and one clock (Huang et al. 2025, Table 10).
+
+The methods are measured one after the other in one process. Counted are the multiply-adds of what
+runs here: matrix products, convolutions and attention; what is shared or skipped is not there.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from stclip.boxes.select import select_boxes
+from stclip.config import BoxSource, MethodConfig
+from stclip.inputs.batch import Batch
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import assemble
+from stclip.inputs.samples import make_samples
+from stclip.methods.build import load_method
+from stclip.methods.contract import Method
+from stclip.methods.label_semantics import label_texts
+from stclip.methods.reading import make_reader
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
+from stclip.runtime.device import best_device, seed_everything
+from stclip.score.score import score_boxes
+from stclip.storage.files import read_json_lines
+from stclip.storage.frame_store import write_clip
+from stclip.train.train import train
+
+VIDEO_FRAMES = 40  # of the counted video, J-HMDB's usual length; one person in each
+VIDEO_SIZE = (240, 320)
+GROUND_TRUTH = BoxSource(source="ground_truth")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one method; seconds by the clock, reading of frames included."""
+
+    method: str
+    title: str
+    order: int
+    video_macs: int  # of a video of 40 frames with one person, its texts ready
+    text_macs: int  # of the label texts, once per label list
+    trained: int  # parameters
+    iterations: int
+    step_s: float | None  # median of the training steps after the first; None: nothing is trained
+    score_s: float  # of a video, from its pictures
+    frames_per_s: float  # of its frames, whether the method looks at all of them or not
+
+
+def measure(
+    config: MethodConfig,
+    *,
+    split: LabelSplit,
+    clips: Clips,
+    ground_truth: Boxes,
+    frames: Path,
+    features: Mapping[str, Path],
+    objects: Detections | None,
+    steps: int,
+    videos: int,
+) -> Cost:
+    """Train `steps` steps, score `videos` test videos on their ground-truth boxes, count.
+
+    Args:
+        config: the method; trained as it says, from stored features too, scored from pictures.
+        split: whose clips and unseen labels are taken.
+        clips: of the data set.
+        ground_truth: of the data set.
+        frames: folder of the prepared frames.
+        features: files of stored features, where the method reads them.
+        objects: of the key frames, where the method looks at them.
+        steps: training steps, at least 2.
+        videos: test videos.
+
+    Raises:
+        ConfigError, DataError: as training and scoring.
+    """
+    step_s = _step_seconds(config, split, clips, ground_truth, frames, features, objects, steps)
+    seed_everything(0)
+    method = load_method(config).to(best_device()).eval()
+    method.prepare_scoring()
+    seen = config.model_copy(update={"features": []})
+    reader = make_reader(method, seen, clips=clips, frames=frames, features={}, tables={})
+    names = split.unseen_clips[:videos]
+    began = 0.0
+    for chosen in (names[:1], names):  # the first time warms up
+        table = select_boxes(
+            GROUND_TRUTH, ground_truth=ground_truth, detections=None, clips=clips, names=chosen
+        )
+        began = time.perf_counter()
+        text = _text(method, split.unseen, config)
+        score_boxes(
+            method, table, clips, text, num_labels=len(split.unseen), reader=reader, config=seen,
+            objects=objects,
+        )  # fmt: skip
+    seconds = time.perf_counter() - began
+    lengths = clips.table.set_index("clip")["num_frames"]
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    video_macs, text_macs = count(method.requires_grad_(False), split.unseen, config)
+    return Cost(
+        method=config.name,
+        title=config.title,
+        order=config.order,
+        video_macs=video_macs,
+        text_macs=text_macs,
+        trained=trained,
+        iterations=config.train.iterations,
+        step_s=step_s,
+        score_s=seconds / len(names),
+        frames_per_s=float(lengths[list(names)].sum() / seconds),
+    )
+
+
+def _step_seconds(
+    config: MethodConfig,
+    split: LabelSplit,
+    clips: Clips,
+    ground_truth: Boxes,
+    frames: Path,
+    features: Mapping[str, Path],
+    objects: Detections | None,
+    steps: int,
+) -> float | None:
+    if not config.train.iterations:
+        return None
+    few = config.train.model_copy(update={"iterations": steps, "checkpoint_every": steps})
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            config.model_copy(update={"train": few}), split=split, clips=clips,
+            ground_truth=ground_truth, frames=frames, features=features, objects=objects, seed=0,
+            out=Path(folder),
+        )  # fmt: skip
+        log = read_json_lines(Path(folder) / "log.jsonl")
+    return median(line["seconds"] for line in log[1:])
+
+
+def count(method: Method, labels: Sequence[str], config: MethodConfig) -> tuple[int, int]:
+    """Multiply-adds of a drawn video of 40 frames, one person each, and of the label texts.
+
+    No parameter of `method` may require a gradient: the counter stumbles over one that is an input.
+    """
+    batch = drawn_batch(method, range(VIDEO_FRAMES)).to(best_device())
+    with counting() as of_text:
+        text = _text(method, labels, config)
+    with counting() as of_video, torch.inference_mode():
+        method.logits(batch, text)
+    return of_video.get_total_flops() // 2, of_text.get_total_flops() // 2
+
+
+@contextmanager
+def counting() -> Iterator[FlopCounterMode]:
+    """Counts operations, two a multiply-add, those of attention's fast path among them."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # it hides its products from the counter
+    try:
+        with FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def drawn_batch(method: Method, key_frames: Sequence[int], *, training: bool = False) -> Batch:
+    """What a method sees of a drawn video of 40 frames: a person, and an object, on `key_frames`.
+
+    Training and scoring may look at a clip in different ways.
+    """
+    table, objects, clips = _drawn_video(key_frames)
+    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
+    if training:
+        samples = [replace(sample, draw=0) for sample in samples]
+    with tempfile.TemporaryDirectory() as folder:
+        noise = np.random.default_rng(0).integers(0, 256, (VIDEO_FRAMES, *VIDEO_SIZE, 3), np.uint8)
+        write_clip(Path(folder), "video", noise)
+        reader = FrameReader(Path(folder), method.backbone.image_size)
+        return assemble(reader, method.inputs, samples)
+
+
+def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
+    with torch.inference_mode():
+        encoded = method.encode_labels(label_texts(labels, form=config.label_text))
+        return method.text_features(encoded)
+
+
+def _drawn_video(key_frames: Sequence[int]) -> tuple[pd.DataFrame, Detections, Clips]:
+    """A person and an object in each of these of 40 frames."""
+    height, width = VIDEO_SIZE
+    clips = Clips(
+        pd.DataFrame(
+            [("video", "test", VIDEO_FRAMES, height, width, 30.0, "none", ["none"])],
+            columns=list(Clips.COLUMNS),
+        )
+    )
+    frames = pd.DataFrame({"clip": "video", "frame": key_frames, "score": 1.0})
+    person, thing = (
+        frames.assign(**dict(zip(BOX_COLUMNS, corners, strict=True)))
+        for corners in ((90.0, 30.0, 210.0, 220.0), (180.0, 90.0, 260.0, 150.0))
+    )
+    persons = person.assign(tube=0, origin=GROUND_TRUTH.source, stored=person.index)
+    return persons, Detections(thing), clips

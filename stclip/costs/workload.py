@@ -1,0 +1,260 @@
+"""The work of a job, counted before it runs: operations, pictures, bytes.
+
+Models are built with random weights at their true size and the operations of one sample, and of a
+detector's frame, are counted as those of Table 10 are (`stclip.costs.measure`). How many there
+are follows from the settings and from the published counts of the data set.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stclip import config as c
+from stclip.config.hashes import crops_key, frames_key
+from stclip.config.target import make_config, resolve_target
+from stclip.costs.measure import VIDEO_FRAMES, VIDEO_SIZE, counting, drawn_batch
+from stclip.costs.rates import Work
+from stclip.errors import ConfigError
+from stclip.inputs.batch import Batch
+from stclip.methods.build import load_method
+from stclip.methods.label_semantics import label_texts
+from stclip.methods.layers.multiply_adds import encode_picture, tower_of
+from stclip.storage.files import read_json
+
+logger = logging.getLogger(__name__)
+BACKWARD = 3  # a step over its forward pass; a bound, as frozen weights need no gradient
+FLOAT = 4  # bytes
+BOXES_PER_FRAME = 3  # found by a detector, before any filter; assumed
+BOXES_SCORED = 1  # of a frame and source; J-HMDB shows one person
+RUN_BYTES = 1_000_000  # curves, errors and replicates of a run, as at scale mini
+Wildcards = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Operations of a method's forward pass, and pictures it reads."""
+
+    per_frame: bool  # a sample is a key frame, else a clip or a track
+    train: int
+    score: int
+    text_step: int  # of the texts, in every training step
+    text: int  # once per label list
+    train_pictures: int
+    score_pictures: int
+    trained: int  # parameters
+
+
+class Workload:
+    """The work of a scale's jobs; a model is built when a job first needs it."""
+
+    def __init__(self, config: Path, scale: str) -> None:
+        """`config`: folder of the YAML files.
+
+        Raises:
+            ConfigError: the scale's data are not those whose counts are published.
+        """
+        self.config, self.name = config, scale
+        self.scale = c.load_scale(config, scale)
+        if not self.scale.published:
+            raise ConfigError(
+                f"scale {scale}: no published counts say how much there is to do; plan scale paper."
+            )
+        self._rules: dict[str, Callable[[Wildcards], Work]] = {
+            "prepare": self._prepare,
+            "finetune": self._finetune,
+            "detect": self._detect,
+            "objects": self._objects,
+            "frame_features": self._frame_features,
+            "box_features": self._box_features,
+            "train": self._train,
+            "score": self._score,
+        }
+        self._samples: dict[tuple[str, str], Sample] = {}
+        self._detectors: dict[str, tuple[int, int]] = {}
+
+    def of(self, rule: str, wildcards: Wildcards) -> Work:
+        """The work of a job; none where it only moves files or makes tables.
+
+        Raises:
+            ConfigError: something in it cannot be counted.
+        """
+        return self._rules[rule](wildcards) if rule in self._rules else Work()
+
+    def _prepare(self, w: Wildcards) -> Work:
+        frames = self._counts(w)["frames"]
+        height, width = VIDEO_SIZE
+        return Work(pictures=frames, written=frames * height * width * 3)
+
+    def _finetune(self, w: Wildcards) -> Work:
+        settings = c.pick(self.scale.detectors, w["detector"], what="detector")
+        assert settings.finetune is not None
+        videos_and_frames = self._counts(w)["splits"][w["split"]]["train"]
+        frames = videos_and_frames[1] / settings.finetune.frame_stride * settings.finetune.epochs
+        per_frame, parameters = self._detector(w["detector"])
+        return Work(
+            operations=frames * per_frame * BACKWARD, pictures=frames, written=parameters * FLOAT
+        )
+
+    def _detect(self, w: Wildcards) -> Work:
+        return self._look(w["detector"], frames=self._counts(w)["test"][1])
+
+    def _objects(self, w: Wildcards) -> Work:
+        return self._look(w["objects"], frames=self._counts(w)["all"][1])
+
+    def _look(self, detector: str, *, frames: int) -> Work:
+        settings = c.pick(self.scale.detectors, detector, what="detector")
+        per_frame, _ = self._detector(detector)
+        return Work(
+            operations=frames * per_frame, precision=settings.precision, pictures=frames,
+            written=frames * BOXES_PER_FRAME * 7 * FLOAT,
+        )  # fmt: skip
+
+    def _frame_features(self, w: Wildcards) -> Work:
+        return self._encode(w, frames_key, boxes=self._counts(w)["frames"])
+
+    def _box_features(self, w: Wildcards) -> Work:
+        counts, kind = self._counts(w), w["table"].partition("/")[0]
+        frames = {"boxes": "all", "objects": "all", "detections": "test"}[kind]
+        each = 1 if kind == "boxes" else BOXES_PER_FRAME
+        return self._encode(w, crops_key, boxes=counts[frames][1] * each)
+
+    def _encode(self, w: Wildcards, key: Callable[[c.MethodConfig], str], *, boxes: int) -> Work:
+        """`boxes` pictures through the frozen backbone that the key of the features names."""
+        paths = sorted((self.config / "methods").glob("*.yaml"))
+        methods = [self._method(path.stem, w["dataset"]) for path in paths]
+        found = next(m for m in methods if m.features and key(m) == w["features"])
+        tower = tower_of(found.backbone.model)
+        operations = 2 * encode_picture(tower, project=True)
+        return Work(
+            operations=boxes * operations, pictures=boxes, written=boxes * tower.embed * FLOAT
+        )
+
+    def _train(self, w: Wildcards) -> Work:
+        config = self._method(w["method"], w["dataset"])
+        steps = config.train.iterations
+        if not steps:
+            return Work()
+        sample, batch = self._sample(w), config.train.batch_frames
+        step = (batch * sample.train + sample.text_step) * BACKWARD
+        return Work(
+            operations=sample.text + steps * step, precision=config.train.precision,
+            pictures=steps * batch * sample.train_pictures, written=sample.trained * FLOAT,
+        )  # fmt: skip
+
+    def _score(self, w: Wildcards) -> Work:
+        config, sample = self._method(w["method"], w["dataset"]), self._sample(w)
+        data = c.load_dataset(self.config, w["dataset"], scale=self.name)
+        split = self._counts(w)["splits"][w["split"]]
+        videos, frames = (split["unseen"][i] + split["base"][i] for i in (0, 1))
+        frames = frames // data.key_frame_stride
+        sources = len(self._built["boxes"])
+        samples = (frames if sample.per_frame else videos) * sources
+        rows = frames * sources * BOXES_SCORED
+        return Work(
+            operations=samples * sample.score + 2 * sample.text, precision=config.score.precision,
+            pictures=samples * sample.score_pictures,
+            written=RUN_BYTES + rows * (7 + len(self._labels(w))) * FLOAT,
+        )  # fmt: skip
+
+    @cached_property
+    def _built(self) -> dict[str, Any]:
+        return c.read_yaml(self.config / "config.yaml")
+
+    def _counts(self, w: Wildcards) -> dict[str, Any]:
+        return c.read_yaml(self.config / "published" / f"{w['dataset']}_counts.yaml")
+
+    def _method(self, method: str, dataset: str) -> c.MethodConfig:
+        return c.load_method(self.config, method, dataset=dataset, scale=self.name)
+
+    def _labels(self, w: Wildcards) -> list[str]:
+        """The base classes of the split: the longer list."""
+        path = self.config.parent / "splits" / w["dataset"] / f"{w['split']}.json"
+        return list(read_json(path)["base"])
+
+    def _sample(self, w: Wildcards) -> Sample:
+        key = (w["method"], w["dataset"])
+        if key not in self._samples:
+            self._samples[key] = count_sample(self._method(*key), self._labels(w))
+            logger.info("plan: counted %s", w["method"])
+        return self._samples[key]
+
+    def _detector(self, name: str) -> tuple[int, int]:
+        if name not in self._detectors:
+            settings = c.pick(self.scale.detectors, name, what="detector")
+            self._detectors[name] = count_detector(name, settings)
+            logger.info("plan: counted %s", name)
+        return self._detectors[name]
+
+
+def count_sample(config: c.MethodConfig, labels: Sequence[str]) -> Sample:
+    """Count a sample of a method with random weights: its middle frame, clip or track."""
+    random = config.backbone.model_copy(update={"weights": None})
+    method = load_method(config.model_copy(update={"backbone": random})).eval()
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    method.requires_grad_(False)  # the counter stumbles over inputs that need a gradient
+    texts = label_texts(labels, form=config.label_text)
+    with torch.inference_mode():
+        with counting() as encoding:
+            encoded = method.encode_labels(texts)
+        with counting() as of_step:
+            text = method.text_features(encoded)
+    counted = {}
+    for training in (True, False):
+        batch = drawn_batch(method, [VIDEO_FRAMES // 2], training=training)
+        seen, pictures = as_read(batch, config)
+        with counting() as of_sample, torch.inference_mode():
+            method.logits(seen, text)
+        counted[training] = of_sample.get_total_flops(), pictures
+    return Sample(
+        per_frame=method.inputs.unit == "person",
+        train=counted[True][0], score=counted[False][0],
+        text_step=of_step.get_total_flops(),
+        text=encoding.get_total_flops() + of_step.get_total_flops(),
+        train_pictures=counted[True][1], score_pictures=counted[False][1], trained=trained,
+    )  # fmt: skip
+
+
+def as_read(batch: Batch, config: c.MethodConfig) -> tuple[Batch, int]:
+    """The batch with stored features where the settings say so, and the pictures left to read."""
+
+    def read(pictures: Tensor | None, kind: str) -> tuple[Tensor | None, Tensor | None]:
+        if pictures is None or kind not in config.features:
+            return pictures, None
+        return None, torch.zeros(len(pictures), tower_of(config.backbone.model).embed)
+
+    images, features = read(batch.images, "frames")
+    crops, crop_features = read(batch.crops, "boxes")
+    objects = batch.objects
+    if objects is not None:
+        of_objects = read(objects.images, "objects")
+        objects = replace(objects, images=of_objects[0], features=of_objects[1])
+    found = replace(
+        batch, images=images, features=features, crops=crops, crop_features=crop_features,
+        objects=objects,
+    )  # fmt: skip
+    left = [images, crops, None if objects is None else objects.images]
+    return found, sum(len(pictures) for pictures in left if pictures is not None)
+
+
+def count_detector(name: str, settings: c.DetectorConfig) -> tuple[int, int]:
+    """Operations of a frame, and parameters; none of boxes from a file.
+
+    Raises:
+        ConfigError: a detector that can only be built with its weights.
+    """
+    target = resolve_target(settings.target)
+    own = make_config(target, settings.params, where=f"detector {name}")
+    if not getattr(target, "needs_frames", True):
+        return 0, 0
+    if not hasattr(own, "builder"):
+        raise ConfigError(f"detector {name}: only torchvision's can be counted beforehand.")
+    model = resolve_target(own.builder)(**own.arguments).eval()
+    with counting() as counter, torch.inference_mode():
+        model([torch.rand(3, *VIDEO_SIZE)])
+    return counter.get_total_flops(), sum(p.numel() for p in model.parameters())

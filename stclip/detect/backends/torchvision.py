@@ -1,0 +1,114 @@
+"""torchvision's Faster R-CNN, and every detector with its interface."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+
+from stclip.config import DetectorConfig
+from stclip.config.target import resolve_target
+from stclip.detect.backends.backend import Found, Key, needed_file
+from stclip.detect.backends.half import compute_in_bf16
+from stclip.errors import DataError
+from stclip.records import Clips
+from stclip.runtime.device import best_device
+from stclip.storage.seal import check_seal
+
+
+class TorchvisionDetector:
+    """A model that takes pictures (3, H, W) in 0..1 and gives dicts of boxes, labels, scores."""
+
+    needs_frames = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Which model."""
+
+        builder: str  # module:function that builds the model, without its weights
+        arguments: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
+        person: int = 1  # label of persons; 1 is COCO's, and that of a detector of persons alone
+        objects: bool = False  # boxes of every label but that of persons
+
+    def __init__(
+        self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
+    ) -> None:
+        """Build the model on the best device and load `weights`."""
+        model = self.build_model(config, settings, needed_file(files, "weights", settings=settings))
+        if settings.precision == "bf16":
+            compute_in_bf16(model)
+        self.person, self.objects = config.person, config.objects
+        self.threshold = settings.score_threshold
+        self.device = best_device()
+        self.model = model.to(self.device).eval()
+
+    @classmethod
+    def build_model(cls, config: Config, settings: DetectorConfig, weights: Path) -> nn.Module:
+        """The model with its weights, on the CPU, in fp32; fine-tuning begins here too."""
+        model: nn.Module = resolve_target(config.builder)(**config.arguments)
+        load_weights(model, weights, what=config.builder)
+        heads = getattr(model, "roi_heads", None)
+        if isinstance(heads, nn.Module):  # else the model would drop what a lower threshold keeps
+            heads.score_thresh = settings.score_threshold  # type: ignore[assignment]
+        return model
+
+    def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
+        """The persons (or objects) at or above the score threshold, by falling score."""
+        with torch.inference_mode():
+            results = self.model([as_tensor(p, self.device) for p in pictures])
+        found = []
+        for result in results:
+            wanted = (result["labels"] == self.person) != self.objects
+            kept = wanted & (result["scores"] >= self.threshold)
+            boxes, scores = (result[k][kept].float().cpu().numpy() for k in ("boxes", "scores"))
+            found.append(Found(boxes, scores))
+        return found
+
+
+def as_tensor(picture: np.ndarray, device: torch.device) -> Tensor:
+    """A uint8 RGB frame (H, W, 3) as float (3, H, W) in 0..1; it travels as bytes."""
+    return torch.from_numpy(picture).to(device).permute(2, 0, 1).float() / 255
+
+
+def load_weights(model: nn.Module, path: Path, *, what: str) -> None:
+    """Load a state dict: .safetensors, or a .pth as torchvision publishes.
+
+    Raises:
+        DataError: damaged, or the weights of another model.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            check_seal(path.read_bytes(), path, foreign=True)
+            with safe_open(path, "pt") as file:
+                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        model.load_state_dict(state)
+    except (OSError, DataError):
+        raise
+    except Exception as error:  # each format has errors of its own
+        raise DataError(f"{path}: not the weights of {what}: {error}") from None
+
+
+def fasterrcnn_v1() -> FasterRCNN:
+    """Faster R-CNN R50-FPN as torchvision builds it for its first COCO weights.
+
+    Those were trained with frozen batch norm and eps 0, which `fasterrcnn_resnet50_fpn` only gives
+    to a model whose weights it downloads itself; with a plain batch norm (eps 1e-5) all boxes
+    move a little.
+    """
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=3
+    )
+    model = FasterRCNN(backbone, num_classes=91)
+    for module in model.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.eps = 0.0
+    return model

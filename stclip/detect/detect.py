@@ -1,0 +1,141 @@
+"""Finds the persons, or the objects: runs a detector over the key frames of the test clips.
+
+A killed job goes on after the last finished clip and ends with the same bytes: the batches are
+planned over all clips, and a batch that holds an unfinished clip runs again as it was.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stclip.config import DetectorConfig
+from stclip.config.hashes import config_hash, detection_settings
+from stclip.detect.backends.backend import Backend, Found, Key, load_backend
+from stclip.errors import DataError
+from stclip.inputs.read_ahead import read_ahead
+from stclip.progress import Progress
+from stclip.records import BOX_COLUMNS, Clips, Detections
+from stclip.storage.files import digest
+from stclip.storage.resume_log import open_journal
+
+logger = logging.getLogger(__name__)
+
+
+def key_frames(clips: Clips, *, stride: int, train_clips: bool = False) -> list[Key]:
+    """Clip and frame of every key frame of the official test clips, in order.
+
+    With `train_clips` also every frame of the official training clips: whatever is drawn there as
+    a key frame.
+    """
+    strides = {"test": stride} | ({"train": 1} if train_clips else {})
+    table = clips.table[clips.table["official_split"].isin(set(strides))]
+    columns = table["clip"], table["num_frames"].tolist(), table["official_split"]
+    return [
+        (clip, frame)
+        for clip, num_frames, split in zip(*columns, strict=True)
+        for frame in range(0, num_frames, strides[split])
+    ]
+
+
+def detect(
+    settings: DetectorConfig,
+    *,
+    files: Mapping[str, Path],
+    clips: Clips,
+    frames: Path,
+    key_frame_stride: int,
+    out: Path,
+    train_clips: bool = False,
+    workers: int = 0,
+) -> Detections:
+    """Write the boxes of every key frame of the official test clips, unfiltered, to `out`.
+
+    They are of persons, or of objects if the detector is asked for those. Boxes are in pixels of
+    the frame as the detector gives them; those under `settings.score_threshold` are not kept.
+    Frames where nothing is found have no row.
+
+    Args:
+        settings: the detector.
+        files: what it reads, by name (`stclip.detect.backends.backend.files_of`).
+        clips: the data set's clips.
+        frames: folder of the prepared frames.
+        key_frame_stride: every n-th frame of a test clip is looked at.
+        out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
+        train_clips: look at the official training clips too, at every frame of them.
+        workers: threads that read frames ahead of the model.
+
+    Raises:
+        ConfigError: a wrong setting, or a library that is not installed.
+        DataError: weights, boxes or a frame missing or damaged, or no test clip.
+    """
+    wanted = key_frames(clips, stride=key_frame_stride, train_clips=train_clips)
+    if not wanted:
+        which = "test or training" if train_clips else "test"
+        raise DataError(f"no clip of the official {which} split to look at; run prepare.")
+    per_clip: dict[str, list[int]] = {}
+    for clip, frame in wanted:
+        per_clip.setdefault(clip, []).append(frame)
+    backend = load_backend(settings, files=files, clips=clips)
+    # frames prepared anew make a new folder; whoever never looks at them does not care
+    prepared = frames.stat().st_mtime_ns if backend.needs_frames and frames.exists() else 0
+    read_too = {name: digest(path) for name, path in files.items()} | {"prepared": str(prepared)}
+    key = config_hash(detection_settings(settings), {"files": read_too, "frames": per_clip})
+    with open_journal(out.with_name(f".{out.name}.journal"), key=key) as journal:
+        size = settings.batch_frames
+        planned = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+        batches = [b for b in planned if any(clip not in journal.done for clip, _ in b)]
+        done = sum(len(per_clip[clip]) for clip in journal.done)
+        if done:
+            logger.info("detect: %d of %d frames are done already", done, len(wanted))
+        progress = Progress("detect", total=len(wanted), done=done)
+        found: dict[Key, Found] = {}
+        looked_at = batches if backend.needs_frames else [[] for _ in batches]
+        pictures_of = read_ahead(frames, looked_at, workers=workers)
+        for keys, pictures in zip(batches, pictures_of, strict=True):
+            found |= zip(keys, _find(backend, keys, pictures), strict=True)
+            for clip in dict.fromkeys(clip for clip, _ in keys):
+                its = [(clip, frame) for frame in per_clip[clip]]
+                if clip not in journal.done and all(k in found for k in its):
+                    journal.add(clip, [_as_rows(found.pop(k)) for k in its])
+                    progress.advance(len(its))
+        detections = _table(per_clip, journal.done)
+        detections.write(out)
+    boxed = set(zip(detections.table["clip"], detections.table["frame"].tolist(), strict=True))
+    logger.info(
+        "detect: %d frames of %d clips, %d boxes; %d frames and %d whole clips have none and %s",
+        len(wanted), len(per_clip), len(detections), len(wanted) - len(boxed),
+        len(per_clip.keys() - {clip for clip, _ in boxed}),
+        "show no object" if settings.finds_objects else "count as missed",
+    )  # fmt: skip
+    return detections
+
+
+def _find(backend: Backend, keys: list[Key], pictures: list[np.ndarray]) -> list[Found]:
+    try:
+        return backend.find(keys, pictures)
+    except DataError as error:
+        (first, frame), (last, final) = keys[0], keys[-1]
+        raise DataError(
+            f"frames {frame} of clip {first!r} to {final} of {last!r}: the detector's {error} "
+            "Are its weights whole? With precision bf16, try fp32."
+        ) from None
+
+
+def _as_rows(found: Found) -> list[list[float]]:
+    """x1, y1, x2, y2, score; float32 survives JSON as the shortest float64 that means it."""
+    scores = found.scores[:, None]
+    return np.concatenate([found.boxes_xyxy, scores], axis=1).astype(np.float32).tolist()
+
+
+def _table(per_clip: Mapping[str, Sequence[int]], done: Mapping[str, Any]) -> Detections:
+    rows = [
+        (clip, frame, *row)
+        for clip, numbers in per_clip.items()
+        for frame, found in zip(numbers, done[clip], strict=True)
+        for row in found
+    ]
+    return Detections(pd.DataFrame(rows, columns=["clip", "frame", *BOX_COLUMNS, "score"]))

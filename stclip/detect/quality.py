@@ -1,0 +1,257 @@
+"""How good the person boxes are, and how far they would carry a perfect classifier.
+
+Average precision by pycocotools; the ceiling by the evaluator that judges the methods.
+"""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stclip.boxes.iou import paired_iou
+from stclip.boxes.select import select_boxes
+from stclip.config import BoxSource
+from stclip.errors import DataError
+from stclip.evaluate.frame_map import LabelledBoxes, frame_map, own_box_rows
+from stclip.evaluate.matching import FrameBoxes, frame_codes
+from stclip.evaluate.protocol import PROTOCOLS
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
+
+logger = logging.getLogger(__name__)
+UNFILTERED = "all"  # the box source that drops nothing
+GROUND_TRUTH = "ground truth"  # the detector that the reference row names
+MAX_PER_FRAME = 100  # COCO's own: AP and AR see at most so many boxes of a frame
+RECALL_IOU = 0.5
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One detector under one box filter; fractions, but for `boxes_per_frame`.
+
+    A detector that was fine-tuned per split has boxes per split: all but `ceilings` are means.
+    """
+
+    detector: str
+    boxes: str  # name of the box source
+    ap: float  # COCO: mean over IoU 0.50:0.95
+    ap50: float
+    ar: float  # COCO: recall, mean over IoU 0.50:0.95
+    boxes_per_frame: float
+    frames_without_box: float  # share of the key frames
+    recall50: float  # share of the ground-truth boxes that some box reaches with IoU >= 0.5
+    ceilings: dict[str, float]  # split -> frame mAP@0.5 of a perfect classifier
+
+
+def box_filters(sources: Mapping[str, BoxSource]) -> dict[str, BoxSource]:
+    """The filters for detections that a data set names, and before them the one without any."""
+    detected = {name: s for name, s in sources.items() if s.source == "detections"}
+    return {UNFILTERED: BoxSource(source="detections")} | detected
+
+
+def measure(
+    detector: str,
+    detections: Mapping[str, Detections],
+    *,
+    filters: Mapping[str, BoxSource],
+    ground_truth: Boxes,
+    clips: Clips,
+    splits: Sequence[LabelSplit],
+    key_frame_stride: int,
+) -> list[Quality]:
+    """Judge a detector on the key frames of the official test clips, under every filter.
+
+    Args:
+        detector: its name.
+        detections: its boxes by split; the same object for all splits if it does not depend on it.
+        filters: box source by name.
+        ground_truth: the data set's boxes, every one a person.
+        clips: the data set's clips.
+        splits: the label splits with their clips filled in.
+        key_frame_stride: every n-th frame of a clip counts.
+
+    Raises:
+        DataError: there is nothing to judge, or a box lies where no frame is.
+    """
+    names = clips.table.loc[clips.table["official_split"] == "test", "clip"].tolist()
+    keywords: dict[str, Any] = {
+        "ground_truth": ground_truth,
+        "clips": clips,
+        "key_frame_stride": key_frame_stride,
+    }
+    truth = select_boxes(BoxSource(source="ground_truth"), detections=None, names=names, **keywords)
+    if truth.empty:
+        raise DataError(
+            f"no ground-truth box on the key frames of the {len(names)} test clips; do "
+            "boxes.parquet and clips.parquet belong together?"
+        )
+    lengths = clips.table.set_index("clip").loc[names, "num_frames"]
+    num_frames = int((-(-lengths // key_frame_stride)).sum())
+    rows = []
+    for name, source in filters.items():
+        measured: dict[
+            int, tuple[pd.DataFrame, tuple[float, ...]]
+        ] = {}  # by identity: the same boxes are judged once
+        ceilings = {}
+        for split in splits:
+            found = detections[split.name]
+            if id(found) not in measured:
+                table = select_boxes(source, detections=found, names=names, **keywords)
+                values = _measure_boxes(table, truth, num_frames=num_frames)
+                measured[id(found)] = (table, values)
+            table, _ = measured[id(found)]
+            ceilings[split.name] = ceiling(table, truth, split=split, clips=clips)
+        fields = ("ap", "ap50", "ar", "boxes_per_frame", "frames_without_box", "recall50")
+        per_field = zip(*(values for _, values in measured.values()), strict=True)
+        averages = {field: mean(values) for field, values in zip(fields, per_field, strict=True)}
+        rows.append(Quality(detector=detector, boxes=name, ceilings=ceilings, **averages))
+        logger.info("%s, %s boxes: %s, ceilings %s", detector, name, averages, ceilings)
+    return rows
+
+
+def measure_ground_truth(
+    *,
+    sources: Mapping[str, BoxSource],
+    ground_truth: Boxes,
+    clips: Clips,
+    splits: Sequence[LabelSplit],
+    key_frame_stride: int,
+) -> list[Quality]:
+    """The row of the data set's ground-truth box source: what perfect boxes reach."""
+    filters = {name: s for name, s in sources.items() if s.source == "ground_truth"}
+    nothing = Detections(pd.DataFrame(columns=list(Detections.COLUMNS)))
+    return measure(
+        GROUND_TRUTH, {split.name: nothing for split in splits}, filters=filters,
+        ground_truth=ground_truth, clips=clips, splits=splits, key_frame_stride=key_frame_stride,
+    )  # fmt: skip
+
+
+def ceiling(found: pd.DataFrame, truth: pd.DataFrame, *, split: LabelSplit, clips: Clips) -> float:
+    """Frame mAP@0.5 over the unseen labels if every box were given its clip's true classes.
+
+    A box has the detector score for each class of its clip and no row for the others.
+
+    Args:
+        found: boxes as `select_boxes` gives them; those of unseen test clips count.
+        truth: ground-truth boxes, likewise, with `actions`.
+        split: the label split.
+        clips: the data set's clips.
+    """
+    found, truth = (t[t["clip"].isin(set(split.unseen_clips))] for t in (found, truth))
+    actions = clips.table.set_index("clip")["actions"]
+    found_labels = [actions[clip] for clip in found["clip"]]
+    return _frame_map(found, found_labels, truth, truth["actions"].tolist(), split.unseen)
+
+
+def _frame_map(
+    found: pd.DataFrame,
+    found_labels: Sequence[Iterable[str]],
+    truth: pd.DataFrame,
+    truth_labels: Sequence[Iterable[str]],
+    labels: Sequence[str],
+) -> float:
+    """Frame mAP by the rules of the methods' tables; the only use of the evaluator in here."""
+    numbers = pd.Index(pd.concat([found["clip"], truth["clip"]]).unique())
+    found_codes, truth_codes = frame_codes(
+        *((numbers.get_indexer(t["clip"]), t["frame"].to_numpy()) for t in (found, truth))
+    )
+    rows, row_labels = _labelled(found_labels, labels)
+    truth_rows, truth_numbers = _labelled(truth_labels, labels)
+    boxes, truth_boxes = (t[BOX_COLUMNS].to_numpy(np.float32) for t in (found, truth))
+    protocol = PROTOCOLS["iclip"]
+    classes = own_box_rows(
+        labels,
+        found["detector_score"].to_numpy(np.float64)[rows],
+        row_labels,
+        FrameBoxes(found_codes[rows], boxes[rows]),
+        LabelledBoxes(FrameBoxes(truth_codes, truth_boxes), truth_rows, truth_numbers),
+        protocol=protocol,
+    )
+    return frame_map(classes, protocol).mean
+
+
+def _labelled(
+    names: Sequence[Iterable[str]], labels: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Row number and label number of every (row, label) pair; other labels are left out."""
+    pairs = [(i, labels.index(n)) for i, own in enumerate(names) for n in own if n in labels]
+    rows, numbers = np.array(pairs, np.int64).reshape(-1, 2).T
+    return rows, numbers
+
+
+def _measure_boxes(
+    found: pd.DataFrame, truth: pd.DataFrame, *, num_frames: int
+) -> tuple[float, ...]:
+    """AP, AP50, AR, boxes a frame, share of frames without a box, recall at IoU 0.5."""
+    boxed = len(found[["clip", "frame"]].drop_duplicates())
+    return (
+        *coco_precision(found, truth),
+        len(found) / num_frames,
+        1 - boxed / num_frames,
+        recall(found, truth),
+    )
+
+
+def recall(found: pd.DataFrame, truth: pd.DataFrame) -> float:
+    """Share of the ground-truth boxes that a box of their frame reaches with IoU >= 0.5."""
+    numbered = truth[["clip", "frame", *BOX_COLUMNS]].assign(number=range(len(truth)))
+    pairs = numbered.merge(found[["clip", "frame", *BOX_COLUMNS]], on=["clip", "frame"])
+    sides = [pairs[[f"{c}_{s}" for c in BOX_COLUMNS]].to_numpy(np.float32) for s in ("x", "y")]
+    reached = pairs.loc[paired_iou(*sides) >= RECALL_IOU, "number"]
+    return reached.nunique() / len(truth)
+
+
+def coco_precision(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[float, float, float]:
+    """AP, AP50 and AR of person boxes by pycocotools, at most 100 boxes a frame.
+
+    Args:
+        found: columns clip, frame, x1, y1, x2, y2, detector_score.
+        truth: columns clip, frame, x1, y1, x2, y2; every box is a person.
+
+    Returns:
+        AP and AR are means over IoU 0.50, 0.55, .. 0.95; fractions.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    if found.empty:
+        return 0.0, 0.0, 0.0
+    keys = pd.MultiIndex.from_frame(pd.concat([truth, found])[["clip", "frame"]].drop_duplicates())
+    truth_images, found_images = (
+        keys.get_indexer(pd.MultiIndex.from_frame(t[["clip", "frame"]])) for t in (truth, found)
+    )
+    boxes = _xywh(truth)
+    reference = COCO()
+    reference.dataset = {
+        "images": [{"id": number} for number in range(len(keys))],
+        "categories": [{"id": 1, "name": "person"}],
+        "annotations": [
+            {
+                "id": number + 1, "image_id": int(image), "category_id": 1, "iscrowd": 0,
+                "bbox": box.tolist(), "area": float(box[2] * box[3]),
+            }
+            for number, (image, box) in enumerate(zip(truth_images, boxes, strict=True))
+        ],
+    }  # fmt: skip
+    scores = found["detector_score"].to_numpy(np.float64)
+    results = np.column_stack([found_images, _xywh(found), scores, np.ones(len(found))])
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it does
+        reference.createIndex()
+        judge = COCOeval(reference, reference.loadRes(results), "bbox")
+        judge.params.maxDets = [1, 10, MAX_PER_FRAME]
+        judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
+        judge.evaluate()
+        judge.accumulate()
+    precision = judge.eval["precision"][:, :, 0, 0, -1]  # (IoU thresholds, recall thresholds)
+    recalls = judge.eval["recall"][:, 0, 0, -1]  # (IoU thresholds,)
+    return float(precision.mean()), float(precision[0].mean()), float(recalls.mean())
+
+
+def _xywh(table: pd.DataFrame) -> np.ndarray:
+    corners = table[BOX_COLUMNS].to_numpy(np.float64)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)

@@ -1,0 +1,1 @@
+"""Archives and models as published, checksums verified."""

@@ -1,0 +1,44 @@
+"""Remembers what a file was when it first came, where its publisher gives no SHA-256.
+
+The record is a small text file under version control, as `sha256sum` writes and checks it.
+"""
+
+import logging
+import re
+from pathlib import Path
+
+from stclip.config import Source
+from stclip.errors import DataError
+from stclip.storage.files import digest, whole_file
+
+logger = logging.getLogger(__name__)
+
+
+def check_recorded(source: Source, file: Path, record: Path) -> None:
+    """Compare `file` with its record, or make the record if there is none yet.
+
+    A source that comes with a SHA-256, or a listing of checksums, needs no record and gets none.
+
+    Raises:
+        DataError: the file is not what it was when it first came, or the record is damaged.
+    """
+    if source.sha256 or source.checksums:
+        return
+    found = digest(file)
+    if not record.exists():
+        with whole_file(record) as temporary:
+            temporary.write_text(f"{found}  {file.name}\n", "utf-8")
+        logger.info("%s: recorded its sha256 in %s; commit that file", file, record)
+        return
+    match = re.fullmatch(r"([0-9a-f]{64})  (.+)\n", record.read_text("utf-8", "replace"))
+    if match is None:
+        raise DataError(
+            f"{record}: expected a line `sha256  {file.name}`; restore it from version control."
+        )
+    if match[1] != found:
+        raise DataError(
+            f"{file}: its sha256 is {found}, but {record} says that it was {match[1]} when it "
+            f"first came. {source.url} has a new version, or the file is damaged: delete it to "
+            "fetch it again; to go on with the new version, delete the record too."
+        )
+    logger.info("%s: as it first came", file)

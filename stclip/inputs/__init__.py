@@ -1,0 +1,1 @@
+"""From prepared frames and boxes to the batches that methods see."""

@@ -1,0 +1,260 @@
+"""The frozen CLIP that every method builds on, through open_clip.
+
+Legend: B pictures, N patches, n tokens, d width of the image tower, e embedding width, K labels.
+All parameters are frozen; a method un-freezes or adds what it trains.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from jaxtyping import Float, Integer, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stclip.config import BackboneConfig
+from stclip.errors import ConfigError, DataError
+from stclip.methods.clip.weights import read_clip_weights, scatter_tokens
+
+logger = logging.getLogger(__name__)
+STATISTICS = {  # mean and standard deviation of red, green, blue in 0..1
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+PACKAGE = "package:"
+AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
+
+
+class Backbone(nn.Module):
+    """CLIP's two towers, cut where the methods need them."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        clip: open_clip.CLIP,
+        tokenizer: Any,
+        *,
+        known_tokens: set[int] | None = None,
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Take over a CLIP model.
+
+        Args:
+            clip: with its weights.
+            tokenizer: of its text tower.
+            known_tokens: those with trained embeddings; None: all.
+            extra: what came with the weights and is not CLIP's, for the method that can use it.
+        """
+        super().__init__()
+        self.extra = dict(extra or {})
+        self.clip = clip.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.known_tokens = known_tokens
+        self.register_buffer("mean", torch.empty(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.empty(3, 1, 1), persistent=False)
+        self.normalise_by("clip")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the pictures in pixels."""
+        return tuple(self.clip.visual.image_size)
+
+    @property
+    def width(self) -> int:
+        """Width d of the image tower."""
+        return self.clip.visual.conv1.out_channels
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of the image tower."""
+        return self.clip.visual.transformer.resblocks[0].attn.num_heads
+
+    @property
+    def embed_dim(self) -> int:
+        """Width e of the joint embedding."""
+        return self.clip.visual.proj.shape[1]
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The residual attention blocks of the image tower."""
+        return self.clip.visual.transformer.resblocks
+
+    def compile_blocks(self) -> None:
+        """Let torch.compile fuse what the image tower's blocks do; the first batches compile."""
+        for block in self.blocks:
+            block.compile()
+
+    def normalise_by(self, statistics: str) -> None:
+        """Take another mean and standard deviation, those of a name in `STATISTICS`."""
+        for buffer, values in zip((self.mean, self.std), STATISTICS[statistics], strict=True):
+            buffer.copy_(torch.tensor(values).view(3, 1, 1) * 255)
+
+    def normalise(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Pictures 0..255 to normalised floats; floats are taken for normalised."""
+        if images.is_floating_point():
+            return images
+        return (images.to(self.mean.dtype) - self.mean) / self.std
+
+    def patches(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B N d"]:
+        """Patch embeddings, without class token, position or norm."""
+        return self.clip.visual.conv1(self.normalise(images)).flatten(2).transpose(1, 2)
+
+    def embed(
+        self, patches: Float[Tensor, "B N d"], *, added: Float[Tensor, "B d"] | None = None
+    ) -> Float[Tensor, "B n d"]:
+        """Prepend the class token, add the positions, apply `ln_pre`.
+
+        `added` joins all tokens of a picture, the class token too, before `ln_pre`.
+        """
+        visual = self.clip.visual
+        cls = visual.class_embedding.expand(len(patches), 1, -1)
+        tokens = torch.cat([cls, patches], 1) + visual.positional_embedding
+        return visual.ln_pre(tokens if added is None else tokens + added[:, None])
+
+    def encode(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B d"]:
+        """Class token after all blocks and `ln_post`, before the projection.
+
+        The last block is computed for the class token alone, as nothing else is read: exact.
+        """
+        tokens = self.embed(patches)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        last: Any = self.blocks[-1]
+        normed, cls = last.ln_1(tokens), tokens[:, :1]
+        cls = cls + last.ls_1(last.attention(normed[:, :1], normed, normed))
+        cls = cls + last.ls_2(last.mlp(last.ln_2(cls)))
+        return self.clip.visual.ln_post(cls[:, 0])
+
+    def project(self, tokens: Float[Tensor, "*B d"]) -> Float[Tensor, "*B e"]:
+        """Into the joint embedding; not normalised."""
+        return tokens @ self.clip.visual.proj
+
+    def encode_images(
+        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
+    ) -> Float[Tensor, "B e"]:
+        """CLIP's image features, `AT_ONCE` pictures in one pass; not normalised."""
+        parts = images.chunk(max(1, -(-len(images) // AT_ONCE)))
+        return torch.cat([self.project(self.encode(self.patches(part))) for part in parts])
+
+    def tokenize(self, labels: Sequence[str]) -> Integer[Tensor, "K context"]:
+        """Token ids of the label texts.
+
+        Raises:
+            ConfigError: a text does not fit into the context, has no tokens or is given twice.
+        """
+        context = self.clip.context_length
+        twice = [label for label, count in Counter(labels).items() if count > 1]
+        if twice:
+            raise ConfigError(f"labels {twice} are given twice; every text must be another.")
+        for label in labels:
+            ids = self.tokenizer.encode(label)
+            if not ids:
+                raise ConfigError(f"label {label!r} has no tokens; give it a name with letters.")
+            if len(ids) + 2 > context:
+                raise ConfigError(
+                    f"label {label!r} has {len(ids)} tokens; the text tower takes {context - 2}."
+                )
+            unknown = set(ids) - self.known_tokens if self.known_tokens is not None else ()
+            if unknown:
+                words = [self.tokenizer.decode([i]) for i in sorted(unknown)]
+                logger.warning("label %r: this CLIP never saw the tokens %s", label, words)
+        return self.tokenizer(list(labels), context_length=context)
+
+    def encode_text(self, labels: Sequence[str]) -> Float[Tensor, "K e"]:
+        """Features of the label texts as they stand, no template; not normalised."""
+        ids = self.tokenize(labels).to(self.mean.device)
+        with torch.no_grad():
+            return self.clip.encode_text(ids)
+
+    def encode_embedded(
+        self, embedded: Float[Tensor, "K n w"], eot: Integer[Tensor, " K"]
+    ) -> Float[Tensor, "K e"]:
+        """Features of token sequences that are embedded already, without positions.
+
+        Args:
+            embedded: from the first position on; as the text tower is causal, nothing behind a
+                text's end matters, so n may be as short as the longest text.
+            eot: where each text ends; its feature is taken there. Not normalised.
+        """
+        clip, length = self.clip, embedded.shape[1]
+        x = embedded + clip.positional_embedding[:length]
+        x = clip.ln_final(clip.transformer(x, attn_mask=clip.attn_mask[:length, :length]))
+        return x[torch.arange(len(x), device=x.device), eot] @ clip.text_projection
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """CLIP's own factor on cosine similarities (scalar)."""
+        return self.clip.logit_scale.exp()
+
+
+def cosine(
+    visual: Float[Tensor, "*b S e"], text: Float[Tensor, "*b K e"], *, dtype: torch.dtype
+) -> Float[Tensor, "*b S K"]:
+    """Cosine similarities, computed in `dtype` even under autocast.
+
+    bfloat16 would know the logits that follow, near 14 or 100, only to 1/16 or 1/2.
+    """
+    with torch.autocast(visual.device.type, enabled=False):
+        visual = F.normalize(visual.to(dtype), dim=-1, eps=0)
+        return visual @ F.normalize(text.to(dtype), dim=-1, eps=0).transpose(-1, -2)
+
+
+def load_backbone(config: BackboneConfig) -> Backbone:
+    """Build a CLIP and load its weights, fp32, on the CPU.
+
+    `config.model` is an open_clip name or the path of a model config, `.json`; QuickGELU is always
+    used, as OpenAI's weights need it. `config.weights` is a file that `read_clip_weights` reads, or
+    None for random weights.
+
+    Raises:
+        ConfigError: unknown model. DataError: weights missing or of another model.
+    """
+    if config.model.endswith(".json"):
+        path = _resolve(config.model)
+        open_clip.add_model_config(path)
+        name = path.stem
+    else:
+        name = config.model
+    weights = None if config.weights is None else read_clip_weights(_resolve(config.weights))
+    logging.disable(logging.WARNING)  # open_clip warns that the weights, loaded below, are random
+    try:
+        clip = open_clip.create_model(
+            name, precision="fp32", device="cpu", force_quick_gelu=True,
+            force_context_length=None if weights is None else weights.context_length,
+        )  # fmt: skip
+        tokenizer = open_clip.get_tokenizer(name)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"backbone model {config.model!r} is unknown to open_clip: {error}"
+        ) from None
+    finally:
+        logging.disable(logging.NOTSET)
+    known, extra = None, {}
+    if weights is not None:
+        state, known = scatter_tokens(weights.state, vocabulary=clip.vocab_size)
+        extra = weights.extra
+        try:
+            clip.load_state_dict(state)
+        except RuntimeError as error:
+            raise DataError(
+                f"{config.weights}: not the weights of {config.model}: {error}"
+            ) from None
+    return Backbone(clip, tokenizer, known_tokens=known, extra=extra)
+
+
+def _resolve(name: str) -> Path:
+    """A path, or a file inside the package named `package:...`."""
+    if name.startswith(PACKAGE):
+        return Path(str(files("stclip") / name.removeprefix(PACKAGE)))
+    return Path(name)

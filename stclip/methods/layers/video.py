@@ -1,0 +1,70 @@
+"""What the video-level methods share: one row of logits for a clip, or a person's track.
+
+Legend: S samples, V views of each, T frames of a view, U distinct pictures, K labels, e joint
+width.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from stclip.errors import ConfigError
+from stclip.inputs.batch import Batch, Inputs
+from stclip.methods.clip.backbone import Backbone
+from stclip.methods.contract import Method
+
+
+class VideoMethod(Method):
+    """Classifies what is seen in `num_frames` frames; everyone in the sample gets its scores."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Which frames are looked at; the methods add their own."""
+
+        num_frames: int = 8
+        sampling: str = "spread"
+        views: int = 1  # drawings of frames a clip is scored by, probabilities averaged
+        unit: Literal["clip", "tracklet"] = "clip"
+        crops: bool = False  # of a tracklet: the person cut out, not the whole frame
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        """Say what the loader must decode."""
+        super().__init__(backbone, config)
+        self.inputs = Inputs(
+            unit=config.unit,
+            num_frames=config.num_frames,
+            sampling=config.sampling,
+            views=config.views,
+            crops=config.crops,
+        )
+
+    def logits(self, batch: Batch, text: Any) -> Float[Tensor, "S *V K"]:
+        """A row per sample; with several views an axis for them."""
+        found = self.view_logits(batch, text)  # (S * V, K), or (S * V, some, K)
+        views = len(found) // len(batch.frames)
+        if views == 1:
+            return found
+        return found.unflatten(0, (-1, views)).flatten(1, -2)
+
+    @abstractmethod
+    def view_logits(self, batch: Batch, text: Any) -> Float[Tensor, "SV *some K"]:
+        """A row per view of each sample, perhaps several whose probabilities are averaged."""
+
+    def by_view(
+        self, pictures: Shaped[Tensor, " U *any"], batch: Batch
+    ) -> Shaped[Tensor, " SV T *any"]:
+        """What is known of each picture, set in order for each view.
+
+        Raises:
+            ConfigError: the batch has another number of frames than the method takes.
+        """
+        num_frames, given = self.config.num_frames, batch.frames.shape[1]
+        if given % num_frames or not given:
+            raise ConfigError(
+                f"{type(self).__name__} takes {num_frames} frames of a clip (or so many of each "
+                f"view), not {given}; repeat frames of a shorter clip, or set num_frames."
+            )
+        return pictures[batch.frames.reshape(-1, num_frames)]

@@ -1,0 +1,1 @@
+"""ST-CLIP (Huang, Chen, Lai, WACV 2025)."""

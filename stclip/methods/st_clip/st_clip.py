@@ -1,0 +1,186 @@
+"""ST-CLIP (Huang, Chen, Lai, WACV 2025), assembled.
+
+Legend: S key frames, U pictures, T frames of a window, N patches, B boxes, P persons of a frame,
+K labels, d image width, e joint width.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from stclip.errors import ConfigError
+from stclip.inputs.batch import Batch, Inputs
+from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
+from stclip.methods.contract import Method
+from stclip.methods.layers.lora import Placement, add_lora, settle_lora
+from stclip.methods.st_clip.context_prompt import ContextPrompting
+from stclip.methods.st_clip.cost import key_frame_macs
+from stclip.methods.st_clip.interest_tokens import attend, most_attended
+from stclip.methods.st_clip.official_names import OFFICIAL
+from stclip.methods.st_clip.person_context import PersonAdapter, TemporalModelling
+
+
+class STCLIP(Method):
+    """Person-context interaction and context prompting on a CLIP whose image MLPs carry LoRA."""
+
+    official = OFFICIAL
+    key_frame_macs = staticmethod(key_frame_macs)
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Hyper-parameters; where paper and released code differ see docs/deviations.md."""
+
+        before: int = 4  # frames of the window before the key frame
+        after: int = 4
+        lora_rank: int = 8  # 0: no LoRA
+        lora_alpha: int = 1  # the update is scaled by alpha / rank
+        lora_placement: Placement = "mlp"  # of every image block: both layers of its MLP
+        lora_at_test: bool = True  # False: scored without, as loralib 0.1.2 did unasked
+        temporal: Literal["attention", "average", "key"] = "attention"  # key: the key frame alone
+        temporal_layers: int = 1  # of the attention
+        person_token: Literal["crop", "patches"] = "crop"  # encoded crop, or its mean patch
+        adapter: Literal["mlp", "linear", "none"] = "mlp"
+        prompting: Literal["all", "last", "none"] = "all"  # after which blocks the text is prompted
+        interest_tokens: int = 0  # per person, by attention; 0: all tokens prompt (not spotting)
+        rho: float = 0.2  # initial weight of each prompting layer
+        prompt_head_width: int = 64
+        prompt_tokens: Literal["all", "context"] = "all"  # all: class token and persons too
+        image_residual: bool = True  # add the full frame's CLIP feature to each person
+        temperature: float = 0.07
+
+    def __init__(self, backbone: Backbone, config: Config) -> None:
+        """Add LoRA to the backbone's image MLPs and build the new modules."""
+        super().__init__(backbone, config)
+        self.config: STCLIP.Config
+        if config.temporal_layers < 1 or config.interest_tokens < 0:
+            raise ConfigError(
+                f"ST-CLIP: temporal_layers is {config.temporal_layers}, interest_tokens is "
+                f"{config.interest_tokens}; at least 1 and 0 are needed (temporal: average has no "
+                "layers)."
+            )
+        width, text_width = backbone.width, backbone.embed_dim
+        if text_width % config.prompt_head_width:
+            raise ConfigError(
+                f"ST-CLIP: prompt_head_width is {config.prompt_head_width}; it must divide the "
+                f"backbone's joint width {text_width}."
+            )
+        self.inputs = Inputs(
+            unit="person",
+            before=config.before,
+            after=config.after,
+            crops=True,
+        )
+        add_lora(
+            backbone,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            placement=config.lora_placement,
+        )
+        self.adapter = PersonAdapter(width, kind=config.adapter)
+        self.temporal = TemporalModelling(
+            width,
+            heads=backbone.heads,
+            num_frames=config.before + 1 + config.after,
+            layers=config.temporal_layers if config.temporal == "attention" else 0,
+        )
+        self.prompting = nn.ModuleList(
+            ContextPrompting(
+                width, text_width, heads=text_width // config.prompt_head_width, rho=config.rho
+            )
+            for _ in range({"all": len(backbone.blocks), "last": 1, "none": 0}[config.prompting])
+        )
+
+    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+        """Cosine similarity over the temperature, a row per box."""
+        assert batch.images is not None
+        assert batch.key is not None
+        assert batch.crops is not None
+        patches = self.backbone.patches(batch.images)  # (U, N, d), shared by all windows
+        persons = self.adapter(self._person_features(batch.crops))  # (B, d)
+        context = self._context(patches, batch)  # (S, N, d)
+        if self.config.image_residual:
+            keys, which = batch.key.unique(return_inverse=True)
+            whole = self.backbone.project(self.backbone.encode(patches[keys]))[which]  # (S, e)
+        else:
+            whole = text.new_zeros(len(batch.key), text.shape[1])
+        counts = batch.box_sample.bincount(minlength=len(batch.key))  # (S,)
+        logits = text.new_empty(len(persons), len(text))
+        # Frames with equally many persons go together: no padding, no mask.
+        for num_people in counts[counts > 0].unique().tolist():
+            alike = (counts == num_people).nonzero().flatten()
+            for samples in alike.split(max(1, AT_ONCE // num_people)):  # (s,)
+                rows = torch.isin(batch.box_sample, samples).nonzero().flatten()  # (s * P,)
+                grouped = persons[rows].unflatten(0, (len(samples), num_people))  # (s, P, d)
+                found = self._interact(context[samples], grouped, whole[samples], text)
+                logits[rows] = found.flatten(0, 1)
+        return logits
+
+    def prepare_scoring(self) -> None:
+        """Merge LoRA into the weights it adapts, or leave it out if the configuration says so."""
+        settle_lora(self.backbone, keep=self.config.lora_at_test)
+
+    def _person_features(self, crops: Shaped[Tensor, "B 3 H W"]) -> Float[Tensor, "B d"]:
+        """A token for each person, before the adapter."""
+        features = []
+        for some in crops.split(AT_ONCE):
+            patches = self.backbone.patches(some)
+            whole_crop = self.config.person_token == "crop"
+            features.append(self.backbone.encode(patches) if whole_crop else patches.mean(1))
+        return torch.cat(features)
+
+    def _context(self, patches: Float[Tensor, "U N d"], batch: Batch) -> Float[Tensor, "S N d"]:
+        """The mixed patches of each sample's window; equal windows are mixed once.
+
+        The first key frames of a clip share one window, and so do the last.
+        """
+        if self.config.temporal == "key":
+            return patches[batch.key]
+        windows = torch.cat([batch.frames, batch.frame_mask.long()], 1)  # (S, 2 T)
+        windows, which = windows.unique(dim=0, return_inverse=True)
+        frames, mask = windows.chunk(2, 1)
+        mixed = [
+            self.temporal(patches[some], counts)
+            for some, counts in zip(frames.split(AT_ONCE), mask.bool().split(AT_ONCE), strict=True)
+        ]
+        return torch.cat(mixed)[which]
+
+    def _interact(
+        self,
+        context: Float[Tensor, "s N d"],
+        persons: Float[Tensor, "s P d"],
+        whole: Float[Tensor, "s e"],
+        text: Float[Tensor, "K e"],
+    ) -> Float[Tensor, "s P K"]:
+        """The joint pass of frames with equally many persons."""
+        num_people = persons.shape[1]
+        embedded = self.backbone.embed(context)
+        tokens = torch.cat([embedded[:, :1], persons, embedded[:, 1:]], 1)  # (s, 1 + P + N, d)
+        first = 0 if self.config.prompt_tokens == "all" else 1 + num_people
+        spotting = self.config.interest_tokens > 0
+        # With interest tokens every person has a text of its own, otherwise all share the frame's.
+        texts = num_people if spotting else 1
+        prompted = text.expand(len(tokens), texts, -1, -1)  # (s, P or 1, K, e)
+        unprompted = len(self.backbone.blocks) - len(self.prompting)
+        for number, block in enumerate(self.backbone.blocks):
+            prompting = self.prompting[number - unprompted] if number >= unprompted else None
+            if prompting and spotting:
+                tokens, rows = attend(block, tokens, num_people)
+                seen = most_attended(
+                    tokens[:, first:], rows[..., first:], self.config.interest_tokens
+                )  # (s, P, k, d)
+            else:
+                tokens = block(tokens)
+                seen = tokens[:, None, first:]  # (s, 1, n, d)
+            if prompting:
+                flat = prompting(prompted.flatten(0, 1), seen.flatten(0, 1))
+                prompted = flat.unflatten(0, (len(tokens), texts))
+        people = self.backbone.clip.visual.ln_post(tokens[:, 1 : 1 + num_people])
+        visual = self.backbone.project(people) + whole[:, None]  # (s, P, e)
+        if spotting:
+            similarity = cosine(visual[:, :, None], prompted, dtype=text.dtype)[:, :, 0]
+        else:
+            similarity = cosine(visual, prompted[:, 0], dtype=text.dtype)
+        return similarity / self.config.temperature

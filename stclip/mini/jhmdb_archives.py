@@ -1,0 +1,234 @@
+"""Writes the miniature as the official J-HMDB archives: frames, splits and puppet masks.
+
+Beside them lie the boxes of the props, as a detector of objects would hand them out: COCO results
+and the list of images that they are of.
+
+Layout, names and quirks are those of the real archives, so that the same parser reads both: frame
+files count from 1, some masks end a few frames before their video, names carry signs.
+"""
+
+import gzip
+import io
+import json
+import logging
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from scipy.io import savemat
+
+from stclip.errors import ConfigError
+from stclip.mini.choreography import ACTIONS, load_repertoire
+from stclip.mini.props import BEHIND, HELD
+from stclip.mini.render import SeenProp, Video, render
+from stclip.mini.scenery import VIDEO
+from stclip.progress import Progress
+from stclip.storage.files import digest, whole_file
+
+logger = logging.getLogger(__name__)
+FRAMES_ARCHIVE, SPLITS_ARCHIVE = "Rename_Images.tar.gz", "splits.zip"
+MASKS_ARCHIVE, CHECKSUMS = "puppet_mask.zip", "SHA256SUMS"
+PROPS, PROPS_IMAGES = "props.json", "props_images.json"
+CATEGORIES = {kind: i for i, kind in enumerate([*BEHIND, *HELD], start=2)}  # 1 are persons
+NUM_SPLITS = 3
+SHORTEST, LONGEST, MEAN = 15, 40, 20  # frames of a video
+SHORT_MASKS = {("clap", 0): 6, ("clap", 1): 4, ("pour", 0): 1}  # frames without a mask at the end
+PNG_PARAMS = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY]
+PNG_PARAMS += [cv2.IMWRITE_PNG_STRATEGY_RLE]  # for noisy pictures as small as the slow levels
+MAT_HEADER = b"MATLAB 5.0 MAT-file, stclip miniature".ljust(116)  # scipy writes the date there
+TITLES = (
+    "April_09",
+    "Best_Of_Sunday!",
+    "Training_(Part_2)",
+    "How_to_@_home",
+    "1+1_Family_Film",
+    "The_Slow_Motion_Show",
+    "__at_the_park",
+    "Holiday_2008_(short)",
+    "HowTo!!_Lesson_3",
+    "my_friend_+_me",
+)
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """One video as bytes, ready for the archives."""
+
+    action: str
+    name: str
+    frames: list[bytes]  # PNG
+    mask: bytes  # MATLAB file
+    props: list[list[tuple[str, list[int]]]]  # of each frame: kinds and boxes, xywh
+
+
+def render_jhmdb(
+    out: Path, *, seed: int, train_videos: int = 20, test_videos: int = 30, workers: int = 1
+) -> None:
+    """Render the mini J-HMDB into the folder `out`: three archives, boxes of props, SHA256SUMS.
+
+    Args:
+        out: folder of the files; each is written whole or not at all, the archives' checksums last.
+        seed: same seed, same bytes, whatever the number of workers.
+        train_videos: videos of each class that each of the three splits trains on.
+        test_videos: videos of each class that each of the three splits tests on.
+        workers: processes to render with.
+
+    Raises:
+        ConfigError: a class would have no training or no test videos, or there are no workers.
+    """
+    for name, value in {"train_videos": train_videos, "test_videos": test_videos}.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; each class needs at least 1.")
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}; at least 1 is needed.")
+    num_videos = train_videos + test_videos
+    names: dict[str, list[str]] = {action: [] for action in ACTIONS}
+    jobs = [(seed, action, video) for action in ACTIONS for video in range(num_videos)]
+    images: list[dict[str, Any]] = []
+    props: list[dict[str, Any]] = []
+    progress = Progress("render", total=len(jobs))
+    with (
+        whole_file(out / FRAMES_ARCHIVE) as frames_path,
+        whole_file(out / MASKS_ARCHIVE) as masks_path,
+        _tar_gz(frames_path) as frames,
+        zipfile.ZipFile(masks_path, "w") as masks,
+    ):
+        for packed in _packed_videos(jobs, workers):
+            names[packed.action].append(packed.name)
+            folder = f"{packed.action}/{packed.name}"
+            for i, (png, seen) in enumerate(zip(packed.frames, packed.props, strict=True), start=1):
+                name = f"{folder}/{i:05d}.png"
+                _add_to_tar(frames, f"Rename_Images/{name}", png)
+                images.append({"id": len(images) + 1, "file_name": name})
+                props += [
+                    {
+                        "image_id": len(images),
+                        "category_id": CATEGORIES[kind],
+                        "bbox": box,
+                        "score": 1,
+                    }
+                    for kind, box in seen
+                ]
+            _add_to_zip(masks, f"puppet_mask/{folder}/puppet_mask.mat", packed.mask)
+            progress.advance()
+    with whole_file(out / SPLITS_ARCHIVE) as path, zipfile.ZipFile(path, "w") as splits:
+        for name, text in _split_files(names, seed=seed, num_train=train_videos):
+            _add_to_zip(splits, f"splits/{name}", text.encode())
+    categories = [{"id": number, "name": kind} for kind, number in CATEGORIES.items()]
+    _write_json(out / PROPS, props)
+    _write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
+    archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
+    with whole_file(out / CHECKSUMS) as path:
+        sums = [f"{digest(out / name)}  {name}\n" for name in (*archives, PROPS, PROPS_IMAGES)]
+        path.write_text("".join(sums), "utf-8")
+    size = sum((out / archive).stat().st_size for archive in archives)
+    logger.info(
+        "rendered %d videos, %d frames with %d boxes of props, of %d classes (seed %d) into %s: "
+        "%.0f MB",
+        len(jobs),
+        len(images),
+        len(props),
+        len(ACTIONS),
+        seed,
+        out,
+        size / 1e6,
+    )
+
+
+def _packed_videos(jobs: list[tuple[int, str, int]], workers: int) -> Iterator[_Packed]:
+    if workers == 1:
+        yield from map(_pack, jobs)
+        return
+    # Spawned, not forked: a fork of a process that has run OpenCV or torch threads may hang.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_pack, jobs, chunksize=8)
+
+
+def _pack(job: tuple[int, str, int]) -> _Packed:
+    """Render and encode one video; a function of its arguments alone."""
+    seed, action, index = job
+    rng = np.random.default_rng([seed, ACTIONS.index(action), index])
+    extra = rng.geometric(1 / (MEAN - SHORTEST + 1)) - 1  # many short videos, few long ones
+    num_frames = min(SHORTEST + int(extra), LONGEST)
+    video = render(action, load_repertoire(), style=VIDEO, num_frames=num_frames, rng=rng)
+    masks = video.masks[: num_frames - SHORT_MASKS.get((action, index), 0)]
+    bgr = video.frames[..., ::-1]
+    pngs = [cv2.imencode(".png", frame, PNG_PARAMS)[1].tobytes() for frame in bgr]
+    props = [[(prop.kind, _xywh(prop)) for prop in seen] for seen in video.props]
+    return _Packed(action, _name(rng, action, index, video), pngs, _mat(masks), props)
+
+
+def _name(rng: np.random.Generator, action: str, index: int, video: Video) -> str:
+    """Official manner: title, action, visible part, camera, people, view, quality, number."""
+    title = TITLES[rng.integers(len(TITLES))]
+    camera = "cm" if rng.random() < 0.5 else "nm"
+    view = "ri" if video.direction > 0 else "le"
+    quality = "goo" if video.noise < 4 else "med" if video.noise < 6 else "bad"
+    return f"{title}_{action}_f_{camera}_np{video.num_people}_{view}_{quality}_{index}"
+
+
+def _xywh(prop: SeenProp) -> list[int]:
+    """A box as COCO has it: first column and row, number of columns and rows."""
+    x1, y1, x2, y2 = map(int, prop.box_xyxy)
+    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Without line ends: of a row per box or frame nobody reads them."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content), "utf-8")
+
+
+def _mat(masks: UInt8[np.ndarray, "T H W"]) -> bytes:
+    """A MATLAB file with `part_mask` (H, W, T)."""
+    buffer = io.BytesIO()
+    savemat(buffer, {"part_mask": masks.transpose(1, 2, 0)}, do_compression=True)
+    return MAT_HEADER + buffer.getvalue()[len(MAT_HEADER) :]
+
+
+def _split_files(
+    names: dict[str, list[str]], *, seed: int, num_train: int
+) -> Iterator[tuple[str, str]]:
+    """Name and text of `<class>_test_split<n>.txt`: `<video>.avi 1` trains, `<video>.avi 2` tests.
+
+    The splits of a class are different shuffles; where it has very few videos, two may agree.
+    """
+    for action, videos in names.items():
+        for split in range(1, NUM_SPLITS + 1):
+            rng = np.random.default_rng([seed, ACTIONS.index(action), split, len(videos)])
+            train = set(rng.permutation(len(videos))[:num_train].tolist())
+            lines = [f"{name}.avi {1 if i in train else 2}" for i, name in enumerate(videos)]
+            yield f"{action}_test_split{split}.txt", "\n".join(lines) + "\n"
+
+
+@contextmanager
+def _tar_gz(path: Path) -> Iterator[tarfile.TarFile]:
+    """A .tar.gz without times; PNGs do not shrink any more, so the fastest level."""
+    with (
+        path.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=1, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as tar,
+    ):
+        yield tar
+
+
+def _add_to_tar(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)  # its owner, mode and time are constants
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _add_to_zip(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name)  # its time is 1980-01-01
+    info.create_system = 3  # Unix, whichever system writes it
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content, zipfile.ZIP_DEFLATED)

@@ -1,1 +1,0 @@
-"""The networks: the frozen CLIP backbone and ST-CLIP's parts. Tensors in, tensors out; no I/O."""

@@ -1,0 +1,1 @@
+"""The machine around the stages: device, GPUs, processes, provenance."""

@@ -1,0 +1,1 @@
+"""Weights and boxes in, class probabilities out."""

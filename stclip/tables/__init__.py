@@ -1,0 +1,1 @@
+"""Tables of results: pure functions of what the stages wrote."""

@@ -1,0 +1,80 @@
+"""All runs in a few numbers, for `dvc metrics` and `dvc plots`: from metrics.json files alone."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import pandas as pd
+
+from stclip.errors import DataError
+from stclip.storage.files import whole_file, whole_folder, write_json
+from stclip.tables.main_table import ASSUMPTION_ORDER, DETECTED, harmonic_mean
+
+logger = logging.getLogger(__name__)
+MAP_FILE, CLASSES_FILE = "map.csv", "ap_by_class.csv"
+
+
+def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+    """Frame mAP and AP on detected boxes, means over splits and seeds.
+
+    Args:
+        runs: contents of metrics.json files.
+
+    Returns:
+        Fractions, "DATASET/METHOD" -> assumption -> "unseen", "base", "H"; the same in percent, a
+        row per data set, method and assumption; AP in percent by label group and class too (over
+        the splits and seeds in whose group the class is).
+
+    Raises:
+        DataError: a run was not evaluated on detected boxes.
+    """
+    maps: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    classes: dict[tuple[str, str, str, str, str], list[float]] = defaultdict(list)
+    titles = {run["method"]: run["title"] for run in runs}
+    for run in sorted(runs, key=lambda r: (r["dataset"], r["order"], r["split"], r["seed"])):
+        if DETECTED not in run["metrics"]:
+            raise DataError(
+                f"{run['dataset']}, method {run['method']}, split {run['split']}, seed "
+                f"{run['seed']}: no metrics on {DETECTED} boxes; evaluate with {DETECTED} among "
+                "`boxes` of config/config.yaml."
+            )
+        for assumption in run["assumptions"]:
+            key = (run["dataset"], run["method"], assumption)
+            for group, cells in run["metrics"][DETECTED].items():
+                maps.setdefault(key, defaultdict(list))[group].append(cells[assumption]["mAP"])
+                for name, value in cells[assumption]["AP"].items():
+                    if value is not None:  # a class without ground truth
+                        classes[*key, group, name].append(value)
+    values: dict[str, Any] = defaultdict(dict)
+    rows = []
+    for key in sorted(maps, key=lambda key: (key[0], ASSUMPTION_ORDER.index(key[2]))):  # stable
+        dataset, method, assumption = key
+        found = {group: mean(numbers) for group, numbers in maps[key].items()}
+        found["H"] = harmonic_mean(found["unseen"], found["base"])
+        values[f"{dataset}/{method}"][assumption] = {k: round(v, 6) for k, v in found.items()}
+        label = _label(titles[method], assumption)
+        rows.append({"dataset": dataset, "method": label} | {k: 100 * v for k, v in found.items()})
+    by_class = pd.DataFrame(
+        (dataset, _label(titles[method], assumption), group, name, 100 * mean(numbers))
+        for (dataset, method, assumption, group, name), numbers in classes.items()
+    ).set_axis(["dataset", "method", "labels", "class", "AP"], axis=1)
+    return values, pd.DataFrame(rows), by_class
+
+
+def _label(title: str, assumption: str) -> str:
+    return title if assumption == "independent" else f"{title}, {assumption}"
+
+
+def write_summary(runs: Sequence[dict[str, Any]], out: Path) -> None:
+    """Write a JSON per method into the folder `out`; `map.csv` and `ap_by_class.csv` beside it."""
+    values, maps, by_class = summarize(runs)
+    for name, frame in ((MAP_FILE, maps), (CLASSES_FILE, by_class)):
+        with whole_file(out.with_name(name)) as path:
+            frame.to_csv(path, index=False, float_format="%.2f", lineterminator="\n")
+    with whole_folder(out) as folder:
+        for name, cells in values.items():
+            write_json(folder / f"{name}.json", cells)
+    logger.info("summary: read %d runs of %d methods, dropped none", len(runs), len(values))

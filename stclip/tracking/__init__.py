@@ -1,0 +1,1 @@
+"""Runs and dashboards of Weights & Biases."""

@@ -1,0 +1,334 @@
+"""The one training loop, for all methods: from a split's training clips to weights.
+
+A killed training resumes from its last checkpoint and ends with the same weights: the samples and
+the learning rate of a step follow from the seed and the step alone, the rest is in the checkpoint.
+A batch is the same for one process and for many, of which each computes a share (torchrun).
+"""
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from stclip.boxes.select import select_boxes
+from stclip.config import BoxSource, MethodConfig, TrainConfig
+from stclip.errors import ConfigError, DataError, TrainingError
+from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.frame_reader import FrameReader
+from stclip.inputs.loader import make_loader
+from stclip.inputs.samples import make_samples
+from stclip.methods.build import load_method
+from stclip.methods.contract import Method
+from stclip.methods.label_semantics import exclusive_mask, label_texts, targets_of
+from stclip.methods.reading import make_reader
+from stclip.progress import Progress
+from stclip.records import Boxes, Clips, Detections, LabelSplit
+from stclip.runtime.device import peak_memory, random_state, seed_everything
+from stclip.storage.seal import sealed_tensors
+from stclip.train.processes import (
+    all_rows,
+    random_states,
+    restore_random_states,
+    shares,
+    start_processes,
+)
+from stclip.train.resume import make_optimizer, read_checkpoint, write_checkpoint
+from stclip.train.run_folder import run_hash, write_run
+
+logger = logging.getLogger(__name__)
+Track = Callable[[Sequence[Mapping[str, float]]], None]
+
+
+@dataclass
+class State:
+    """How far a training is, and what it logged so far."""
+
+    step: int = 0
+    log: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    config: MethodConfig,
+    *,
+    split: LabelSplit,
+    clips: Clips,
+    ground_truth: Boxes,
+    frames: Path,
+    features: Mapping[str, Path] | None = None,
+    objects: Detections | None = None,
+    seed: int,
+    out: Path,
+    workers: int = 0,
+    track: Track = lambda rows: None,
+) -> None:
+    """Train a method on the training clips of a split.
+
+    Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
+    `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. `features`
+    (files of the features stage: "frames", "ground_truth", "objects") and `objects` are needed
+    where the configuration says that they are read. `track` gets the lines of the log as they come,
+    in the main process; first those of an interrupted try, or none.
+
+    Raises:
+        ConfigError: the method has nothing to train (see `write_untrained`), or a batch is too
+            small for so many processes.
+        DataError: no training clip. TrainingError: the loss is not finite.
+    """
+    seed_everything(seed)
+    accelerator = start_processes()
+    method = load_method(config).to(accelerator.device)
+    run = run_hash(config, split, seed)
+    checkpoint = out / "checkpoint.pt"
+    tables = {"ground_truth": ground_truth.table}
+    if objects is not None:
+        tables["objects"] = objects.table
+    reader = make_reader(
+        method, config, clips=clips, frames=frames, features=features or {}, tables=tables
+    )
+    state = _fit(
+        method, config.train, accelerator, label_text=config.label_text,
+        exclusive_labels=config.exclusive_labels, split=split, clips=clips, objects=objects,
+        ground_truth=ground_truth, reader=reader.part(accelerator.num_processes), seed=seed,
+        checkpoint=checkpoint, run=run, workers=workers,
+        track=track if accelerator.is_main_process else lambda rows: None,
+    )  # fmt: skip
+    if accelerator.is_main_process:
+        weights = sealed_tensors(serialize(method.trained_state()), run=run)
+        resolved = config.model_copy(update={"params": asdict(method.config)})
+        write_run(out, resolved, state.log, weights=weights)
+        checkpoint.unlink(missing_ok=True)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up from `warmup_factor`, then constant (`step` from 0).
+
+    >>> c = TrainConfig(iterations=3000, lr=1.0, warmup_iterations=800, warmup_factor=0.25)
+    >>> [learning_rate(c, step) for step in (0, 400, 800)]
+    [0.25, 0.625, 1.0]
+    """
+    if step >= config.warmup_iterations:
+        return config.lr
+    along = step / config.warmup_iterations
+    return config.lr * (config.warmup_factor * (1 - along) + along)
+
+
+def plan_batches(
+    samples: Sequence[Sample], config: TrainConfig, *, inputs: Inputs, seed: int
+) -> list[list[Sample]]:
+    """The samples of every step: a permutation per epoch, incomplete batches dropped.
+
+    Each has a random number of its own. Where rows are boxes, a sample with more than `max_boxes`
+    shows a random subset of them. A memory of visited frames holds those of earlier steps.
+    """
+    size = min(config.batch_frames, len(samples))
+    batches: list[list[Sample]] = []
+    epoch = 0
+    while len(batches) < config.iterations:
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(samples))
+        draws = np.random.default_rng([seed, epoch, 1]).integers(2**62, size=len(samples))
+        for start in range(0, len(samples) - size + 1, size):
+            chosen = [replace(samples[i], draw=int(draws[i])) for i in order[start : start + size]]
+            if inputs.row_per_box:
+                chosen = [_at_most(s, config.max_boxes, rng) for s in chosen]
+            batches.append(chosen)
+        epoch += 1
+    batches = batches[: config.iterations]
+    return _with_visited(batches) if inputs.memory_pool == "visited" else batches
+
+
+def _with_visited(batches: Sequence[Sequence[Sample]]) -> list[list[Sample]]:
+    """Every sample knows which frames of its clip were key frames of an earlier step."""
+    visited: dict[str, frozenset[int]] = defaultdict(frozenset)
+    found = []
+    for batch in batches:
+        found.append([replace(s, pool=visited[s.clip]) for s in batch])
+        for sample in batch:
+            visited[sample.clip] |= {sample.key_frame}
+    return found
+
+
+def _at_most(sample: Sample, max_boxes: int, rng: np.random.Generator) -> Sample:
+    if len(sample.rows) <= max_boxes:
+        return sample
+    kept = np.sort(rng.choice(len(sample.rows), max_boxes, replace=False))
+    stored = None if sample.stored is None else sample.stored[kept]
+    boxes = sample.boxes_xyxy[kept]
+    return replace(sample, rows=sample.rows[kept], boxes_xyxy=boxes, stored=stored)
+
+
+def _fit(
+    method: Method,
+    config: TrainConfig,
+    accelerator: Accelerator,
+    *,
+    label_text: str,
+    exclusive_labels: list[str] | None,
+    split: LabelSplit,
+    clips: Clips,
+    ground_truth: Boxes,
+    objects: Detections | None,
+    reader: FrameReader,
+    seed: int,
+    checkpoint: Path,
+    run: str,
+    workers: int,
+    track: Track,
+) -> State:
+    """Optimise the method in place; returns the finished state."""
+    if not split.train_clips:
+        raise DataError(f"split {split.name} of {split.dataset} has no training clip.")
+    device, per_box = accelerator.device, method.inputs.row_per_box
+    table = select_boxes(
+        BoxSource(source="ground_truth"), ground_truth=ground_truth, detections=None,
+        clips=clips, names=split.train_clips,
+    )  # fmt: skip
+    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
+    targets = targets_of(table["actions"].tolist(), split.base, exclusive_labels)  # (rows, K)
+    exclusive = exclusive_mask(split.base, exclusive_labels).to(device)
+    encoded = method.encode_labels(label_texts(split.base, form=label_text))
+    groups = [group for group in method.parameter_groups() if len(group.parameters)]
+    if not groups:
+        raise ConfigError(
+            f"method {type(method).__name__} has nothing to train; set train.iterations to 0."
+        )
+    optimizer = make_optimizer(
+        [
+            {
+                "params": list(g.parameters),
+                "weight_decay": config.weight_decay if g.weight_decay is None else g.weight_decay,
+            }
+            for g in groups
+        ],
+        config,
+    )
+    state = _resume(method, optimizer, accelerator, checkpoint, run=run, seed=seed)
+    track(state.log)
+    logger.info(
+        "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on "
+        "%d x %s",
+        len(samples), len(split.train_clips), len(split.base),
+        sum(p.numel() for g in groups for p in g.parameters), state.step, config.iterations,
+        accelerator.num_processes, device.type,
+    )  # fmt: skip
+    batches = plan_batches(samples, config, inputs=method.inputs, seed=seed)[state.step :]
+    own_batches = shares(batches, accelerator)
+    loader = make_loader(reader, method.inputs, own_batches, workers=workers)
+    if config.compile:
+        method.backbone.compile_blocks()
+    network = accelerator.prepare(method)
+    progress = Progress("train", total=config.iterations, done=state.step)
+    network.train()
+    began = time.perf_counter()
+    for chosen, own, batch in zip(batches, own_batches, loader, strict=True):
+        lr = learning_rate(config, state.step)
+        for group, settings in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = lr * settings.lr_factor
+        bf16 = config.precision == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            logits = network(batch.to(device), encoded)
+        share = _num_rows(own, per_box=per_box) / _num_rows(chosen, per_box=per_box)
+        # The gradient is averaged over the processes: scaled, it is that of the mean over all rows.
+        scale = accelerator.num_processes * (1.0 if method.whole_batch_loss else share)
+        if method.whole_batch_loss:
+            logits, own = all_rows(logits, accelerator, total=len(chosen)), chosen
+        own_loss = method.loss(
+            logits.float(), _goal(targets, own, per_box=per_box).to(device), config=config,
+            exclusive=exclusive, draws=_draws(own, per_box=per_box).to(device),
+        )  # fmt: skip
+        loss = accelerator.reduce(own_loss.detach() * share, "sum").item()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {state.step} (learning rate {lr:.3g}) on the "
+                f"clips {sorted({s.clip for s in chosen})}; no weights were written. Lower "
+                "train.lr or lengthen train.warmup_iterations."
+            )
+        optimizer.zero_grad()
+        (own_loss * scale).backward()
+        optimizer.step()
+        now = time.perf_counter()
+        seconds, began = now - began, now  # reading of the batch included
+        line = {"step": state.step, "loss": loss, "lr": lr, "seconds": round(seconds, 4)}
+        line |= {"samples_per_s": round(len(chosen) / seconds, 2)} | peak_memory()
+        state.log.append(line)
+        track([line])
+        state.step += 1
+        progress.advance(loss=loss)
+        if state.step % config.checkpoint_every == 0 and state.step < config.iterations:
+            _save(method, optimizer, accelerator, state, checkpoint, run=run)
+    return state
+
+
+def _num_rows(samples: Sequence[Sample], *, per_box: bool) -> int:
+    return sum(len(s.rows) for s in samples) if per_box else len(samples)
+
+
+def _goal(targets: Tensor, samples: Sequence[Sample], *, per_box: bool) -> Tensor:
+    """Target rows in the order of the logits' rows."""
+    rows = [targets[torch.from_numpy(s.rows)] for s in samples]
+    return torch.cat(rows if per_box else [r.amax(0, keepdim=True) for r in rows])
+
+
+def _draws(samples: Sequence[Sample], *, per_box: bool) -> Tensor:
+    """The random number of each row of logits."""
+    draws = torch.tensor([s.draw or 0 for s in samples])
+    if not per_box:
+        return draws
+    return draws.repeat_interleave(torch.tensor([len(s.rows) for s in samples]))
+
+
+def _save(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    state: State,
+    path: Path,
+    *,
+    run: str,
+) -> None:
+    """Write what does not follow from the seed and the step."""
+    random = random_states(accelerator)
+    if accelerator.is_main_process:
+        content = {
+            "step": state.step,
+            "log": state.log,
+            "weights": method.trained_state(),
+            "optimizer": optimizer.state_dict(),
+            "random": random,
+        }
+        write_checkpoint(path, content, run=run)
+
+
+def _resume(
+    method: Method,
+    optimizer: torch.optim.Optimizer,
+    accelerator: Accelerator,
+    path: Path,
+    *,
+    run: str,
+    seed: int,
+) -> State:
+    """Continue from a checkpoint of the same run, otherwise start anew."""
+    content = read_checkpoint(path, run=run)
+    if content is not None and "random" not in content:
+        logger.info("%s was written by an older version; starting anew", path)
+        content = None
+    if content is None:
+        state, random = State(), [random_state()]
+    else:
+        method.load_trained_state(content["weights"], where=str(path))
+        optimizer.load_state_dict(content["optimizer"])
+        state, random = State(step=content["step"], log=content["log"]), content["random"]
+    restore_random_states(random, accelerator, seed=seed, step=state.step)
+    return state
