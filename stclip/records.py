@@ -1,12 +1,13 @@
-"""What travels between stages: Clips, Boxes, Detections, LabelSplit, Scores.
+"""What travels between stages: Data (Clips, Boxes, KeyFrames, Detections), LabelSplit, Scores.
 
 Everywhere: boxes are xyxy in pixels, float32, corners as published; frames are 0-based; actions are
 the data set's official names. Tables travel as parquet, splits as JSON; a table is a pandas frame
 whose columns are checked when the record is built.
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -19,7 +20,8 @@ from stclip.storage.parquet import read_parquet, write_parquet
 from stclip.storage.seal import SEAL
 
 BOX_COLUMNS = ["x1", "y1", "x2", "y2"]
-_BOX_TYPES = {"clip": "str", "frame": "int32"} | dict.fromkeys(BOX_COLUMNS, "float32")
+_KEY_TYPES = {"clip": "str", "frame": "int32"}
+_BOX_TYPES = _KEY_TYPES | dict.fromkeys(BOX_COLUMNS, "float32")
 LABEL_GROUPS = ("unseen", "base")
 _ROUNDING = 1e-5  # how far float32 may carry a probability past 1
 SCORE_PREFIX = "score:"  # keeps a label called "frame" apart from the column
@@ -105,6 +107,52 @@ class Boxes(Table):
     COLUMNS: ClassVar = _BOX_TYPES | {"tube": "int32", "actions": "list"}
 
 
+class KeyFrames(Table):
+    """One row per key frame: those that are tested, and those of training clips.
+
+    `number` counts a clip's key frames in equal steps of `step_s` seconds: neighbours differ by 1,
+    and a gap in the numbers is a gap in the video. `tested`: whether the clip is of the official
+    split that is tested.
+    """
+
+    COLUMNS: ClassVar = {
+        "clip": "str",
+        "frame": "int32",
+        "number": "int32",
+        "step_s": "float32",
+        "tested": "bool",
+    }
+
+    @cached_property
+    def _index(self) -> pd.MultiIndex:
+        return pd.MultiIndex.from_frame(self.table[["clip", "frame"]])
+
+    def rows_of(self, table: pd.DataFrame) -> np.ndarray:
+        """The row of each (clip, frame) of `table`, -1 where it is no key frame."""
+        wanted = pd.MultiIndex.from_frame(table[["clip", "frame"]].astype(_KEY_TYPES))
+        return self._index.get_indexer(wanted)
+
+    def contain(self, table: pd.DataFrame) -> np.ndarray:
+        """Whether each (clip, frame) of `table` is a key frame, bool (rows,)."""
+        return self.rows_of(table) >= 0
+
+    def numbers(self, table: pd.DataFrame) -> np.ndarray:
+        """The number of each (clip, frame) of `table`; all must be key frames, int (rows,)."""
+        rows = self.rows_of(table)
+        assert (rows >= 0).all(), "only key frames have numbers"
+        return self.table["number"].to_numpy(np.int64)[rows]
+
+    @property
+    def tested(self) -> pd.DataFrame:
+        """Those of the clips that are tested, in order."""
+        return self.table[self.table["tested"]]
+
+    @property
+    def step_s(self) -> float:
+        """Seconds between neighbours; the median where clips differ."""
+        return float(self.table["step_s"].median())
+
+
 class Detections(Table):
     """Person detections, unfiltered; `score` in 0..1."""
 
@@ -179,6 +227,33 @@ class Scores(Table):
         return cls(pd.concat([boxes.reset_index(drop=True)[list(cls.COLUMNS)], columns], axis=1))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """A prepared data set, as far as a stage reads it."""
+
+    clips: Clips
+    boxes: Boxes  # ground truth
+    key_frames: KeyFrames
+    frames: Path  # folder of the frame store
+    detections: Detections | None = None
+    objects: Detections | None = None  # boxes of everything but persons
+    # stored features: "frames", "objects" or a kind of boxes -> file
+    features: Mapping[str, Path] = field(default_factory=dict)
+
+    def table_of(self, kind: str) -> pd.DataFrame:
+        """The boxes of a kind: "ground_truth", "detections" or "objects".
+
+        Raises:
+            DataError: they were not given.
+        """
+        found = {
+            "ground_truth": self.boxes, "detections": self.detections, "objects": self.objects,
+        }[kind]  # fmt: skip
+        if found is None:
+            raise DataError(f"{kind} are asked for, but none were given.")
+        return found.table
+
+
 @dataclass(frozen=True)
 class LabelSplit:
     """A zero-shot label split and the clips it selects; its label order is the class order.
@@ -188,6 +263,7 @@ class LabelSplit:
     """
 
     dataset: str
+    family: str
     name: str
     base: tuple[str, ...]
     unseen: tuple[str, ...]
@@ -204,11 +280,14 @@ class LabelSplit:
         labels = (*self.base, *self.unseen)
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
-            raise DataError(
-                f"split {self.name} of {self.dataset}: labels {twice} are listed twice."
-            )
+            raise DataError(f"{self.where}: labels {twice} are listed twice.")
         if not self.base or not self.unseen:
-            raise DataError(f"split {self.name} of {self.dataset}: needs base and unseen labels.")
+            raise DataError(f"{self.where}: needs base and unseen labels.")
+
+    @property
+    def where(self) -> str:
+        """Names it in messages."""
+        return f"split {self.name} ({self.family}) of {self.dataset}"
 
     def labels(self, group: str) -> tuple[str, ...]:
         """Labels of the group "unseen" or "base"."""

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from conftest import METHODS, ROOT, World
 
-from stclip.config import DatasetConfig, Source, load_dataset, load_method, load_scale, merge
+from stclip.config import DatasetConfig, Download, load_dataset, load_method, load_scale, merge
 from stclip.config.hashes import config_hash, training_settings
 from stclip.config.target import resolve_target
 from stclip.errors import ConfigError
@@ -199,7 +199,7 @@ def test_an_unknown_source_lists_the_known_ones() -> None:
 
 
 def test_a_manual_source_may_lack_a_checksum() -> None:
-    assert Source(url="manual:https://example.org").md5 is None
+    assert Download(url="manual:https://example.org").md5 is None
 
 
 def test_damaged_yaml_is_named(world: World) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stclip.config import Source
+from stclip.config import Download
 from stclip.download import download as download_module
 from stclip.download.download import download
 from stclip.errors import ConfigError, DataError
@@ -87,7 +87,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def fetch(server: Server, out: Path, *, sha256: str = SHA256, retries: int = 3) -> None:
-    source = Source(url=f"{server.url}/archive.bin", sha256=sha256)
+    source = Download(url=f"{server.url}/archive.bin", sha256=sha256)
     download(source, out, retries=retries, backoff_s=0.01, timeout_s=5)
 
 
@@ -148,7 +148,7 @@ def test_a_part_of_another_address_is_not_continued(server: Server, tmp_path: Pa
     server.script = [{"drop_after": 100_000}]
     with pytest.raises(DataError):
         fetch(server, tmp_path / "out.bin", retries=0)
-    source = Source(url=f"{server.url}/moved.bin", sha256=SHA256)
+    source = Download(url=f"{server.url}/moved.bin", sha256=SHA256)
     download(source, tmp_path / "out.bin", backoff_s=0.01)
     assert "Range" not in server.requests[1]
 
@@ -202,14 +202,14 @@ def test_no_server_is_given_up(tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))  # bound, not listening: connections are refused
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/archive.bin"
         with pytest.raises(DataError, match=r"gave up after 2 tries.*ConnectionError"):
-            download(Source(url=url, md5=MD5), tmp_path / "out.bin", retries=1, backoff_s=0.01)
+            download(Download(url=url, md5=MD5), tmp_path / "out.bin", retries=1, backoff_s=0.01)
 
 
 def test_a_silent_server_times_out(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/archive.bin"
         with pytest.raises(DataError, match=r"gave up after 1 tries.*Timeout"):
-            download(Source(url=url, md5=MD5), tmp_path / "out.bin", retries=0, timeout_s=0.2)
+            download(Download(url=url, md5=MD5), tmp_path / "out.bin", retries=0, timeout_s=0.2)
 
 
 def test_a_missing_file_is_not_retried(server: Server, tmp_path: Path) -> None:
@@ -232,16 +232,16 @@ def test_a_wrong_checksum_keeps_nothing(server: Server, tmp_path: Path) -> None:
 
 def test_a_right_file_is_kept_without_network(tmp_path: Path) -> None:
     (tmp_path / "out.bin").write_bytes(CONTENT)
-    download(Source(url="http://127.0.0.1:1/archive.bin", md5=MD5.upper()), tmp_path / "out.bin")
+    download(Download(url="http://127.0.0.1:1/archive.bin", md5=MD5.upper()), tmp_path / "out.bin")
     assert names(tmp_path) == ["out.bin"]
 
 
 def test_the_beginning_of_a_checksum_may_be_all_there_is(server: Server, tmp_path: Path) -> None:
     url = f"{server.url}/archive.bin"
     with pytest.raises(DataError, match="expected 00000000; 300000 bytes"):
-        download(Source(url=url, sha256_prefix="0" * 8), tmp_path / "out.bin")
+        download(Download(url=url, sha256_prefix="0" * 8), tmp_path / "out.bin")
     for _ in range(2):  # fetched, then kept
-        download(Source(url=url, sha256_prefix=SHA256[:8]), tmp_path / "out.bin")
+        download(Download(url=url, sha256_prefix=SHA256[:8]), tmp_path / "out.bin")
     assert len(server.requests) == 2
 
 
@@ -298,21 +298,21 @@ def test_a_local_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             f"file://{tmp_path}/made/archive.bin",
         ]
     ):
-        download(Source(url=url, sha256=SHA256), tmp_path / "raw" / f"{i}.bin")
+        download(Download(url=url, sha256=SHA256), tmp_path / "raw" / f"{i}.bin")
         assert (tmp_path / "raw" / f"{i}.bin").read_bytes() == CONTENT
     assert names(tmp_path / "raw") == ["0.bin", "1.bin", "2.bin"]
 
 
 def test_a_missing_local_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.zip: no such file; run the stage that makes it"):
-        download(Source(url=f"file:{tmp_path}/absent.zip", md5=MD5), tmp_path / "out.zip")
+        download(Download(url=f"file:{tmp_path}/absent.zip", md5=MD5), tmp_path / "out.zip")
 
 
 @pytest.mark.parametrize("line", [f"{SHA256}  archive.bin", f"{MD5} *./archive.bin"])
 def test_the_checksum_may_stand_in_a_listing(line: str, tmp_path: Path) -> None:
     (tmp_path / "archive.bin").write_bytes(CONTENT)
     (tmp_path / "SUMS").write_text(f"# made today\n{'0' * 64}  other.bin\n{line}\n")
-    source = Source(url=f"file:{tmp_path}/archive.bin", checksums=f"file:{tmp_path}/SUMS")
+    source = Download(url=f"file:{tmp_path}/archive.bin", checksums=f"file:{tmp_path}/SUMS")
     download(source, tmp_path / "out.bin")
     assert (tmp_path / "out.bin").read_bytes() == CONTENT
 
@@ -321,14 +321,14 @@ def test_a_listing_may_come_over_http(server: Server, tmp_path: Path) -> None:
     (tmp_path / "archive.bin").write_bytes(CONTENT)
     server.content = f"{SHA256}  archive.bin\n".encode()
     server.script = [{"status": 503}, {"drop_after": 10}]
-    source = Source(url=f"file:{tmp_path}/archive.bin", checksums=f"{server.url}/SUMS")
+    source = Download(url=f"file:{tmp_path}/archive.bin", checksums=f"{server.url}/SUMS")
     download(source, tmp_path / "out.bin", backoff_s=0.01)
     assert len(server.requests) == 3
 
 
 def test_a_listing_without_the_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "SUMS").write_text(f"{SHA256}  other.bin\n")
-    source = Source(url=f"file:{tmp_path}/archive.bin", checksums=f"file:{tmp_path}/SUMS")
+    source = Download(url=f"file:{tmp_path}/archive.bin", checksums=f"file:{tmp_path}/SUMS")
     with pytest.raises(DataError, match=r"no checksum of archive\.bin; it lists \['other\.bin'\]"):
         download(source, tmp_path / "out.bin")
 
@@ -336,13 +336,13 @@ def test_a_listing_without_the_file_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "problem"),
     [
-        (Source(url="ftp://example.org/a.zip", md5=MD5), "'ftp'; use http:, https: or file:PATH"),
-        (Source(url="file:a.zip", sha256=MD5), "is not a sha256"),
-        (Source(url="file:a.zip", sha256_prefix=SHA256[:7]), "is not a sha256"),
-        (Source(url="file:a.zip", md5="z" * 32), "is not a md5"),
+        (Download(url="ftp://example.org/a.zip", md5=MD5), "'ftp'; use http:, https: or file:PATH"),
+        (Download(url="file:a.zip", sha256=MD5), "is not a sha256"),
+        (Download(url="file:a.zip", sha256_prefix=SHA256[:7]), "is not a sha256"),
+        (Download(url="file:a.zip", md5="z" * 32), "is not a md5"),
     ],
 )
-def test_a_wrong_setting_is_a_config_error(source: Source, problem: str, tmp_path: Path) -> None:
+def test_a_wrong_setting_is_a_config_error(source: Download, problem: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=problem):
         download(source, tmp_path / "out.zip")
 
@@ -350,7 +350,7 @@ def test_a_wrong_setting_is_a_config_error(source: Source, problem: str, tmp_pat
 def test_a_file_that_only_a_person_can_fetch(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source, out = Source(url="manual:https://example.org/page"), tmp_path / "raw" / "a.tar.gz"
+    source, out = Download(url="manual:https://example.org/page"), tmp_path / "raw" / "a.tar.gz"
     with pytest.raises(
         DataError,
         match=r"a\.tar\.gz: no such file.*by hand from https://example\.org/page, put",
@@ -367,7 +367,7 @@ def test_a_hand_fetched_file_with_a_checksum_is_verified_and_never_removed(tmp_p
     out = tmp_path / "a.json"
     out.write_bytes(b"content")
     right = hashlib.sha256(b"content").hexdigest()
-    download(Source(url="manual:https://example.org", sha256=right), out)
+    download(Download(url="manual:https://example.org", sha256=right), out)
     with pytest.raises(DataError, match=r"a\.json: its sha256 is not 0+; get it again from https"):
-        download(Source(url="manual:https://example.org", sha256="0" * 64), out)
+        download(Download(url="manual:https://example.org", sha256="0" * 64), out)
     assert out.read_bytes() == b"content"

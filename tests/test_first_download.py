@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from stclip.config import Source
+from stclip.config import Download
 from stclip.download.first_download import check_recorded
 from stclip.errors import DataError
 
-PAGE = Source(url="manual:https://example.org/page")
+PAGE = Download(url="manual:https://example.org/page")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_sources_without_a_sha256_are_recorded(
     file: Path, tmp_path: Path, partly: dict[str, str]
 ) -> None:
     url = "https://example.org/weights" if partly else PAGE.url
-    check_recorded(Source(url=url, **partly), file, tmp_path / "record")
+    check_recorded(Download(url=url, **partly), file, tmp_path / "record")
     assert (tmp_path / "record").exists()
 
 
@@ -53,7 +53,7 @@ def test_sources_without_a_sha256_are_recorded(
 def test_sources_with_a_sha256_need_no_record(
     file: Path, tmp_path: Path, whole: dict[str, str]
 ) -> None:
-    check_recorded(Source(url="https://example.org/weights", **whole), file, tmp_path / "record")
+    check_recorded(Download(url="https://example.org/weights", **whole), file, tmp_path / "record")
     assert not (tmp_path / "record").exists()
 
 

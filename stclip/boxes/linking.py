@@ -44,14 +44,6 @@ class Linking:
         if min(self.top, self.patience, self.min_frames) < 1:
             raise ConfigError(f"{self}: top, patience and min_frames must be at least 1.")
 
-    def every(self, stride: int) -> "Linking":
-        """The same in units of every `stride`-th frame."""
-        return Linking(
-            top=self.top, nms=self.nms, iou=self.iou, min_score=self.min_score,
-            patience=max(1, self.patience // stride),
-            min_frames=max(1, self.min_frames // stride),
-        )  # fmt: skip
-
 
 def tube_iou(one: Tube, other: Tube, *, plus: int) -> float:
     """Mean overlap over the shared frames, times the overlap of the frame ranges.

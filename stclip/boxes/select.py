@@ -8,20 +8,12 @@ import pandas as pd
 
 from stclip.config import BoxSource
 from stclip.errors import DataError
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections
+from stclip.records import BOX_COLUMNS, Clips, Data
 
 logger = logging.getLogger(__name__)
 
 
-def select_boxes(
-    source: BoxSource,
-    *,
-    ground_truth: Boxes,
-    detections: Detections | None,
-    clips: Clips,
-    names: Sequence[str],
-    key_frame_stride: int = 1,
-) -> pd.DataFrame:
+def select_boxes(source: BoxSource, data: Data, *, names: Sequence[str]) -> pd.DataFrame:
     """The boxes to score on the key frames of the clips `names`, filtered on reading.
 
     The filters see a frame's boxes by falling score (ties in file order). `within` keeps boxes
@@ -37,15 +29,15 @@ def select_boxes(
     Raises:
         DataError: boxes are detected in a clip or frame that does not exist.
     """
+    table = data.table_of(source.source)
     if source.source == "ground_truth":
-        table = ground_truth.table.assign(detector_score=np.float32(1))
-    elif detections is None:
-        raise DataError("detected boxes are asked for but no detections were given.")
+        table = table.assign(detector_score=np.float32(1))
     else:
-        check_frames(detections, clips)
-        table = detections.table.rename(columns={"score": "detector_score"})
+        check_frames(table, data.clips)
+        table = table.rename(columns={"score": "detector_score"})
     table = table.assign(origin=source.source, stored=table.index)
-    table = table[table["clip"].isin(set(names)) & (table["frame"] % key_frame_stride == 0)]
+    table = table[table["clip"].isin(set(names))]
+    table = table[data.key_frames.contain(table)]
     order = table["clip"].map({clip: i for i, clip in enumerate(names)})
     table = table.assign(order=order).sort_values(
         ["order", "frame", "detector_score"], ascending=[True, True, False], kind="stable"
@@ -60,7 +52,7 @@ def select_boxes(
         keep &= ((score > best - source.within) | (rank == 0)).to_numpy()
     if source.top is not None:
         keep &= (rank < source.top).to_numpy()
-    table = clip_to_picture(table[keep], clips)
+    table = clip_to_picture(table[keep], data.clips)
     empty = (table["x2"] <= table["x1"]) | (table["y2"] <= table["y1"])
     logger.info(
         "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping; "
@@ -73,10 +65,10 @@ def select_boxes(
     return table.loc[~empty, columns].reset_index(drop=True)
 
 
-def check_frames(detections: Detections, clips: Clips) -> None:
+def check_frames(detections: pd.DataFrame, clips: Clips) -> None:
     """Every detection lies in a frame of a known clip."""
     lengths = dict(zip(clips.table["clip"], clips.table["num_frames"].tolist(), strict=True))
-    last = detections.table.groupby("clip")["frame"].agg(["min", "max"])
+    last = detections.groupby("clip")["frame"].agg(["min", "max"])
     for clip, first, final in last.itertuples():
         if clip not in lengths:
             raise DataError(f"boxes of clip {clip!r}, which clips.parquet does not list.")

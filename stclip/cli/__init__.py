@@ -11,15 +11,20 @@ from typing import Annotated
 
 import typer
 
-from stclip.cli import (  # noqa: F401  their commands join the app
-    data,
+from stclip.cli import (  # noqa: F401  their commands join the app, in road order
+    costs,
     detect,
+    download,
     evaluate,
+    features,
     mini,
-    plan,
+    prepare,
     report,
-    runs,
+    score,
+    splits,
+    tables,
     tracking,
+    train,
     versions,
 )
 from stclip.cli.options import app

@@ -1,4 +1,4 @@
-"""Boxes of persons and objects: finetune, detect, quality, detectors."""
+"""Boxes of persons and objects: finetune, detect, quality."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,15 +7,19 @@ import typer
 
 from stclip.cli.options import (
     CONFIG,
+    BoxesFile,
+    ClipsFile,
     ConfigFolder,
     Dataset,
     DetectorName,
-    In,
-    OptionalIn,
+    FramesFolder,
+    KeyFramesFile,
     Out,
     ScaleName,
+    SplitFile,
     Workers,
     app,
+    read_data,
 )
 from stclip.errors import ConfigError
 
@@ -24,17 +28,18 @@ from stclip.errors import ConfigError
 def finetune(
     detector: DetectorName,
     scale: ScaleName,
-    split: In,
-    clips: In,
-    boxes: In,
-    frames: In,
+    split: SplitFile,
+    clips: ClipsFile,
+    boxes: BoxesFile,
+    key_frames: KeyFramesFile,
+    frames: FramesFolder,
     out: Out,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Fine-tune a person detector on the training clips of a split."""
     from stclip import config as c
-    from stclip.records import Boxes, Clips, LabelSplit
+    from stclip.records import LabelSplit
 
     settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
     from stclip.detect.backends.backend import files_of
@@ -42,11 +47,9 @@ def finetune(
 
     stage(
         settings,
+        read_data(clips, boxes, key_frames, frames),
         files=files_of(settings),
         split=LabelSplit.read(split),
-        clips=Clips.read(clips),
-        ground_truth=Boxes.read(boxes),
-        frames=frames,
         out=out,
         workers=workers,
     )
@@ -57,26 +60,28 @@ def detect(
     detector: DetectorName,
     dataset: Dataset,
     scale: ScaleName,
-    clips: In,
-    frames: In,
+    clips: ClipsFile,
+    key_frames: KeyFramesFile,
+    frames: FramesFolder,
     out: Out,
-    weights: OptionalIn = None,
-    split: OptionalIn = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of a fine-tuned detector, from `stclip finetune`.")
+    ] = None,
+    split: Annotated[Path | None, typer.Option(help="What it was fine-tuned on.")] = None,
     train_clips: Annotated[
-        bool, typer.Option("--train-clips", help="Also look at every frame of the training clips.")
+        bool, typer.Option("--train-clips", help="Look at key frames of training clips too.")
     ] = False,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Box every person (or object, as the detector is set) on the key frames of the test clips.
+    """Box every person (or object, as the detector is set) on the key frames of the tested clips.
 
     A fine-tuned detector needs weights and split.
     """
     from stclip import config as c
-    from stclip.records import Clips, LabelSplit
+    from stclip.records import Clips, KeyFrames, LabelSplit
 
     settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
-    stride = c.load_dataset(config, dataset, scale=scale).key_frame_stride
     if settings.datasets and dataset not in settings.datasets:
         raise ConfigError(
             f"detector {detector!r} has no boxes for {dataset!r}, only for {settings.datasets}."
@@ -100,8 +105,8 @@ def detect(
         settings,
         files=files,
         clips=Clips.read(clips),
+        key_frames=KeyFrames.read(key_frames),
         frames=frames,
-        key_frame_stride=stride,
         out=out,
         train_clips=train_clips,
         workers=workers,
@@ -116,31 +121,26 @@ def quality(
     dataset: Dataset,
     scale: ScaleName,
     split: Annotated[list[Path], typer.Option(help="Label splits with their clips.")],
-    clips: In,
-    boxes: In,
+    clips: ClipsFile,
+    boxes: BoxesFile,
+    key_frames: KeyFramesFile,
     out: Out,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Judge person boxes: AP, recall, and the ceiling they set for a perfect classifier."""
     from stclip import config as c
-    from stclip.detect.quality import box_filters, measure, measure_ground_truth
-    from stclip.records import Boxes, Clips, Detections, LabelSplit
-    from stclip.tables.detector_table import write_quality
+    from stclip.detect.quality import box_filters, measure, measure_ground_truth, write_quality
+    from stclip.records import Detections, LabelSplit
 
     settings = c.load_dataset(config, dataset, scale=scale)
     splits = [LabelSplit.read(path) for path in split]
-    known, truth = Clips.read(clips), Boxes.read(boxes)
-    rows = measure_ground_truth(
-        sources=settings.boxes, ground_truth=truth, clips=known, splits=splits,
-        key_frame_stride=settings.key_frame_stride,
-    )  # fmt: skip
+    data = read_data(clips, boxes, key_frames, Path())  # no picture is looked at
+    rows = measure_ground_truth(data, sources=settings.boxes, splits=splits)
     for name, paths in _by_detector(detections, [s.name for s in splits]).items():
         tables = {path: Detections.read(path) for path in dict.fromkeys(paths.values())}
-        rows += measure(
-            name, {s: tables[path] for s, path in paths.items()},
-            filters=box_filters(settings.boxes), ground_truth=truth, clips=known, splits=splits,
-            key_frame_stride=settings.key_frame_stride,
-        )  # fmt: skip
+        boxes_of_split = {s: tables[path] for s, path in paths.items()}
+        filters = box_filters(settings.boxes)
+        rows += measure(name, boxes_of_split, data, filters=filters, splits=splits)
     about = {"scale": scale, "dataset": dataset, "title": settings.title}
     write_quality(out, rows, about | {"splits": [s.name for s in splits]})
 
@@ -163,29 +163,3 @@ def _by_detector(arguments: list[str], splits: list[str]) -> dict[str, dict[str,
         if missing:
             raise ConfigError(f"detector {detector!r}: no file for the splits {missing}.")
     return files
-
-
-@app.command()
-def detectors(
-    measured: Annotated[list[Path], typer.Argument(help="Files that `stclip quality` wrote.")],
-    scale: ScaleName,
-    out: Out,
-    config: ConfigFolder = CONFIG,
-) -> None:
-    """The table of detectors: csv, md and tex; the paper's gap beside it at its own scale."""
-    from stclip import config as c
-    from stclip.tables.detector_table import build_detectors, published_shares, read_quality
-    from stclip.tables.table_files import write_table
-
-    contents = [read_quality(path) for path in measured]
-    shares = {}
-    for about, _ in contents:
-        settings = c.load_dataset(config, about["dataset"], scale=scale)
-        if c.load_scale(config, scale).published and settings.published:
-            values = c.read_yaml(config / "published" / f"{settings.published}.yaml")
-            shares[about["dataset"]] = published_shares(values, about["splits"])
-    caption = (
-        f"Person boxes of the test clips (scale {scale}), in percent. Ceiling: unseen mAP of a "
-        "classifier that is always right on them, by label split."
-    )
-    write_table(build_detectors(contents, shares), out, caption=caption)

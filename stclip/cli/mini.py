@@ -1,18 +1,34 @@
 """Draw the miniature and train what it needs."""
 
-from stclip.cli.options import CONFIG, ConfigFolder, In, Out, ScaleName, Workers, mini_app
+from stclip.cli.options import (
+    CONFIG,
+    BoxesFile,
+    ClipsFile,
+    ConfigFolder,
+    Dataset,
+    FramesFolder,
+    Out,
+    ScaleName,
+    Workers,
+    mini_app,
+)
 
 
 @mini_app.command("render")
 def mini_render(
-    scale: ScaleName, out: Out, workers: Workers = 1, config: ConfigFolder = CONFIG
+    scale: ScaleName,
+    dataset: Dataset,
+    out: Out,
+    workers: Workers = 1,
+    config: ConfigFolder = CONFIG,
 ) -> None:
-    """Draw mini J-HMDB and write its archives in the official layout."""
+    """Draw a data set and write its archives in the official layout."""
     from stclip import config as c
-    from stclip.mini.jhmdb_archives import render_jhmdb
+    from stclip.config.target import resolve_target
 
-    recipe = c.pick(c.load_scale(config, scale).miniature, "render", what="miniature recipe")
-    render_jhmdb(out, workers=workers, **recipe)
+    recipes = c.load_scale(config, scale).miniature.render
+    recipe = c.pick(recipes, dataset, what=f"data set that scale {scale} draws")
+    resolve_target(recipe.target)(out, workers=workers, **recipe.params)
 
 
 @mini_app.command("clip")
@@ -21,8 +37,7 @@ def mini_clip(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None
     from stclip import config as c
     from stclip.mini.tiny_clip import pretrain
 
-    recipe = c.pick(c.load_scale(config, scale).miniature, "clip", what="miniature recipe")
-    pretrain(out, **recipe)
+    pretrain(out, **c.load_scale(config, scale).miniature.clip)
 
 
 @mini_app.command("detector")
@@ -31,12 +46,11 @@ def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> 
     from stclip import config as c
     from stclip.mini.tiny_detector import train_detector
 
-    recipe = c.pick(c.load_scale(config, scale).miniature, "detector", what="miniature recipe")
-    train_detector(out, **recipe)
+    train_detector(out, **c.load_scale(config, scale).miniature.detector)
 
 
 @mini_app.command("samples")
-def mini_samples(clips: In, boxes: In, frames: In, out: Out) -> None:
+def mini_samples(clips: ClipsFile, boxes: BoxesFile, frames: FramesFolder, out: Out) -> None:
     """A contact sheet of videos with their boxes."""
     from stclip.mini.contact_sheet import write_samples
     from stclip.records import Boxes, Clips

@@ -1,4 +1,4 @@
-"""The page of results: report."""
+"""What people look at: predictions, report."""
 
 import logging
 from pathlib import Path
@@ -6,14 +6,73 @@ from typing import Annotated
 
 import typer
 
-from stclip.cli.options import CONFIG, ConfigFolder, Out, ScaleName, app
+from stclip.cli.options import (
+    CONFIG,
+    BoxesFile,
+    ClipsFile,
+    ConfigFolder,
+    Dataset,
+    FramesFolder,
+    KeyFramesFile,
+    MethodName,
+    MetricsFiles,
+    Out,
+    RunFolder,
+    ScaleName,
+    Seed,
+    Sources,
+    SplitFile,
+    app,
+    read_data,
+)
 
 logger = logging.getLogger("stclip")
 
 
 @app.command()
+def predictions(
+    method: MethodName,
+    dataset: Dataset,
+    scale: ScaleName,
+    run: RunFolder,
+    split: SplitFile,
+    clips: ClipsFile,
+    boxes: BoxesFile,
+    key_frames: KeyFramesFile,
+    frames: FramesFolder,
+    source: Sources,
+    seed: Seed,
+    out: Out,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Draw what a run says of unseen clips: of every class a typical hit and a typical miss."""
+    from stclip import config as c
+    from stclip.evaluate.rules import assumptions_of, rules_of
+    from stclip.evaluate.voting import ASSUMPTIONS
+    from stclip.records import LabelSplit, Scores
+    from stclip.report.predictions import write_predictions
+    from stclip.tables.aggregate import shown_boxes
+
+    settings = c.load_method(config, method, dataset=dataset, scale=scale)
+    about = c.load_dataset(config, dataset, scale=scale)
+    data = read_data(clips, boxes, key_frames, frames)
+    label_split = LabelSplit.read(split)
+    drawn = shown_boxes(source)
+    assumption = assumptions_of(settings.assumptions, about)[0]
+    title = f"{settings.title}, split {label_split.name}, seed {seed}: unseen classes"
+    write_predictions(
+        out,
+        ASSUMPTIONS[assumption](Scores.read(run / f"scores_{drawn}_unseen.parquet")),
+        data,
+        clips=label_split.unseen_clips,
+        protocol=rules_of(about, data.key_frames).frames,
+        title=f"{title} on {drawn} boxes, {assumption}",
+    )
+
+
+@app.command()
 def report(
-    metrics: Annotated[list[Path], typer.Argument(help="metrics.json files of the runs.")],
+    metrics: MetricsFiles,
     table: Annotated[list[Path], typer.Option(help="A csv that the tables stage wrote.")],
     scale: ScaleName,
     out: Out,

@@ -44,7 +44,9 @@ def dashboard(
 
     online = tracking_mode() == "online"
     data = c.load_dataset(config, dataset, scale=scale)
-    label_splits = [LabelSplit.read(splits / dataset / f"{name}.json") for name in data.splits]
+    label_splits = [
+        LabelSplit.read(splits / dataset / data.family / f"{name}.json") for name in data.splits
+    ]
     build = partial(
         build_dashboard,
         scale=scale,

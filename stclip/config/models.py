@@ -1,6 +1,6 @@
 """The settings as records: one class per section of config/*.yaml, unknown keys refused."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +14,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Source(Strict):
+class Download(Strict):
     """A file to download and how to know that it is whole."""
 
     url: str  # https://..., file:PATH (relative to the working folder) or manual:PAGE
@@ -41,35 +41,111 @@ class BoxSource(Strict):
     top: int | None = Field(default=None, ge=1)  # keep the best `top` boxes of a frame
 
 
-class DatasetSource(Strict):
+class EveryFrames(Strict):
+    """Every n-th frame of a test clip is a key frame."""
+
+    rule: Literal["every"]
+    frames: int = Field(default=1, ge=1)
+
+
+class AnnotatedFrames(Strict):
+    """The frames with a ground-truth box are key frames, the others belong to no action."""
+
+    rule: Literal["annotated"]
+
+
+class Seconds(Strict):
+    """One key frame a second, as in AVA; excluded seconds count on neither side."""
+
+    rule: Literal["seconds"]
+    start: float = 0  # the second in which the prepared frame 0 lies
+    first: int  # second of the first key frame
+    last: int  # of the last one
+    excluded: str | None = None  # csv `video,second` among the archives
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.start <= self.first <= self.last:
+            raise ValueError(f"start {self.start} <= first {self.first} <= last {self.last} fails")
+        return self
+
+
+KeyFrameRule = Annotated[EveryFrames | AnnotatedFrames | Seconds, Field(discriminator="rule")]
+
+
+class Metric(Strict):
+    """A metric of a run's score files."""
+
+    name: Literal["frame_map", "video_map"]
+    protocol: str  # a key of stclip.evaluate.protocol.PROTOCOLS, or of VIDEO_PROTOCOLS
+    iou: list[float | Literal["0.5:0.95"]] = Field(min_length=1)  # frame_map has one
+
+
+class LinkingConfig(Strict):
+    """How long a track may pause and must last; boxes are linked as ACT does."""
+
+    patience_s: float = Field(default=1 / 6, gt=0)  # without a box, before a track ends
+    min_length_s: float = Field(default=0.5, ge=0)  # of a tube that video mAP judges
+
+
+class DatasetForm(Strict):
     """One form in which a data set is published, and who reads it."""
 
     target: str  # module:function that prepares it
-    archives: dict[str, Source]  # file name under raw/ -> source
+    archives: dict[str, Download]  # file name under raw/ -> where from
     params: dict[str, Any] = {}  # keyword arguments of the target, beside the data set's own
 
 
 class DatasetConfig(Strict):
-    """One data set, resolved: where it comes from, who reads it, what its labels mean."""
+    """One data set, resolved: where it comes from, who reads it, how it is tested."""
 
     title: str
+    benchmark: str = Field(pattern=r"^[a-z0-9-]+$")  # its name in metrics and tables
+    version: int = Field(ge=1)  # raised when its protocol changes: clips, key frames, metrics
     licence: str
     citation: str
-    source: str  # the name of the form that is read
+    form: str  # the name of the form that is read
     extracted: str | None = None  # folder of an unpacked copy, read in place of the archives
-    target: str  # of that source
-    archives: dict[str, Source]  # of that source; none where there is an unpacked copy
-    params: dict[str, Any] = {}  # the data set's and that source's
-    label_text: Literal["raw", "spaced"] = "raw"  # spaced: underscores become spaces
+    target: str  # of that form
+    archives: dict[str, Download]  # of that form; none where there is an unpacked copy
+    params: dict[str, Any] = {}  # the data set's and that form's
+    frame_store: Literal["decoded"] = "decoded"  # a key of stclip.storage.frame_store.STORES
+    test_split: Literal["test", "val"] = "test"  # the official split that is tested
+    key_frames: KeyFrameRule = EveryFrames(rule="every")
+    label_text: Literal["raw", "spaced", "words"] = "raw"  # words: CamelCase is parted too
     exclusive_labels: list[str] | None = None  # share a softmax, others a sigmoid each; null: all
+    scored_labels: Literal["apart", "together"] = "apart"  # unseen and base ones
+    voting: bool = True  # whether a clip shows one action, so that its boxes may vote
+    linking: LinkingConfig = LinkingConfig()
+    metrics: list[Metric]
     boxes: dict[str, BoxSource]
-    splits: list[str]
-    key_frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a test clip is evaluated
-    protocol: str = "iclip"  # of frame mAP, a key of stclip.evaluate.protocol.PROTOCOLS
-    video_map: bool = False  # whether boxes are linked to tubes for video mAP
+    family: str = "st-clip"  # of label splits: splits/{dataset}/{family}/
+    splits: list[str] = Field(min_length=1)
     detector: str  # a detector of the scale
     objects: str | None = None  # another, whose boxes are of everything but persons
-    published: str | None = None  # file of published/ with the paper's values
+
+    @model_validator(mode="after")
+    def _one_frame_map(self) -> Self:
+        names = [metric.name for metric in self.metrics]
+        if names.count("frame_map") != 1 or names.count("video_map") > 1:
+            raise ValueError(f"metrics: exactly one frame_map, at most one video_map; got {names}")
+        if len(self.frame_map.iou) != 1 or isinstance(self.frame_map.iou[0], str):
+            raise ValueError(f"metrics: frame_map has one iou, a number; got {self.frame_map.iou}")
+        return self
+
+    @property
+    def frame_map(self) -> Metric:
+        """The metric that tables show."""
+        return next(metric for metric in self.metrics if metric.name == "frame_map")
+
+    @property
+    def video_map(self) -> Metric | None:
+        """The metric of tubes, if the data set has one."""
+        return next((metric for metric in self.metrics if metric.name == "video_map"), None)
+
+    def benchmark_of(self, family: str) -> str:
+        """Names the data set's protocol and a family of label splits: zs-jhmdb/st-clip@1."""
+        return f"{self.benchmark}/{family}@{self.version}"
 
 
 class BackboneConfig(Strict):
@@ -189,8 +265,9 @@ class MethodConfig(Strict):
     order: int  # its place in the tables
     assumptions: list[Literal["independent", "voted"]]  # voted: with single-action soft voting
     backbone: BackboneConfig
-    label_text: Literal["raw", "spaced"]
+    label_text: Literal["raw", "spaced", "words"]
     exclusive_labels: list[str] | None = None
+    patience_s: float = 1 / 6  # of tracks of detected boxes, as the data set says
     preprocessing: Preprocessing = Preprocessing()
     features: list[FeatureKind] = []  # read the frozen backbone's stored features of these
     objects: bool = False  # whether boxes of objects are read
@@ -213,6 +290,22 @@ class Variants(Strict):
     variants: dict[str, Variant]
 
 
+class Rendering(Strict):
+    """How a data set's archives are drawn."""
+
+    target: str  # module:function(out, *, workers, **params)
+    files: list[str] = Field(min_length=1)  # what it writes into data/{scale}/source/{dataset}/
+    params: dict[str, Any] = {}
+
+
+class Miniature(Strict):
+    """What `stclip mini ...` draws and trains."""
+
+    render: dict[str, Rendering] = {}  # by data set
+    clip: dict[str, Any] = {}  # arguments of the tiny CLIP's pre-training
+    detector: dict[str, Any] = {}  # and of the tiny detector's training
+
+
 class Scale(Strict):
     """All that differs between mini and paper; the keys override those of methods and data sets."""
 
@@ -220,8 +313,8 @@ class Scale(Strict):
     published: bool  # whether the paper's values stand beside ours in the tables
     backbones: dict[str, BackboneConfig]
     detectors: dict[str, DetectorConfig] = {}
-    miniature: dict[str, dict[str, Any]] = {}  # arguments of `stclip mini ...`, by subcommand
-    models: dict[str, Source] = {}  # file name under data/{scale}/models/ -> source
+    miniature: Miniature = Miniature()  # what is drawn and trained in place of downloads
+    models: dict[str, Download] = {}  # file name under data/{scale}/models/ -> where from
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
     resources: dict[str, dict[str, int]] = {}  # per rule: threads, gpu, mem_mb, runtime

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from stclip.config.models import (
     DatasetConfig,
-    DatasetSource,
+    DatasetForm,
     MethodConfig,
     Scale,
     Variants,
@@ -79,22 +79,22 @@ def load_scale(folder: Path, scale: str) -> Scale:
 
 
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
-    """A data set's settings with the scale's overrides and one of its `sources` chosen.
+    """A data set's settings with the scale's overrides and one of its `forms` chosen.
 
-    A source's archives are replaced by an override, not merged.
+    A form's archives are replaced by an override, not merged.
     """
     path = folder / "datasets" / f"{dataset}.yaml"
     where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
     content = merge(read_yaml(path), overrides)
-    forms = content.pop("sources", None)
+    forms = content.pop("forms", None)
     if not isinstance(forms, dict):
-        raise ConfigError(f"{where}: sources: expected a mapping of names, found {forms!r}.")
-    for name, override in overrides.get("sources", {}).items():
+        raise ConfigError(f"{where}: forms: expected a mapping of names, found {forms!r}.")
+    for name, override in overrides.get("forms", {}).items():
         if "archives" in override:
             forms[name] = {**forms[name], "archives": override["archives"]}
-    sources = {n: checked(DatasetSource, f, f"{where}: sources.{n}") for n, f in forms.items()}
-    chosen = pick(sources, str(content.get("source")), what=f"source of {where}")
+    known = {n: checked(DatasetForm, f, f"{where}: forms.{n}") for n, f in forms.items()}
+    chosen = pick(known, str(content.get("form")), what=f"form of {where}")
     content |= {
         "target": chosen.target,
         "archives": {} if content.get("extracted") else chosen.archives,
@@ -137,6 +137,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         "backbone": settings.backbones[backbone].model_dump(),
         "label_text": data.label_text,
         "exclusive_labels": data.exclusive_labels,
+        "patience_s": data.linking.patience_s,
     }
     return checked(MethodConfig, content, where)
 

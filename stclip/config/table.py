@@ -1,58 +1,177 @@
-"""Reads and checks config/tables/*.yaml: which runs stand in a table of ablations."""
+"""Reads and checks config/tables/*.yaml: which runs stand in a table, and what it shows of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, RootModel, model_validator
 
-from stclip.config import Strict, checked, load_dataset, load_method, read_yaml
+from stclip.config.models import MethodConfig, Strict
+from stclip.config.resolve import checked, load_dataset, load_method, load_scale, pick, read_yaml
 from stclip.errors import ConfigError
+
+Assumption = Literal["independent", "voted"]
+Seed = Annotated[int, Field(ge=0)]
+COLUMNS = ("splits", "avg", "interval", "base", "H", "avg*", "H*", "seeds", "scale", "benchmark")
+
+
+class RunName(NamedTuple):
+    """Names a run: runs/{scale}/{dataset}/{family}/{split}/{method}/{seed}."""
+
+    dataset: str
+    family: str
+    split: str
+    method: str
+    seed: int
 
 
 class TableRow(Strict):
-    """A row of a table of ablations."""
+    """A row: a method, or METHOD+VARIANT."""
 
-    method: str  # a method, or METHOD+VARIANT
+    method: str
     title: str = ""  # default: the method's at the scale
     published: float | None = None  # the paper's value in percent
 
 
-class TableConfig(Strict):
-    """A table of ablations: which runs stand in it, and what they are compared with."""
+class _OfRuns(Strict):
+    """What tables of runs have in common."""
 
     title: str
-    note: str  # what the paper shows with it
+    note: str  # what it shows; above the table in .md
+    of_paper: bool = True  # whether the paper has this table
     dataset: str
-    splits: list[str] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
-    reference: str  # the row, by its method, that the others are compared with
-    rows: list[TableRow] = Field(min_length=1)
+    family: str = ""  # of label splits; default: the data set's
+    splits: list[str] = []  # default: the data set's
+    seeds: list[Seed] | None = Field(default=None, min_length=1)  # default: those of config.yaml
+    boxes: str = "detected"  # box source of the values
+    starred: str | None = "gt"  # of the values marked by a star
+    rows: Literal["all"] | list[TableRow]  # all: the methods of config.yaml
+
+    def methods(self, chosen: Sequence[str]) -> list[str]:
+        """The methods of its rows; `chosen` are those of config.yaml."""
+        return list(chosen) if self.rows == "all" else [row.method for row in self.rows]
+
+    def runs(self, methods: Sequence[str], seeds: Sequence[int]) -> list[RunName]:
+        """The runs it is made of."""
+        return [
+            RunName(self.dataset, self.family, split, method, seed)
+            for split in self.splits
+            for method in self.methods(methods)
+            for seed in self.seeds or seeds
+        ]
 
     @model_validator(mode="after")
-    def _reference_is_a_row(self) -> Self:
-        methods = [row.method for row in self.rows]
-        if self.reference not in methods or len(set(methods)) < len(methods):
-            raise ValueError(
-                f"rows have the methods {methods}; each once, and {self.reference!r}, the "
-                "reference, among them"
-            )
+    def _each_method_once(self) -> Self:
+        methods = self.methods([])
+        if len(set(methods)) < len(methods) or not (methods or self.rows == "all"):
+            raise ValueError(f"rows have the methods {methods}; each once, and at least one")
         return self
 
 
-def load_table(folder: Path, table: str, *, scale: str) -> TableConfig:
-    """A table of ablations; a row without a title takes its method's at this scale."""
+class MainTable(_OfRuns):
+    """A row per method and assumption about the video; label splits side by side."""
+
+    kind: Literal["main"]
+    assumptions: list[Assumption] = ["independent", "voted"]  # blocks of rows, in this order
+    columns: list[Literal[COLUMNS]] = list(COLUMNS)  # type: ignore[valid-type]
+    # assumption -> method -> box source -> split, "avg" or "H" -> percent, as published
+    published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = {}
+
+
+class AblationTable(_OfRuns):
+    """A row per method or variant, each compared with a row of reference."""
+
+    kind: Literal["ablation"]
+    assumption: Assumption = "independent"
+    reference: str  # the row, by its method, that the others are compared with
+
+    @model_validator(mode="after")
+    def _reference_is_a_row(self) -> Self:
+        methods = self.methods([])
+        if self.reference not in methods:
+            raise ValueError(f"rows have the methods {methods}; the reference is {self.reference}")
+        return self
+
+
+class CostsTable(_OfRuns):
+    """What methods cost beside what they reach, measured on this machine."""
+
+    kind: Literal["costs"]
+    assumptions: list[Assumption] = ["independent", "voted"]
+    published: dict[str, dict[str, float]] = {}  # method -> what -> as published
+
+    @property
+    def measured_split(self) -> str:
+        """The split whose clips are measured on."""
+        return self.splits[0]
+
+
+class PublishedShare(Strict):
+    """Whose published values show the gap that boxes open: detected over ground-truth boxes."""
+
+    table: str  # one of kind main
+    assumption: Assumption
+    method: str
+
+
+class DetectorsTable(Strict):
+    """How good person boxes are, a row per data set, detector and filter."""
+
+    kind: Literal["detectors"]
+    title: str
+    note: str
+    of_paper: bool = False
+    share: dict[str, PublishedShare] = {}  # by data set
+
+
+Table = MainTable | AblationTable | CostsTable | DetectorsTable
+
+
+class _AnyTable(RootModel[Annotated[Table, Field(discriminator="kind")]]):
+    """A table of any kind."""
+
+
+def load_table(folder: Path, table: str, *, scale: str) -> Table:
+    """A table of `folder`/tables; what is left open is that of its data set and methods."""
     path = folder / "tables" / f"{table}.yaml"
-    config = checked(TableConfig, read_yaml(path), str(path))
+    config: Table = checked(_AnyTable, read_yaml(path), str(path)).root
+    if isinstance(config, DetectorsTable):
+        return config
     with _naming(f"{path}: dataset"):
-        load_dataset(folder, config.dataset, scale=scale)
-    rows = []
-    for number, row in enumerate(config.rows):
-        with _naming(f"{path}: rows.{number}.method"):
-            method = load_method(folder, row.method, dataset=config.dataset, scale=scale)
-        rows.append(row.model_copy(update={"title": row.title or method.title}))
-    return config.model_copy(update={"rows": rows})
+        data = load_dataset(folder, config.dataset, scale=scale)
+        for boxes in {config.boxes, config.starred} - {None}:
+            pick(data.boxes, str(boxes), what=f"box source of {config.dataset}")
+    update: dict[str, Any] = {
+        "family": config.family or data.family,
+        "splits": config.splits or data.splits,
+    }
+    if config.rows != "all":
+        update["rows"] = [
+            row.model_copy(update={"title": row.title or _method(folder, config, n, scale).title})
+            for n, row in enumerate(config.rows)
+        ]
+    return config.model_copy(update=update)
+
+
+def _method(folder: Path, table: Any, number: int, scale: str) -> MethodConfig:
+    row = table.rows[number]
+    with _naming(f"table {table.title!r}: rows.{number}.method"):
+        return load_method(folder, row.method, dataset=table.dataset, scale=scale)
+
+
+def caption_of(folder: Path, table: Table, *, scale: str) -> str:
+    """What stands above a table: title, scale, protocol and note."""
+    if isinstance(table, DetectorsTable):
+        return f"{table.title} (scale {scale}). {table.note}"
+    data = load_dataset(folder, table.dataset, scale=scale)
+    protocol = data.benchmark_of(table.family)
+    return f"{table.title} (scale {scale}, {protocol}). {table.note}"
+
+
+def shows_published(folder: Path, *, scale: str) -> bool:
+    """Whether the paper's values stand beside ours."""
+    return load_scale(folder, scale).published
 
 
 @contextmanager

@@ -6,9 +6,9 @@ runs here: matrix products, convolutions and attention; what is shared or skippe
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig
+from stclip.costs.measured import Cost
 from stclip.inputs.batch import Batch
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
@@ -28,7 +29,7 @@ from stclip.methods.build import load_method
 from stclip.methods.contract import Method
 from stclip.methods.label_semantics import label_texts
 from stclip.methods.reading import make_reader
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
+from stclip.records import BOX_COLUMNS, Clips, Data, Detections, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
 from stclip.score.score import score_boxes
 from stclip.storage.files import read_json_lines
@@ -40,31 +41,11 @@ VIDEO_SIZE = (240, 320)
 GROUND_TRUTH = BoxSource(source="ground_truth")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Of one method; seconds by the clock, reading of frames included."""
-
-    method: str
-    title: str
-    order: int
-    video_macs: int  # of a video of 40 frames with one person, its texts ready
-    text_macs: int  # of the label texts, once per label list
-    trained: int  # parameters
-    iterations: int
-    step_s: float | None  # median of the training steps after the first; None: nothing is trained
-    score_s: float  # of a video, from its pictures
-    frames_per_s: float  # of its frames, whether the method looks at all of them or not
-
-
 def measure(
     config: MethodConfig,
+    data: Data,
     *,
     split: LabelSplit,
-    clips: Clips,
-    ground_truth: Boxes,
-    frames: Path,
-    features: Mapping[str, Path],
-    objects: Detections | None,
     steps: int,
     videos: int,
 ) -> Cost:
@@ -72,38 +53,32 @@ def measure(
 
     Args:
         config: the method; trained as it says, from stored features too, scored from pictures.
+        data: prepared; objects and stored features where the method reads them.
         split: whose clips and unseen labels are taken.
-        clips: of the data set.
-        ground_truth: of the data set.
-        frames: folder of the prepared frames.
-        features: files of stored features, where the method reads them.
-        objects: of the key frames, where the method looks at them.
         steps: training steps, at least 2.
         videos: test videos.
 
     Raises:
         ConfigError, DataError: as training and scoring.
     """
-    step_s = _step_seconds(config, split, clips, ground_truth, frames, features, objects, steps)
+    step_s = _step_seconds(config, data, split, steps)
     seed_everything(0)
     method = load_method(config).to(best_device()).eval()
     method.prepare_scoring()
     seen = config.model_copy(update={"features": []})
-    reader = make_reader(method, seen, clips=clips, frames=frames, features={}, tables={})
+    reader = make_reader(method, seen, data, kinds_of_boxes=[])
     names = split.unseen_clips[:videos]
     began = 0.0
     for chosen in (names[:1], names):  # the first time warms up
-        table = select_boxes(
-            GROUND_TRUTH, ground_truth=ground_truth, detections=None, clips=clips, names=chosen
-        )
+        table = select_boxes(GROUND_TRUTH, data, names=chosen)
         began = time.perf_counter()
         text = _text(method, split.unseen, config)
         score_boxes(
-            method, table, clips, text, num_labels=len(split.unseen), reader=reader, config=seen,
-            objects=objects,
+            method, table, data.clips, text, num_labels=len(split.unseen), reader=reader,
+            config=seen, objects=data.objects,
         )  # fmt: skip
     seconds = time.perf_counter() - began
-    lengths = clips.table.set_index("clip")["num_frames"]
+    lengths = data.clips.table.set_index("clip")["num_frames"]
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
     video_macs, text_macs = count(method.requires_grad_(False), split.unseen, config)
     return Cost(
@@ -120,25 +95,13 @@ def measure(
     )
 
 
-def _step_seconds(
-    config: MethodConfig,
-    split: LabelSplit,
-    clips: Clips,
-    ground_truth: Boxes,
-    frames: Path,
-    features: Mapping[str, Path],
-    objects: Detections | None,
-    steps: int,
-) -> float | None:
+def _step_seconds(config: MethodConfig, data: Data, split: LabelSplit, steps: int) -> float | None:
     if not config.train.iterations:
         return None
     few = config.train.model_copy(update={"iterations": steps, "checkpoint_every": steps})
     with tempfile.TemporaryDirectory() as folder:
-        train(
-            config.model_copy(update={"train": few}), split=split, clips=clips,
-            ground_truth=ground_truth, frames=frames, features=features, objects=objects, seed=0,
-            out=Path(folder),
-        )  # fmt: skip
+        timed = config.model_copy(update={"train": few})
+        train(timed, data, split=split, seed=0, out=Path(folder))
         log = read_json_lines(Path(folder) / "log.jsonl")
     return median(line["seconds"] for line in log[1:])
 

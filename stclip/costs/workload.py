@@ -152,7 +152,7 @@ class Workload:
         data = c.load_dataset(self.config, w["dataset"], scale=self.name)
         split = self._counts(w)["splits"][w["split"]]
         videos, frames = (split["unseen"][i] + split["base"][i] for i in (0, 1))
-        frames = frames // data.key_frame_stride
+        frames = int(frames * _share_of_key_frames(data))
         sources = len(self._built["boxes"])
         samples = (frames if sample.per_frame else videos) * sources
         rows = frames * sources * BOXES_SCORED
@@ -174,7 +174,7 @@ class Workload:
 
     def _labels(self, w: Wildcards) -> list[str]:
         """The base classes of the split: the longer list."""
-        path = self.config.parent / "splits" / w["dataset"] / f"{w['split']}.json"
+        path = self.config.parent / "splits" / w["dataset"] / w["family"] / f"{w['split']}.json"
         return list(read_json(path)["base"])
 
     def _sample(self, w: Wildcards) -> Sample:

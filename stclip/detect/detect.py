@@ -18,27 +18,17 @@ from stclip.detect.backends.backend import Backend, Found, Key, load_backend
 from stclip.errors import DataError
 from stclip.inputs.read_ahead import read_ahead
 from stclip.progress import Progress
-from stclip.records import BOX_COLUMNS, Clips, Detections
+from stclip.records import BOX_COLUMNS, Clips, Detections, KeyFrames
 from stclip.storage.files import digest
 from stclip.storage.resume_log import open_journal
 
 logger = logging.getLogger(__name__)
 
 
-def key_frames(clips: Clips, *, stride: int, train_clips: bool = False) -> list[Key]:
-    """Clip and frame of every key frame of the official test clips, in order.
-
-    With `train_clips` also every frame of the official training clips: whatever is drawn there as
-    a key frame.
-    """
-    strides = {"test": stride} | ({"train": 1} if train_clips else {})
-    table = clips.table[clips.table["official_split"].isin(set(strides))]
-    columns = table["clip"], table["num_frames"].tolist(), table["official_split"]
-    return [
-        (clip, frame)
-        for clip, num_frames, split in zip(*columns, strict=True)
-        for frame in range(0, num_frames, strides[split])
-    ]
+def looked_at(key_frames: KeyFrames, *, train_clips: bool = False) -> list[Key]:
+    """Clip and frame of every key frame of the tested clips, in order; and of training clips."""
+    table = key_frames.table if train_clips else key_frames.tested
+    return list(zip(table["clip"], table["frame"].tolist(), strict=True))
 
 
 def detect(
@@ -46,13 +36,13 @@ def detect(
     *,
     files: Mapping[str, Path],
     clips: Clips,
+    key_frames: KeyFrames,
     frames: Path,
-    key_frame_stride: int,
     out: Path,
     train_clips: bool = False,
     workers: int = 0,
 ) -> Detections:
-    """Write the boxes of every key frame of the official test clips, unfiltered, to `out`.
+    """Write the boxes of every key frame of the tested clips, unfiltered, to `out`.
 
     They are of persons, or of objects if the detector is asked for those. Boxes are in pixels of
     the frame as the detector gives them; those under `settings.score_threshold` are not kept.
@@ -62,20 +52,19 @@ def detect(
         settings: the detector.
         files: what it reads, by name (`stclip.detect.backends.backend.files_of`).
         clips: the data set's clips.
+        key_frames: those of tested clips are looked at.
         frames: folder of the prepared frames.
-        key_frame_stride: every n-th frame of a test clip is looked at.
         out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
-        train_clips: look at the official training clips too, at every frame of them.
+        train_clips: look at the key frames of training clips too.
         workers: threads that read frames ahead of the model.
 
     Raises:
         ConfigError: a wrong setting, or a library that is not installed.
         DataError: weights, boxes or a frame missing or damaged, or no test clip.
     """
-    wanted = key_frames(clips, stride=key_frame_stride, train_clips=train_clips)
+    wanted = looked_at(key_frames, train_clips=train_clips)
     if not wanted:
-        which = "test or training" if train_clips else "test"
-        raise DataError(f"no clip of the official {which} split to look at; run prepare.")
+        raise DataError("no key frame to look at; run prepare.")
     per_clip: dict[str, list[int]] = {}
     for clip, frame in wanted:
         per_clip.setdefault(clip, []).append(frame)

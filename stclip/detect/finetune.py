@@ -23,7 +23,7 @@ from stclip.detect.backends.torchvision import TorchvisionDetector, as_tensor
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.inputs.read_ahead import read_ahead
 from stclip.progress import Progress
-from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
 from stclip.storage.files import digest, whole_file
 from stclip.storage.seal import check_seal, sealed_tensors
@@ -34,12 +34,10 @@ logger = logging.getLogger(__name__)
 
 def finetune(
     settings: DetectorConfig,
+    data: Data,
     *,
     files: Mapping[str, Path],
     split: LabelSplit,
-    clips: Clips,
-    ground_truth: Boxes,
-    frames: Path,
     out: Path,
     workers: int = 0,
 ) -> None:
@@ -47,11 +45,9 @@ def finetune(
 
     Args:
         settings: the detector; `settings.finetune` says how.
-        files: what it reads; training begins at "weights".
+        data: every ground-truth box is a person.
+        files: what the detector reads; training begins at "weights".
         split: the label split with its clips filled in.
-        clips: the data set's clips.
-        ground_truth: the data set's boxes, every one a person.
-        frames: folder of the prepared frames.
         out: .safetensors; its metadata says which settings and clips made it.
         workers: threads that read frames ahead of the training.
 
@@ -70,7 +66,7 @@ def finetune(
             "and its subclasses can."
         )
     weights = needed_file(files, "weights", settings=settings)
-    truth = _truth(ground_truth, clips, split, stride=how.frame_stride)
+    truth = _truth(data.boxes, data.clips, split, stride=how.frame_stride)
     seed_everything(how.seed)
     own = make_config(target, settings.params, where=f"detector {settings.target}")
     model = target.build_model(own, settings, weights).to(best_device())
@@ -91,7 +87,7 @@ def finetune(
     for epoch in range(first, how.epochs):
         seed_everything(how.seed + epoch)  # the model draws proposals at random
         plan = _plan(truth, how, epoch=epoch)
-        pictures = read_ahead(frames, [[k for k, _ in b] for b in plan], workers=workers)
+        pictures = read_ahead(data.frames, [[k for k, _ in b] for b in plan], workers=workers)
         mean_loss = _epoch(
             model, optimizer, plan, pictures, truth, how, epoch=epoch, person=own.person,
             progress=progress,
@@ -124,8 +120,8 @@ def check_finetuned(path: Path, settings: DetectorConfig, split: LabelSplit) -> 
         raise DataError(f"{path}: no such file; run the finetune stage.") from None
     if found != finetune_hash(settings, split):
         raise ConfigError(
-            f"{path}: fine-tuned by other settings or on another split than {split.name} of "
-            f"{split.dataset} (run {found}). Run the finetune stage again or restore the settings."
+            f"{path}: fine-tuned by other settings or on another split than "
+            f"{split.where} (run {found}). Run the finetune stage again or restore the settings."
         )
 
 
@@ -158,7 +154,7 @@ def _truth(
         logger.info("finetune: read %d boxes, dropped %d without area", len(boxes), (~whole).sum())
     if not whole.any():
         raise DataError(
-            f"split {split.name} of {split.dataset}: no ground-truth box on every {stride}. frame "
+            f"{split.where}: no ground-truth box on every {stride}. frame "
             f"of its {len(split.train_clips)} training clips."
         )
     groups = table[whole].groupby(["clip", "frame"], sort=False).indices

@@ -7,7 +7,8 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -21,7 +22,9 @@ from stclip.errors import DataError
 from stclip.evaluate.frame_map import LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
 from stclip.evaluate.protocol import PROTOCOLS
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
+from stclip.records import BOX_COLUMNS, Clips, Data, Detections, LabelSplit
+from stclip.storage.files import read_json, write_json
+from stclip.storage.seal import SEAL
 
 logger = logging.getLogger(__name__)
 UNFILTERED = "all"  # the box source that drops nothing
@@ -57,41 +60,31 @@ def box_filters(sources: Mapping[str, BoxSource]) -> dict[str, BoxSource]:
 def measure(
     detector: str,
     detections: Mapping[str, Detections],
+    data: Data,
     *,
     filters: Mapping[str, BoxSource],
-    ground_truth: Boxes,
-    clips: Clips,
     splits: Sequence[LabelSplit],
-    key_frame_stride: int,
 ) -> list[Quality]:
-    """Judge a detector on the key frames of the official test clips, under every filter.
+    """Judge a detector on the key frames of the tested clips, under every filter.
 
     Args:
         detector: its name.
         detections: its boxes by split; the same object for all splits if it does not depend on it.
+        data: every ground-truth box is a person.
         filters: box source by name.
-        ground_truth: the data set's boxes, every one a person.
-        clips: the data set's clips.
         splits: the label splits with their clips filled in.
-        key_frame_stride: every n-th frame of a clip counts.
 
     Raises:
         DataError: there is nothing to judge, or a box lies where no frame is.
     """
-    names = clips.table.loc[clips.table["official_split"] == "test", "clip"].tolist()
-    keywords: dict[str, Any] = {
-        "ground_truth": ground_truth,
-        "clips": clips,
-        "key_frame_stride": key_frame_stride,
-    }
-    truth = select_boxes(BoxSource(source="ground_truth"), detections=None, names=names, **keywords)
+    tested = data.key_frames.tested
+    names = tested["clip"].drop_duplicates().tolist()
+    truth = select_boxes(BoxSource(source="ground_truth"), data, names=names)
     if truth.empty:
         raise DataError(
-            f"no ground-truth box on the key frames of the {len(names)} test clips; do "
+            f"no ground-truth box on the key frames of the {len(names)} tested clips; do "
             "boxes.parquet and clips.parquet belong together?"
         )
-    lengths = clips.table.set_index("clip").loc[names, "num_frames"]
-    num_frames = int((-(-lengths // key_frame_stride)).sum())
     rows = []
     for name, source in filters.items():
         measured: dict[
@@ -101,11 +94,11 @@ def measure(
         for split in splits:
             found = detections[split.name]
             if id(found) not in measured:
-                table = select_boxes(source, detections=found, names=names, **keywords)
-                values = _measure_boxes(table, truth, num_frames=num_frames)
+                table = select_boxes(source, replace(data, detections=found), names=names)
+                values = _measure_boxes(table, truth, num_frames=len(tested))
                 measured[id(found)] = (table, values)
             table, _ = measured[id(found)]
-            ceilings[split.name] = ceiling(table, truth, split=split, clips=clips)
+            ceilings[split.name] = ceiling(table, truth, split=split, clips=data.clips)
         fields = ("ap", "ap50", "ar", "boxes_per_frame", "frames_without_box", "recall50")
         per_field = zip(*(values for _, values in measured.values()), strict=True)
         averages = {field: mean(values) for field, values in zip(fields, per_field, strict=True)}
@@ -115,19 +108,14 @@ def measure(
 
 
 def measure_ground_truth(
-    *,
-    sources: Mapping[str, BoxSource],
-    ground_truth: Boxes,
-    clips: Clips,
-    splits: Sequence[LabelSplit],
-    key_frame_stride: int,
+    data: Data, *, sources: Mapping[str, BoxSource], splits: Sequence[LabelSplit]
 ) -> list[Quality]:
     """The row of the data set's ground-truth box source: what perfect boxes reach."""
     filters = {name: s for name, s in sources.items() if s.source == "ground_truth"}
     nothing = Detections(pd.DataFrame(columns=list(Detections.COLUMNS)))
     return measure(
-        GROUND_TRUTH, {split.name: nothing for split in splits}, filters=filters,
-        ground_truth=ground_truth, clips=clips, splits=splits, key_frame_stride=key_frame_stride,
+        GROUND_TRUTH, {split.name: nothing for split in splits}, data, filters=filters,
+        splits=splits,
     )  # fmt: skip
 
 
@@ -255,3 +243,25 @@ def coco_precision(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[float, flo
 def _xywh(table: pd.DataFrame) -> np.ndarray:
     corners = table[BOX_COLUMNS].to_numpy(np.float64)
     return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+
+
+def write_quality(path: Path, rows: Sequence[Quality], about: Mapping[str, Any]) -> None:
+    """Write what `measure` gave; `about`: scale, dataset, title, splits."""
+    write_json(path, {**about, "rows": [asdict(row) for row in rows], **SEAL})
+
+
+def read_quality(path: Path) -> tuple[dict[str, Any], list[Quality]]:
+    """Read what `write_quality` wrote.
+
+    Raises:
+        DataError: missing, damaged or of another version.
+    """
+    content = read_json(path)
+    try:
+        rows = [Quality(**row) for row in content.pop("rows")]
+        missing = {"scale", "dataset", "title", "splits"} - content.keys()
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not a quality file ({error}); measure again.") from None
+    if missing:
+        raise DataError(f"{path}: lacks {sorted(missing)}; measure again.")
+    return content, rows

@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 import urllib3
 
-from stclip.config import Source
+from stclip.config import Download
 from stclip.errors import ConfigError, DataError
 from stclip.storage.files import raise_disk_full, read_json, write_json
 
@@ -55,7 +55,7 @@ class _TryAgainError(Exception):
 
 
 def download(
-    source: Source,
+    source: Download,
     out: Path,
     *,
     retries: int = 5,
@@ -87,7 +87,7 @@ def download(
             f"{out}: no such file, and no script can fetch it. Get it by hand from "
             f"{source.url.removeprefix('manual:')}, put it there and run this again."
         )
-    if scheme == "manual" and source == Source(url=source.url):
+    if scheme == "manual" and source == Download(url=source.url):
         logger.warning("%s: taken as it is, its publisher gives no checksum", out)
         return
     if scheme not in ("http", "https", "file", "manual"):
@@ -133,7 +133,7 @@ def download(
     )
 
 
-def _expected(source: Source, fetcher: "_Fetcher") -> _Checksum:
+def _expected(source: Download, fetcher: "_Fetcher") -> _Checksum:
     """The checksum given in the source, or looked up in the listing it names."""
     if source.checksums is None:
         algorithm = "md5" if source.md5 else "sha256"

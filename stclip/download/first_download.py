@@ -7,14 +7,14 @@ import logging
 import re
 from pathlib import Path
 
-from stclip.config import Source
+from stclip.config import Download
 from stclip.errors import DataError
 from stclip.storage.files import digest, whole_file
 
 logger = logging.getLogger(__name__)
 
 
-def check_recorded(source: Source, file: Path, record: Path) -> None:
+def check_recorded(source: Download, file: Path, record: Path) -> None:
     """Compare `file` with its record, or make the record if there is none yet.
 
     A source that comes with a SHA-256, or a listing of checksums, needs no record and gets none.

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stclip.errors import ConfigError, DataError
 
-_SAME = ("scale", "dataset", "split", "split_sha256", "key_frame_stride")
+_SAME = ("scale", "benchmark", "split", "split_sha256")
 
 
 def compare_runs(

@@ -3,26 +3,24 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stclip.boxes.linking import Linking
-from stclip.config import pick
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.bootstrap import NUM_REPLICATES, clip_weights, interval, replicate_maps
 from stclip.evaluate.breakdown import ReportPart, report_part
 from stclip.evaluate.frame_map import LabelledBoxes, frame_map, shared_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
-from stclip.evaluate.protocol import PROTOCOLS, Protocol
+from stclip.evaluate.rules import Rules
 from stclip.evaluate.run_tubes import linked_tubes, truth_tubes
-from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
-from stclip.evaluate.voting import ASSUMPTIONS
+from stclip.evaluate.video_map import video_map
+from stclip.evaluate.voting import ASSUMPTIONS, INDEPENDENT
 from stclip.evaluate.write_breakdown import write_report
-from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
+from stclip.records import BOX_COLUMNS, Boxes, KeyFrames, LabelSplit, Scores
 from stclip.storage.files import read_json, write_json
 from stclip.storage.parquet import read_parquet, write_parquet
 from stclip.storage.seal import SEAL
@@ -49,10 +47,9 @@ def evaluate_run(
     scores: Mapping[tuple[str, str], Scores],
     *,
     ground_truth: Boxes,
+    key_frames: KeyFrames,
     split: LabelSplit,
-    key_frame_stride: int = 1,
-    protocol: str = "iclip",
-    linking: Linking | None = None,
+    rules: Rules,
     num_replicates: int = NUM_REPLICATES,
     bootstrap_seed: int = 0,
 ) -> tuple[dict[str, Any], pd.DataFrame, dict[str, ReportPart]]:
@@ -62,10 +59,9 @@ def evaluate_run(
         scores: (boxes, labels) -> scored boxes, such as ("detected", "unseen"); labels is "unseen"
             or "base".
         ground_truth: the data set's boxes.
+        key_frames: only these frames count; boxes are scored on no others.
         split: the label split with its clips filled in.
-        key_frame_stride: only frames with frame % stride == 0 count; boxes are scored on no others.
-        protocol: a key of `PROTOCOLS`.
-        linking: how boxes become tubes; None leaves video mAP out.
+        rules: of the data set.
         num_replicates: bootstrap replicates over clips.
         bootstrap_seed: seed of the bootstrap; keep it, or runs are no longer paired.
 
@@ -78,7 +74,6 @@ def evaluate_run(
         ConfigError: unknown protocol or label group.
         DataError: scores do not belong to this split or its key frames, or nothing to evaluate.
     """
-    rules = pick(PROTOCOLS, protocol, what="protocol")
     truths: dict[str, _Truth] = {}
     metrics: dict[str, Any] = {}
     columns: dict[str, np.ndarray] = {}
@@ -86,16 +81,16 @@ def evaluate_run(
     for (boxes, group), record in scores.items():
         if group not in truths:
             truths[group] = _truth(
-                ground_truth, split, group, key_frame_stride, num_replicates, bootstrap_seed
+                ground_truth, key_frames, split, group, num_replicates, bootstrap_seed
             )
         truth = truths[group]
         where = f"scores of {boxes} boxes, {group} labels"
-        clip_numbers = _checked_clips(record, truth, where, key_frame_stride)
+        clip_numbers = _checked_clips(record, truth, where, key_frames)
         cells = metrics.setdefault(boxes, {}).setdefault(group, {})
-        for assumption, assume in ASSUMPTIONS.items():
+        for assumption in rules.assumptions:
             name = f"{boxes}/{group}/{assumption}"
             cells[assumption], columns[name], report[name] = _evaluate(
-                assume(record), clip_numbers, truth, rules, linking, key_frame_stride
+                ASSUMPTIONS[assumption](record), clip_numbers, truth, rules, key_frames
             )
         logger.info(
             "%s: read %d boxes and %d ground-truth boxes of %d clips, dropped none; %d of %d "
@@ -104,8 +99,8 @@ def evaluate_run(
             len(record),
             truth.num_boxes,
             len(truth.clips),
-            cells["independent"]["num_frames_without_boxes"],
-            cells["independent"]["num_frames"],
+            cells[INDEPENDENT]["num_frames_without_boxes"],
+            cells[INDEPENDENT]["num_frames"],
         )
     return metrics, pd.DataFrame(columns), report
 
@@ -149,29 +144,35 @@ def read_run(folder: Path) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def _truth(
-    ground_truth: Boxes, split: LabelSplit, group: str, stride: int, replicates: int, seed: int
+    ground_truth: Boxes,
+    key_frames: KeyFrames,
+    split: LabelSplit,
+    group: str,
+    replicates: int,
+    seed: int,
 ) -> _Truth:
     if group not in ("unseen", "base"):
         raise ConfigError(f"unknown label group {group!r}; known are 'unseen' and 'base'.")
     labels, clips = split.labels(group), pd.Index(split.test_clips(group), dtype="str")
-    where = f"split {split.name} of {split.dataset}, {group} labels"
+    where = f"{split.where}, {group} labels"
     if clips.empty:
         raise DataError(f"{where}: the split names no test clips; run the splits stage.")
     table = ground_truth.table
     numbers = clips.get_indexer(pd.Index(table["clip"]))
-    used = table.assign(clip_number=numbers)[(numbers >= 0) & (table["frame"] % stride == 0)]
+    used = table.assign(clip_number=numbers)[numbers >= 0]
+    used = used[key_frames.contain(used)]
     rows = used.explode("actions").rename(columns={"actions": "action"})
     rows = rows[rows["action"].isin(labels)]
     if rows.empty:
         raise DataError(
-            f"{where}: no ground-truth box of {list(labels)} on the key frames (every {stride}.) "
-            f"of its {len(clips)} test clips; do boxes and split belong together?"
+            f"{where}: no ground-truth box of {list(labels)} on the key frames of its "
+            f"{len(clips)} test clips; do boxes and split belong together?"
         )
     weights = clip_weights(list(clips), num_replicates=replicates, seed=seed)
     return _Truth(group, labels, clips, rows, rows.index.nunique(), weights)
 
 
-def _checked_clips(record: Scores, truth: _Truth, where: str, stride: int) -> np.ndarray:
+def _checked_clips(record: Scores, truth: _Truth, where: str, key_frames: KeyFrames) -> np.ndarray:
     """The clip number of every scored box; DataError if a row does not belong here."""
     if record.labels != list(truth.labels):
         raise DataError(
@@ -179,16 +180,15 @@ def _checked_clips(record: Scores, truth: _Truth, where: str, stride: int) -> np
             f"{list(truth.labels)}; score again with this split."
         )
     numbers = truth.clips.get_indexer(pd.Index(record.table["clip"]))
-    frames = record.table["frame"].to_numpy()
     for bad, reason in (
         (numbers < 0, f"is not among the split's {len(truth.clips)} {truth.group} test clips"),
-        (frames % stride != 0, f"is not a key frame (every {stride}. frame, from 0)"),
+        (~key_frames.contain(record.table), "is not a key frame"),
     ):
         if bad.any():
             row = record.table[bad].iloc[0]
             raise DataError(
                 f"{where}: clip {row['clip']!r} frame {row['frame']} {reason}; {bad.sum()} rows "
-                "like this. Score again with this split and stride."
+                "like this. Score again with this split and these key frames."
             )
     return numbers
 
@@ -197,9 +197,8 @@ def _evaluate(
     record: Scores,
     clip_numbers: np.ndarray,
     truth: _Truth,
-    rules: Protocol,
-    linking: Linking | None,
-    stride: int,
+    rules: Rules,
+    key_frames: KeyFrames,
 ) -> tuple[dict[str, Any], np.ndarray, ReportPart]:
     table = truth.table
     truth_numbers = table["clip_number"].to_numpy()
@@ -217,8 +216,8 @@ def _evaluate(
         np.searchsorted(box, table.index),
         pd.Index(truth.labels).get_indexer(pd.Index(table["action"])),
     )
-    classes = shared_box_rows(truth.labels, scores, found, labelled, protocol=rules)
-    result = frame_map(classes, rules)
+    classes = shared_box_rows(truth.labels, scores, found, labelled, protocol=rules.frames)
+    result = frame_map(classes, rules.frames)
     replicates = replicate_maps(
         result,
         found_clips=clip_numbers,
@@ -240,11 +239,15 @@ def _evaluate(
         "num_frames_without_boxes": int((~np.isin(annotated, found_codes)).sum()),
         "boxes_sha256": _boxes_sha256(record),
     }
-    if linking:
-        tubes = linked_tubes(record, scores, truth.labels, linking.every(stride), stride)
-        wanted = truth_tubes(table, truth.labels, stride)
-        cell["video_mAP"] = video_map(tubes, wanted, VIDEO_PROTOCOLS["act"])
-    return cell, replicates, report_part(result, found, labelled, rules)
+    if rules.tubes:
+        numbered = replace(
+            record, table=record.table.assign(frame=key_frames.numbers(record.table))
+        )
+        tubes = linked_tubes(numbered, scores, truth.labels, rules.tubes.linking, 1)
+        wanted = truth_tubes(table.assign(frame=key_frames.numbers(table)), truth.labels, 1)
+        found_map = video_map(tubes, wanted, rules.tubes.protocol)
+        cell["video_mAP"] = {str(iou): found_map[str(iou)] for iou in rules.tubes.iou}
+    return cell, replicates, report_part(result, found, labelled, rules.frames)
 
 
 def _boxes_sha256(record: Scores) -> str:

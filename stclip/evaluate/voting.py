@@ -38,4 +38,5 @@ def vote(scores: Scores) -> Scores:
 
 
 # an assumption's name in metrics.json and in a method's `assumptions` -> what it does to scores
-ASSUMPTIONS: dict[str, Callable[[Scores], Scores]] = {"independent": independent, "voted": vote}
+INDEPENDENT, VOTED = "independent", "voted"
+ASSUMPTIONS: dict[str, Callable[[Scores], Scores]] = {INDEPENDENT: independent, VOTED: vote}

@@ -22,7 +22,7 @@ from stclip.inputs.preprocess import crop_box, to_model
 from stclip.inputs.stored_features import boxes_made_of, frames_made_of
 from stclip.methods.clip.backbone import Backbone
 from stclip.progress import Progress
-from stclip.records import BOX_COLUMNS, Clips
+from stclip.records import BOX_COLUMNS, Data
 from stclip.runtime.device import best_device
 from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
@@ -33,45 +33,36 @@ BATCH = 128  # pictures
 
 
 def write_frame_features(
-    backbone: Backbone, config: MethodConfig, *, clips: Clips, frames: Path, out: Path
+    backbone: Backbone, config: MethodConfig, data: Data, *, out: Path
 ) -> None:
-    """Encode every frame of `clips`, in fp32, and write `out` (.safetensors).
+    """Encode every frame of the clips, in fp32, and write `out` (.safetensors).
 
     Raises:
         DataError: a frame is missing or damaged.
     """
-    names = clips.table["clip"].tolist()
-    lengths = clips.table["num_frames"].tolist()
+    names = data.clips.table["clip"].tolist()
+    lengths = data.clips.table["num_frames"].tolist()
     wanted = [(c, f) for c, n in zip(names, lengths, strict=True) for f in range(n)]
 
     def picture(index: int) -> np.ndarray:
         return to_model(
-            read_frame(frames, *wanted[index]), backbone.image_size, config.preprocessing
+            read_frame(data.frames, *wanted[index]), backbone.image_size, config.preprocessing
         )
 
     found = _encode(backbone, config, len(wanted), picture)
-    _write(out, found, np.arange(len(found)), frames_made_of(config, clips))
+    _write(out, found, np.arange(len(found)), frames_made_of(config, data.clips))
     logger.info("features: %d frames of %d clips, %d wide", *(len(found), len(names), len(found.T)))
 
 
 def write_box_features(
-    backbone: Backbone,
-    config: MethodConfig,
-    *,
-    table: pd.DataFrame,
-    clips: Clips,
-    stride: int,
-    frames: Path,
-    out: Path,
+    backbone: Backbone, config: MethodConfig, data: Data, *, table: pd.DataFrame, out: Path
 ) -> None:
     """Encode the boxes of `table` that trainings and scorings ask for; as `write_frame_features`.
 
-    These are all of official training clips and those on every `stride`-th frame of the others,
-    clipped to the picture; those without area then are left out.
+    These are the boxes on key frames, clipped to the picture; those without area then are left
+    out.
     """
-    of_train = clips.table.loc[clips.table["official_split"] == "train", "clip"]
-    kept = table["clip"].isin(set(of_train)) | (table["frame"] % stride == 0)
-    boxes = clip_to_picture(table[kept], clips)
+    boxes = clip_to_picture(table[data.key_frames.contain(table)], data.clips)
     boxes = boxes[(boxes["x2"] > boxes["x1"]) & (boxes["y2"] > boxes["y1"])]
     # Neighbours in the video lie side by side on the disk.
     boxes = boxes.sort_values(["clip", "frame"], kind="stable")
@@ -80,7 +71,7 @@ def write_box_features(
 
     def picture(index: int) -> np.ndarray:
         return crop_box(
-            read_frame(frames, *keys[index]), corners[index], backbone.image_size,
+            read_frame(data.frames, *keys[index]), corners[index], backbone.image_size,
             mode=how.crop_mode, scale=how.crop_scale,
         )  # fmt: skip
 

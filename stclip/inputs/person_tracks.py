@@ -3,6 +3,10 @@
 n: rows.
 """
 
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Integer
@@ -14,15 +18,23 @@ from stclip.records import BOX_COLUMNS
 LINKING = Linking(top=1_000_000, nms=2.0, min_frames=1, min_score=0.0)
 
 
-def tracks(table: pd.DataFrame) -> Integer[np.ndarray, " n"]:
+PATIENCE_S = 1 / 6  # five frames of ACT's 30 fps
+_ROUNDING = 1e-3  # of frames
+
+
+def tracks(
+    table: pd.DataFrame, *, fps: Mapping[str, float], patience_s: float = PATIENCE_S
+) -> Integer[np.ndarray, " n"]:
     """The number of each box's track within its clip (and box source, column `source`).
 
     Boxes that have a `tube` keep it. Others are linked from frame to frame: the best tracks so far
-    choose first, each takes the best-scored box of IoU >= 0.2 with its last one; five frames
+    choose first, each takes the best-scored box of IoU >= 0.2 with its last one; `patience_s`
     without one end it (the linking of Kalogeiton et al. 2017 that video mAP uses).
 
     Args:
         table: clip, frame, x1..y2, detector_score; index 0 .. n-1.
+        fps: frames a second of each clip.
+        patience_s: seconds between two boxes of a track, at most; never less than a frame.
     """
     found = (
         table["tube"].to_numpy(float, copy=True) if "tube" in table else np.full(len(table), np.nan)
@@ -30,11 +42,12 @@ def tracks(table: pd.DataFrame) -> Integer[np.ndarray, " n"]:
     open_rows = table[np.isnan(found)]
     keys = [key for key in ("source", "clip") if key in table]
     for _, rows in open_rows.groupby(keys, sort=False):
-        found[rows.index] = _linked(rows)
+        frames = math.floor(patience_s * fps[rows["clip"].iloc[0]] + _ROUNDING)
+        found[rows.index] = _linked(rows, replace(LINKING, patience=max(1, frames)))
     return found.astype(np.int64)
 
 
-def _linked(rows: pd.DataFrame) -> np.ndarray:
+def _linked(rows: pd.DataFrame, linking: Linking) -> np.ndarray:
     """Track numbers of one clip's boxes, by falling score of the track."""
     boxes = rows[BOX_COLUMNS].to_numpy(np.float64)
     scores = rows["detector_score"].to_numpy(np.float64)
@@ -43,7 +56,7 @@ def _linked(rows: pd.DataFrame) -> np.ndarray:
     of_frame = [np.flatnonzero(numbers == frame) for frame in frames]
     tubes = link(
         frames.tolist(), Overlaps([boxes[r] for r in of_frame]), [scores[r] for r in of_frame],
-        LINKING,
+        linking,
     )  # fmt: skip
     found = np.full(len(rows), -1)
     for number, tube in enumerate(tubes):

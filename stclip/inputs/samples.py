@@ -7,24 +7,30 @@ import pandas as pd
 
 from stclip.boxes.select import check_frames, clip_to_picture
 from stclip.inputs.batch import Inputs, Sample, SampleObjects
-from stclip.inputs.person_tracks import tracks
+from stclip.inputs.person_tracks import PATIENCE_S, tracks
 from stclip.records import BOX_COLUMNS, Clips, Detections
 
 
 def make_samples(
-    table: pd.DataFrame, clips: Clips, *, inputs: Inputs, objects: Detections | None = None
+    table: pd.DataFrame,
+    clips: Clips,
+    *,
+    inputs: Inputs,
+    objects: Detections | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> list[Sample]:
     """Group boxes into samples, in table order: per key frame, per clip or per person's track.
 
     A table may hold several box sources, column `source`: a clip is the same for all of them, key
-    frames and tracks are not. Tracks are those of the column `tube`, or linked here. `objects`: all
-    that a detector found, where the method looks at them.
+    frames and tracks are not. Tracks are those of the column `tube`, or linked here with `patience_s`.
+    `objects`: all that a detector found, where the method looks at them.
     """
     about = clips.table.set_index("clip")
     lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
     unit = inputs.unit
     if unit == "tracklet":
-        table = table.assign(tube=tracks(table)).sort_values("frame", kind="stable")
+        tube = tracks(table, fps=about["fps"].to_dict(), patience_s=patience_s)
+        table = table.assign(tube=tube).sort_values("frame", kind="stable")
     boxes = table[BOX_COLUMNS].to_numpy(np.float32)
     frames = table["frame"].to_numpy()
     place, stored = table.index.to_numpy(), table["stored"].to_numpy()
@@ -62,7 +68,7 @@ NO_OBJECTS = SampleObjects(
 
 def _objects_by_frame(objects: Detections, clips: Clips) -> dict[tuple[str, int], SampleObjects]:
     """The objects of every frame by falling score (ties in file order), clipped to the picture."""
-    check_frames(objects, clips)
+    check_frames(objects.table, clips)
     table = clip_to_picture(objects.table.assign(stored=objects.table.index), clips)
     table = table[(table["x2"] > table["x1"]) & (table["y2"] > table["y1"])]
     table = table.sort_values("score", ascending=False, kind="stable")

@@ -6,6 +6,7 @@ On single-label data (J-HMDB, UCF101-24) all labels exclude each other; on AVA t
 Legend: R rows of logits, K labels.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -14,18 +15,28 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.errors import ConfigError, DataError
+from stclip.errors import DataError
 
 
 def label_texts(labels: Sequence[str], *, form: str) -> list[str]:
-    """What the text tower reads: the official names, or with spaces for underscores."""
-    return [label.replace("_", " ") for label in labels] if form == "spaced" else list(labels)
+    """What the text tower reads.
+
+    >>> for form in ("raw", "spaced", "words"):
+    ...     print(label_texts(["brush_hair", "WalkingWithDog"], form=form))
+    ['brush_hair', 'WalkingWithDog']
+    ['brush hair', 'WalkingWithDog']
+    ['brush hair', 'Walking With Dog']
+    """
+    texts = list(labels)
+    if form in ("spaced", "words"):
+        texts = [text.replace("_", " ") for text in texts]
+    if form == "words":
+        texts = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text) for text in texts]
+    return texts
 
 
 def exclusive_mask(labels: Sequence[str], exclusive: Sequence[str] | None) -> Bool[Tensor, " K"]:
     """Which labels exclude each other: those that `exclusive` lists; None means all."""
-    if exclusive is not None and not set(labels) & set(exclusive):
-        raise ConfigError(f"none of the labels {list(labels)[:5]} ... is among the exclusive ones.")
     return torch.tensor([exclusive is None or label in exclusive for label in labels])
 
 

@@ -1,38 +1,30 @@
 """What reads frames for a method: pictures, or the stored features that stand for them."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-
-import pandas as pd
 
 from stclip.config import Augmentation, MethodConfig
 from stclip.errors import ConfigError
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.stored_features import BoxFeatures, FrameFeatures, StoredFeatures
 from stclip.methods.contract import Method
-from stclip.records import Clips
-
-OBJECTS = "objects"  # among the tables of boxes
+from stclip.records import Data
 
 
 def make_reader(
     method: Method,
     config: MethodConfig,
+    data: Data,
     *,
-    clips: Clips,
-    frames: Path,
-    features: Mapping[str, Path],
-    tables: Mapping[str, pd.DataFrame],
+    kinds_of_boxes: Sequence[str],
 ) -> FrameReader:
     """What reads frames for a method, as its configuration says.
 
     Args:
         method: whose pictures are read.
         config: says which of them are stored features.
-        clips: of the data set.
-        frames: folder of the prepared frames.
-        features: files of the features stage: of "frames", of the boxes of a source, of "objects".
-        tables: the boxes of each source, and the "objects", that features are of.
+        data: where frames, boxes and stored features are.
+        kinds_of_boxes: those that are looked at: "ground_truth", "detections".
 
     Raises:
         ConfigError: stored features are asked for where they cannot stand for pictures, or no file
@@ -52,27 +44,25 @@ def make_reader(
         )
 
     def path_of(what: str) -> Path:
-        if what not in features:
+        if what not in data.features:
             raise ConfigError(
                 f"method {config.name} reads stored features; give --features {what}=FILE."
             )
-        return features[what]
+        return data.features[what]
 
     def of_boxes(what: str) -> BoxFeatures:
-        return BoxFeatures(path_of(what), table=tables[what], config=config)
+        return BoxFeatures(path_of(what), table=data.table_of(what), config=config)
 
     kinds = config.features
     stored = StoredFeatures(
-        frames=FrameFeatures(path_of("frames"), clips=clips, config=config)
+        frames=FrameFeatures(path_of("frames"), clips=data.clips, config=config)
         if "frames" in kinds
         else None,
-        boxes={what: of_boxes(what) for what in tables if what != OBJECTS}
-        if "boxes" in kinds
-        else {},
-        objects=of_boxes(OBJECTS) if "objects" in kinds else None,
+        boxes={what: of_boxes(what) for what in kinds_of_boxes} if "boxes" in kinds else {},
+        objects=of_boxes("objects") if "objects" in kinds else None,
     )
     return FrameReader(
-        frames, method.backbone.image_size, preprocessing=config.preprocessing,
+        data.frames, method.backbone.image_size, preprocessing=config.preprocessing,
         augmentation=config.train.augmentation, stored=stored,
     )  # fmt: skip
 

@@ -34,7 +34,9 @@ class Difference:
     found: int | None
 
 
-def count(clips: Clips, boxes: Boxes, splits: Sequence[LabelSplit]) -> Counts:
+def count(
+    clips: Clips, boxes: Boxes, splits: Sequence[LabelSplit], *, test_split: str = "test"
+) -> Counts:
     """Videos and boxes: in all, by official split, by class and by what each label split selects.
 
     A video (box) with several actions counts for each of its classes.
@@ -63,7 +65,7 @@ def count(clips: Clips, boxes: Boxes, splits: Sequence[LabelSplit]) -> Counts:
             counts[f"class {action}, {side}: videos"] = len(chosen)
             counts[f"class {action}, {side}: boxes"] = int(within.sum())
     for split in splits:
-        for group, names in select_clips(split, clips).items():
+        for group, names in select_clips(split, clips, test_split=test_split).items():
             add(f"label split {split.name}, {group}", pd.Series(names, dtype="str"))
     strangers = set(num_boxes.index) - set(table["clip"])
     if strangers:

@@ -27,7 +27,7 @@ from stclip.report.page_tables import PageTable, class_table, cost_of_errors
 from stclip.report.predictions import PREDICTIONS
 from stclip.report.run_rows import CONFIG_FILE, LOG_FILE, DatasetRuns, Row, Run
 from stclip.storage.files import whole_file
-from stclip.tables.main_table import ASSUMPTION_ORDER
+from stclip.tables.aggregate import ASSUMPTION_ORDER
 
 WEBP = {"quality": 60, "method": 2}  # of the pictures of predictions; the files keep their own
 

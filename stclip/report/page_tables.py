@@ -12,7 +12,8 @@ import pandas as pd
 from stclip.errors import DataError
 from stclip.evaluate.error_figures import ERROR_KINDS
 from stclip.report.run_rows import DatasetRuns, Row
-from stclip.tables.main_table import ASSUMPTION_ORDER, MISSING
+from stclip.tables.aggregate import ASSUMPTION_ORDER
+from stclip.tables.cells import MISSING
 from stclip.tables.table_files import read_table
 
 # Columns in which more is better; those of costs and spreads stay as they are.

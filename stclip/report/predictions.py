@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from stclip.evaluate.error_kinds import BACKGROUND
 from stclip.evaluate.matching import FrameBoxes, frame_codes, overlapping_pairs
 from stclip.evaluate.protocol import Protocol
-from stclip.records import BOX_COLUMNS, Boxes, Scores
+from stclip.records import BOX_COLUMNS, Data, Scores
 from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
 
@@ -36,25 +36,23 @@ def combined(scores: Scores) -> Float[np.ndarray, "N K"]:
     return scores.probabilities * scores.table[["detector_score"]].to_numpy(np.float32)
 
 
-def judge(
-    scores: Scores, truth: Boxes, *, clips: Sequence[str], stride: int, protocol: Protocol
-) -> pd.DataFrame:
+def judge(scores: Scores, data: Data, *, clips: Sequence[str], protocol: Protocol) -> pd.DataFrame:
     """Find what was said of every annotated person.
 
     Args:
         scores: of one label group, voted or not.
-        truth: ground truth of the data set.
+        data: ground truth and key frames.
         clips: the test clips of that group.
-        stride: every n-th frame is a key frame.
         protocol: says which overlap is enough.
 
     Returns:
-        A row per person and label of its: clip, frame, x1, y1, x2, y2, label, row (of the box in
+        One row per (person, ground-truth label): clip, frame, x1, y1, x2, y2, label, row (of the box in
         `scores`, -1: none overlaps it), overlap (their IoU), enough (for a hit), best (score of
         that box's best name), named (that is the label, and they overlap enough), right (the same
         with any of the person's labels). Index: the person's in `truth`.
     """
-    table = truth.table[truth.table["clip"].isin(clips) & (truth.table["frame"] % stride == 0)]
+    table = data.boxes.table[data.boxes.table["clip"].isin(clips)]
+    table = table[data.key_frames.contain(table)]
     persons = table.explode("actions").rename(columns={"actions": "label"})
     persons = persons[persons["label"].isin(scores.labels)]
     clip_names = pd.Index(clips)
@@ -91,30 +89,26 @@ def judge(
 def write_predictions(
     out: Path,
     scores: Scores,
+    data: Data,
     *,
-    truth: Boxes,
     clips: Sequence[str],
-    stride: int,
     protocol: Protocol,
-    frames: Path,
     title: str,
 ) -> None:
     """Write a contact sheet (PNG): up to six classes, a hit and a miss of each side by side.
 
     Args:
         out: where to.
-        scores: as for `judge`; so are truth, clips, stride and protocol.
-        truth: of the data set.
+        scores: as for `judge`; so are data, clips and protocol.
+        data: the frames too.
         clips: the test clips.
-        stride: every n-th frame is a key frame.
         protocol: of the hits.
-        frames: folder of the prepared frames.
         title: whose predictions they are.
 
     Raises:
         DataError: a frame is missing or damaged.
     """
-    judged = judge(scores, truth, clips=clips, stride=stride, protocol=protocol)
+    judged = judge(scores, data, clips=clips, protocol=protocol)
     present = [label for label in scores.labels if (judged["label"] == label).any()]
     spread = np.linspace(0, len(present) - 1, min(MOST_LABELS, len(present))).round().astype(int)
     shown = [present[number] for number in spread]
@@ -132,7 +126,7 @@ def write_predictions(
         row, column = divmod(number, LABELS_A_ROW)
         left = MARGIN + column * (pair_width + MARGIN)
         top = TITLE_HEIGHT + row * (HEADING_HEIGHT + cell_height + MARGIN)
-        _draw_label(sheet, (left, top), label, scores, judged, frames)
+        _draw_label(sheet, (left, top), label, scores, judged, data.frames)
     with whole_file(out) as temporary:
         sheet.save(temporary, "png", compress_level=6)
     logger.info(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import pandas as pd
@@ -13,8 +12,14 @@ from stclip.evaluate.breakdown import CLASSES
 from stclip.evaluate.evaluate import METRICS_FILE
 from stclip.report.predictions import PREDICTIONS
 from stclip.storage.files import read_json, read_json_lines
+from stclip.tables.aggregate import (
+    ASSUMPTION_ORDER,
+    PROVENANCE,
+    check_runs,
+    map_values,
+    shown_boxes,
+)
 from stclip.tables.error_table import compare_errors, read_errors
-from stclip.tables.main_table import ASSUMPTION_ORDER, PROVENANCE, check_runs, shown_boxes
 
 CONFIG_FILE, LOG_FILE = "config.yaml", "log.jsonl"
 CLASS_COLUMNS = ["cell", "label", "AP"]
@@ -47,12 +52,9 @@ class Row:
 
     def average(self, boxes: str, labels: str, splits: Sequence[str]) -> float | None:
         """Mean mAP over splits of the means over seeds; None unless every split is there."""
-        by_split: dict[str, list[float]] = {}
-        for run in self.runs:
-            value = run.cell(boxes, labels, self.assumption)["mAP"]
-            by_split.setdefault(run.about["split"], []).append(value)
-        complete = all(split in by_split for split in splits)
-        return mean(mean(values) for values in by_split.values()) if complete else None
+        abouts = [run.about for run in self.runs]
+        cell = {"boxes": boxes, "labels": labels, "assumption": self.assumption}
+        return map_values(abouts, **cell).average(splits)
 
     def class_aps(self, boxes: str, labels: str) -> pd.Series:
         """AP by class, averaged over the runs in which the class is of that label group."""

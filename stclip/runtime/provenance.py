@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from stclip.config import MethodConfig
+from stclip.config import DatasetConfig, MethodConfig
 from stclip.config.hashes import config_hash, training_settings
 from stclip.records import LabelSplit
 
@@ -17,9 +17,9 @@ LIBRARIES = ("stclip", "torch", "torchvision", "open_clip_torch", "peft", "numpy
 
 
 def provenance(
-    config: MethodConfig, *, dataset: str, scale: str, split: LabelSplit, seed: int
+    config: MethodConfig, data: DatasetConfig, *, scale: str, split: LabelSplit, seed: int
 ) -> dict[str, Any]:
-    """The head of a metrics.json."""
+    """The head of a metrics.json: `benchmark` names data set, label splits and protocol."""
     listing = json.dumps(asdict(split), sort_keys=True).encode()
     return {
         "method": config.name,
@@ -27,7 +27,9 @@ def provenance(
         "order": config.order,
         "assumptions": list(config.assumptions),
         "scale": scale,
-        "dataset": dataset,
+        "dataset": split.dataset,
+        "family": split.family,
+        "benchmark": data.benchmark_of(split.family),
         "split": split.name,
         "split_sha256": hashlib.sha256(listing).hexdigest(),
         "seed": seed,

@@ -24,7 +24,7 @@ from stclip.methods.contract import Method
 from stclip.methods.label_semantics import exclusive_mask, label_texts, probabilities
 from stclip.methods.reading import make_reader
 from stclip.progress import Progress
-from stclip.records import LABEL_GROUPS, Boxes, Clips, Detections, LabelSplit, Scores
+from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
 from stclip.runtime.device import best_device, seed_everything
 from stclip.storage.seal import check_seal
 from stclip.train.run_folder import run_hash
@@ -34,26 +34,21 @@ logger = logging.getLogger(__name__)
 
 def score(
     config: MethodConfig,
+    data: Data,
     *,
     weights: Path,
     split: LabelSplit,
-    clips: Clips,
-    ground_truth: Boxes,
-    detections: Detections,
     sources: Mapping[str, BoxSource],
-    key_frame_stride: int,
-    frames: Path,
-    features: Mapping[str, Path] | None = None,
-    objects: Detections | None = None,
+    together: bool = False,
     seed: int,
     out: Path,
     workers: int = 0,
 ) -> None:
     """Score each box source on the unseen and on the base test clips of a split.
 
-    Writes `scores_{boxes}_{labels}.parquet` into `out`. `features` (files of the
-    features stage: "frames", "ground_truth", "detections", "objects") and `objects` are needed
-    where the configuration says that they are read.
+    Writes `scores_{boxes}_{labels}.parquet` into `out`. Stored features and objects of `data` are
+    needed where the configuration says so. Where labels are scored `together`, every box is scored
+    for all labels of the split, and each file has the columns of its group.
 
     Raises:
         ConfigError: the weights are of another configuration. DataError: damaged weights, frames.
@@ -67,38 +62,35 @@ def score(
     method.prepare_scoring()
     if config.score.compile:
         method.backbone.compile_blocks()
-    tables = {"ground_truth": ground_truth.table, "detections": detections.table}
-    tables = {s.source: tables[s.source] for s in sources.values()}
-    if objects is not None:
-        tables["objects"] = objects.table
-    reader = make_reader(
-        method, config, clips=clips, frames=frames, features=features or {}, tables=tables
-    )
-    for group in LABEL_GROUPS:
-        labels = split.labels(group)
+    kinds = list(dict.fromkeys(source.source for source in sources.values()))
+    reader = make_reader(method, config, data, kinds_of_boxes=kinds)
+    groups = [LABEL_GROUPS] if together else [(group,) for group in LABEL_GROUPS]
+    for scored in groups:
+        labels = [label for group in scored for label in split.labels(group)]
+        names = split.test_clips(scored[0])  # where scored together, all groups have the same
         selected = {
-            name: select_boxes(
-                source, ground_truth=ground_truth, detections=detections, clips=clips,
-                names=split.test_clips(group), key_frame_stride=key_frame_stride,
-            )
-            for name, source in sources.items()
-        }  # fmt: skip
+            name: select_boxes(source, data, names=names) for name, source in sources.items()
+        }
         with torch.inference_mode():
             encoded = method.encode_labels(label_texts(labels, form=config.label_text))
             text = method.text_features(encoded)
-        together = (
+        every_source = (
             pd.concat(selected, names=["source"]).reset_index("source").reset_index(drop=True)
         )
         found = score_boxes(
-            method, together, clips, text, num_labels=len(labels), reader=reader, config=config,
-            objects=objects, workers=workers,
+            method, every_source, data.clips, text, num_labels=len(labels), reader=reader,
+            config=config, objects=data.objects, workers=workers,
             exclusive=exclusive_mask(labels, config.exclusive_labels),
         )  # fmt: skip
         for name, table in selected.items():
-            own = found[(together["source"] == name).to_numpy()]
-            scores = Scores.from_parts(table, own, labels)
-            scores.write(out / f"scores_{name}_{group}.parquet")
-            logger.info("score: %d %s boxes, %d %s labels", len(table), name, len(labels), group)
+            own = found[(every_source["source"] == name).to_numpy()]
+            for group in scored:
+                columns = [labels.index(label) for label in split.labels(group)]
+                scores = Scores.from_parts(table, own[:, columns], split.labels(group))
+                scores.write(out / f"scores_{name}_{group}.parquet")
+                logger.info(
+                    "score: %d %s boxes, %d %s labels", len(table), name, len(columns), group
+                )
 
 
 def score_boxes(
@@ -120,7 +112,9 @@ def score_boxes(
     exclude each other; None means all.
     """
     found = np.zeros((len(table), num_labels), np.float32)
-    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
+    samples = make_samples(
+        table, clips, inputs=method.inputs, objects=objects, patience_s=config.patience_s
+    )
     if method.inputs.memory_pool == "visited":
         samples = _with_scored(samples)
     # The box sources of a frame side by side: what they share is computed once.

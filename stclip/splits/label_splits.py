@@ -22,7 +22,7 @@ def labels_of(clips: Clips) -> list[str]:
 
 
 def make_split(
-    labels: Sequence[str], *, name: str, dataset: str, num_unseen: int, seed: int
+    labels: Sequence[str], *, name: str, dataset: str, family: str, num_unseen: int, seed: int
 ) -> LabelSplit:
     """Draw `num_unseen` of the labels at random; both groups keep the order of `labels`.
 
@@ -38,6 +38,7 @@ def make_split(
     drawn = set(np.random.default_rng(seed).permutation(len(labels))[:num_unseen].tolist())
     return LabelSplit(
         dataset=dataset,
+        family=family,
         name=name,
         base=tuple(label for i, label in enumerate(labels) if i not in drawn),
         unseen=tuple(label for i, label in enumerate(labels) if i in drawn),
@@ -46,14 +47,18 @@ def make_split(
     )
 
 
-def select_clips(split: LabelSplit, clips: Clips) -> dict[str, list[str]]:
+def select_clips(
+    split: LabelSplit, clips: Clips, *, test_split: str = "test", together: bool = False
+) -> dict[str, list[str]]:
     """The clips of "train", "unseen" and "base", in the order of `clips`.
 
     - train: official train, at least one base action and no unseen one;
-    - unseen: official test, at least one unseen action;
-    - base: official test, at least one base action.
+    - unseen: of the tested official split, at least one unseen action;
+    - base: of the tested official split, at least one base action.
 
-    With one action per clip this is the protocol of Huang et al. 2025.
+    With one action per clip this is the protocol of Huang et al. 2025. Where labels are scored
+    `together`, every tested clip is one of both groups: a box without an unseen action can be a
+    false positive of it.
     """
     chosen: dict[str, list[str]] = {"train": [], "unseen": [], "base": []}
     rows = zip(*(clips.table[c] for c in ("clip", "official_split", "actions")), strict=True)
@@ -62,34 +67,44 @@ def select_clips(split: LabelSplit, clips: Clips) -> dict[str, list[str]]:
         base = not set(split.base).isdisjoint(actions)
         if official == "train" and base and not unseen:
             chosen["train"].append(clip)
-        if official == "test" and unseen:
+        if official == test_split and (unseen or together):
             chosen["unseen"].append(clip)
-        if official == "test" and base:
+        if official == test_split and (base or together):
             chosen["base"].append(clip)
     return chosen
 
 
-def resolve_split(split: LabelSplit, clips: Clips) -> LabelSplit:
+def resolve_split(
+    split: LabelSplit, clips: Clips, *, test_split: str = "test", together: bool = False
+) -> LabelSplit:
     """Fill in the clips a label split selects (`select_clips`).
+
+    Where labels are scored `together`, rare ones may occur in no clip: the evaluation counts them.
 
     Raises:
         DataError: a label of the split occurs in no clip, or a group of clips stays empty.
     """
     known = labels_of(clips)
     unknown = sorted({*split.base, *split.unseen} - set(known))
-    where = f"split {split.name} of {split.dataset}"
+    if together and len(unknown) < len({*split.base, *split.unseen}):
+        if unknown:
+            logger.warning("%s: no clip shows %s", split.where, unknown)
+        unknown = []
+    where = split.where
     if unknown:
         raise DataError(
             f"{where}: no clip shows {unknown}; known actions are {known}. Correct the names in "
             "the split file."
         )
-    train, unseen_test, base_test = select_clips(split, clips).values()
+    train, unseen_test, base_test = select_clips(
+        split, clips, test_split=test_split, together=together
+    ).values()
     if not (train and unseen_test and base_test):
         found = clips.table["official_split"].value_counts().to_dict()
         raise DataError(
             f"{where}: selects {len(train)} training clips, {len(unseen_test)} test clips with "
             f"unseen and {len(base_test)} with base actions, each must be at least 1. Training "
-            f"takes official train clips without unseen actions, testing official test clips; "
+            f"takes official train clips without unseen actions, testing official {test_split} clips; "
             f"there are {found}."
         )
     logger.info(

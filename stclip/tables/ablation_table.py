@@ -1,74 +1,35 @@
 """Tables of ablations: pure functions of metrics.json files and bootstrap replicates.
 
-S seeds, R replicates. Frame mAP of the unseen classes under no assumption about the video, detected
-boxes unless a column says otherwise.
+S seeds, R replicates. Frame mAP of the unseen classes.
 """
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from statistics import mean
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from stclip.config.table import TableConfig
+from stclip.config.table import AblationTable
 from stclip.errors import DataError
-from stclip.evaluate.bootstrap import draw_seeds, interval
-from stclip.tables.main_table import DETECTED, GROUND_TRUTH, MISSING, check_runs, percent
+from stclip.tables.aggregate import (
+    RunContent,
+    Values,
+    by_method,
+    check_runs,
+    map_values,
+    replicates_of,
+)
+from stclip.tables.cells import MISSING, interval_text, percent, printed
 
 logger = logging.getLogger(__name__)
-
-CELL = ("unseen", "independent")  # of metrics.json, below the box source
-
-
-@dataclass
-class _Row:
-    """The runs of one row, fractions by split and seed."""
-
-    maps: dict[tuple[str, str], dict[int, float]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )  # (boxes, split) -> seed -> mAP
-    replicates: dict[str, dict[int, np.ndarray]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )  # split -> seed -> (R,), detected boxes
-
-    def add(self, run: dict[str, Any], samples: pd.DataFrame) -> None:
-        """Take in a run; boxes that it was not evaluated on stay missing."""
-        labels, assumption = CELL
-        for boxes, groups in run["metrics"].items():
-            if labels in groups:
-                self.maps[boxes, run["split"]][run["seed"]] = groups[labels][assumption]["mAP"]
-        column = f"{DETECTED}/{labels}/{assumption}"
-        if column in samples:
-            self.replicates[run["split"]][run["seed"]] = samples[column].to_numpy(np.float64)
-
-    def average(self, boxes: str, splits: Sequence[str]) -> float | None:
-        """Mean over splits of the means over seeds; None unless every split is there."""
-        values = [self.maps[boxes, split].values() for split in splits]
-        return mean(mean(seeds) for seeds in values) if all(values) else None
-
-    def seeds(self, splits: Sequence[str]) -> list[int]:
-        """Those that were run on every split."""
-        return sorted(set.intersection(*(set(self.replicates[split]) for split in splits)))
-
-    def per_seed(self, splits: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """(S,), mean over splits."""
-        values = [[self.maps[DETECTED, split][seed] for seed in seeds] for split in splits]
-        return np.mean(values, axis=0)
-
-    def samples(self, splits: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """(S, R), mean over splits: a replicate weighs a clip alike in every split and run."""
-        values = [[self.replicates[split][seed] for seed in seeds] for split in splits]
-        return np.mean(values, axis=0)
+LABELS = "unseen"
 
 
 def build_ablation(
-    config: TableConfig,
-    runs: list[dict[str, Any]],
-    replicates: list[pd.DataFrame],
+    config: AblationTable,
+    runs: Sequence[RunContent],
+    replicates: Sequence[pd.DataFrame],
     *,
     published: bool,
 ) -> pd.DataFrame:
@@ -85,63 +46,72 @@ def build_ablation(
         where there are several) the 95% interval over videos and seeds: every replicate draws
         videos and seeds with replacement. The standard deviation of the average over seeds. The
         difference to the reference row over the seeds that both rows have, and its interval:
-        a replicate draws the same videos and seeds for both. The average on ground-truth boxes
-        (mAP*). Number of seeds that all splits have, scale, published values.
+        a replicate draws the same videos and seeds for both. The average on the starred boxes
+        (mAP*). Number of seeds that all splits have, scale, benchmark, published values.
 
     Raises:
         DataError: runs that cannot stand in one table or have no row in it.
     """
     check_runs(runs, replicates, config.splits)
-    rows = {row.method: _Row() for row in config.rows}
-    _check_rows(runs, rows)
-    for run, samples in zip(runs, replicates, strict=True):
-        rows[run["method"]].add(run, samples)
-    splits, reference = config.splits, rows[config.reference]
-    averaged = len(splits) > 1
+    _check_rows(config, runs)
+    assert config.rows != "all"
+    splits = config.splits
+    rows = {m: _Row(config, *own) for m, own in by_method(runs, replicates).items()}
+    empty = _Row(config, [], [])
+    reference = rows.get(config.reference, empty)
     shown = published and any(row.published is not None for row in config.rows)
     cells = []
     for about in config.rows:
-        row = rows[about.method]
-        seeds = row.seeds(splits)
-        shared = [seed for seed in reference.seeds(splits) if seed in seeds]
+        row = rows.get(about.method, empty)
+        seeds = row.replicates.seeds(splits)
+        shared = [seed for seed in reference.replicates.seeds(splits) if seed in seeds]
         cells.append(
             {"variant": about.title}
-            | {f"split {s}": percent(row.average(DETECTED, [s])) for s in splits}
-            | ({"avg": percent(row.average(DETECTED, splits))} if averaged else {})
+            | {f"split {s}": percent(row.values.of_split(s)) for s in splits}
+            | ({"avg": percent(row.values.average(splits))} if len(splits) > 1 else {})
             | {
-                "95% interval": _interval(row.samples(splits, seeds), "{:.2f}")
+                "95% interval": interval_text(row.replicates.samples(splits, seeds))
                 if seeds
                 else MISSING,
-                "std over seeds": _deviation(row.per_seed(splits, seeds)),
+                "std over seeds": _deviation(row.values.per_seed(splits, seeds)),
             }
             | _difference(row, reference, splits, shared)
-            | {
-                "mAP*": percent(row.average(GROUND_TRUTH, splits)),
-                "seeds": str(len(seeds)),
-                "scale": runs[0]["scale"],
-            }
-            | ({"published": _published(about.published)} if shown else {})
+            | ({"mAP*": percent(row.starred.average(splits))} if config.starred else {})
+            | {"seeds": str(len(seeds)), "scale": runs[0]["scale"]}
+            | {"benchmark": runs[0]["benchmark"]}
+            | ({"published": printed(about.published)} if shown else {})
         )
     frame = pd.DataFrame(cells, dtype="str")
     logger.info(
         "%s: read %d runs, made %d rows, dropped none; %d rows lack runs.",
-        config.title,
-        len(runs),
-        len(frame),
-        int((frame["95% interval"] == MISSING).sum()),
-    )
+        config.title, len(runs), len(frame), int((frame["95% interval"] == MISSING).sum()),
+    )  # fmt: skip
     return frame
 
 
-def _check_rows(runs: list[dict[str, Any]], rows: dict[str, _Row]) -> None:
+class _Row:
+    """The runs of one row."""
+
+    def __init__(
+        self, config: AblationTable, runs: Sequence[RunContent], tables: Sequence[pd.DataFrame]
+    ) -> None:
+        cell: dict[str, Any] = {"labels": LABELS, "assumption": config.assumption}
+        self.values = map_values(runs, boxes=config.boxes, **cell)
+        self.starred = map_values(runs, boxes=config.starred or "", **cell)
+        name = f"{config.boxes}/{LABELS}/{config.assumption}"
+        self.replicates = replicates_of(runs, tables, cell=name)
+
+
+def _check_rows(config: AblationTable, runs: Sequence[RunContent]) -> None:
     """Every run has a row; all scored the same boxes, without which nothing is paired."""
     scored: dict[tuple[str, str], str] = {}
+    known = config.methods([])
     for run in runs:
         name = f"method {run['method']}, split {run['split']}, seed {run['seed']}"
-        if run["method"] not in rows:
-            raise DataError(f"{name}: the table has no such row; its methods are {sorted(rows)}.")
+        if run["method"] not in known:
+            raise DataError(f"{name}: the table has no such row; its methods are {sorted(known)}.")
         for boxes, groups in run["metrics"].items():
-            found = groups.get(CELL[0], {}).get(CELL[1], {}).get("boxes_sha256")
+            found = groups.get(LABELS, {}).get(config.assumption, {}).get("boxes_sha256")
             if scored.setdefault((run["split"], boxes), found) != found:
                 raise DataError(
                     f"{name}: scored other {boxes} boxes than the runs before it; score all of "
@@ -155,23 +125,15 @@ def _difference(
     columns = ("difference", "difference 95% interval")
     if not seeds:
         return dict.fromkeys(columns, MISSING)
-    maps = row.per_seed(splits, seeds) - reference.per_seed(splits, seeds)
-    samples = row.samples(splits, seeds) - reference.samples(splits, seeds)
-    return dict(
-        zip(columns, (f"{100 * maps.mean():+.2f}", _interval(samples, "{:+.2f}")), strict=True)
-    )
 
+    def over_splits(values: Values) -> np.ndarray:
+        return values.per_seed(splits, seeds)
 
-def _interval(samples: np.ndarray, form: str) -> str:
-    """The 95% interval of (S, R) replicates: each draws its seeds anew."""
-    drawn = np.take_along_axis(samples, draw_seeds(*samples.shape), axis=0)
-    low, high = interval(drawn.mean(0))
-    return f"[{form.format(100 * low)}, {form.format(100 * high)}]"
+    maps = over_splits(row.values) - over_splits(reference.values)
+    samples = row.replicates.samples(splits, seeds) - reference.replicates.samples(splits, seeds)
+    texts = (f"{100 * maps.mean():+.2f}", interval_text(samples, signed=True))
+    return dict(zip(columns, texts, strict=True))
 
 
 def _deviation(maps: np.ndarray) -> str:
     return percent(float(maps.std(ddof=1))) if len(maps) > 1 else MISSING
-
-
-def _published(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.2f}"

@@ -1,18 +1,18 @@
-"""Table 10: what the methods cost beside what they reach, a pure function of its parts."""
+"""Tables of costs: what the methods cost beside what they reach, a pure function of its parts."""
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
-from stclip.costs.measure import Cost
+from stclip.config.table import CostsTable
+from stclip.costs.measured import Cost
 from stclip.errors import ConfigError
-from stclip.tables.main_table import ASSUMPTION_ORDER, DETECTED, MISSING, percent
+from stclip.tables.aggregate import ASSUMPTION_ORDER, RunContent, map_values
+from stclip.tables.cells import MISSING, percent
 
 logger = logging.getLogger(__name__)
-PUBLISHED = {  # key of config/published/table10.yaml -> column
+PUBLISHED = {  # key of `published` -> column
     "multiply_adds_g": "published G multiply-adds",
     "trained_m": "published trained M",
     "training_s": "published training s",
@@ -23,22 +23,20 @@ PUBLISHED = {  # key of config/published/table10.yaml -> column
 
 def build_costs(
     costs: Sequence[Cost],
-    runs: Sequence[Mapping[str, Any]],
+    runs: Sequence[RunContent],
     *,
-    splits: Sequence[str],
-    scale: str,
+    config: CostsTable,
     where: str,
-    published: Mapping[str, Mapping[str, float]] | None,
+    published: bool,
 ) -> pd.DataFrame:
     """A row per method, by the methods' order.
 
     Args:
-        costs: of `stclip.costs.measure.measure`.
+        costs: of `stclip.costs.measure`.
         runs: contents of metrics.json files.
-        splits: whose mAP is averaged.
-        scale: its name.
+        config: of `load_table`; the mAP of its splits is averaged.
         where: the machine that measured.
-        published: method -> a key of `PUBLISHED` -> the paper's value; None leaves them out.
+        published: whether the paper's values get columns.
 
     Returns:
         Text cells. Trained parameters in millions; multiply-adds in G of a video of 40 frames with
@@ -50,7 +48,7 @@ def build_costs(
     Raises:
         ConfigError: `published` has unknown keys.
     """
-    unknown = {k for values in (published or {}).values() for k in values} - set(PUBLISHED)
+    unknown = {k for values in config.published.values() for k in values} - set(PUBLISHED)
     if unknown:
         raise ConfigError(
             f"published costs: unknown keys {sorted(unknown)}; allowed are {sorted(PUBLISHED)}."
@@ -70,22 +68,24 @@ def build_costs(
                 "frames/s": f"{cost.frames_per_s:.0f}",
             }
             | {
-                f"mAP {assumption}": percent(average_map(runs, cost.method, assumption, splits))
-                for assumption in ASSUMPTION_ORDER
+                f"mAP {assumption}": percent(
+                    _average(runs, cost.method, config.boxes, assumption, config.splits)
+                )
+                for assumption in config.assumptions
             }
-            | {"scale": scale, "on": where}
+            | {"scale": runs[0]["scale"], "benchmark": runs[0]["benchmark"], "on": where}
             | {
                 column: f"{value:g}" if value is not None else MISSING
-                for key, column in (PUBLISHED.items() if published is not None else ())
-                for value in [(published or {}).get(cost.method, {}).get(key)]
+                for key, column in (PUBLISHED.items() if published else ())
+                for value in [config.published.get(cost.method, {}).get(key)]
             }
         )
-    logger.info("table 10: %d methods from %d runs", len(cells), len(runs))
+    logger.info("%s: %d methods from %d runs", config.title, len(cells), len(runs))
     return pd.DataFrame(cells, dtype="str")
 
 
 def numbers_of_cost(
-    cost: Cost, runs: Sequence[Mapping[str, Any]], *, splits: Sequence[str]
+    cost: Cost, runs: Sequence[RunContent], *, boxes: str, splits: Sequence[str]
 ) -> dict[str, float | None]:
     """What stands in a row, as numbers for dashboards; None where there is none."""
     return {
@@ -97,20 +97,14 @@ def numbers_of_cost(
         "score_s": cost.score_s,
         "frames_per_s": cost.frames_per_s,
     } | {
-        f"{assumption} mAP": average_map(runs, cost.method, assumption, splits)
+        f"{assumption} mAP": _average(runs, cost.method, boxes, assumption, splits)
         for assumption in ASSUMPTION_ORDER
     }
 
 
-def average_map(
-    runs: Sequence[Mapping[str, Any]], method: str, assumption: str, splits: Sequence[str]
+def _average(
+    runs: Sequence[RunContent], method: str, boxes: str, assumption: str, splits: Sequence[str]
 ) -> float | None:
-    """Unseen mAP on detected boxes: mean over splits of the means over seeds; None if one lacks."""
-    found: dict[str, list[float]] = {split: [] for split in splits}
-    for run in runs:
-        if run["method"] == method and run["split"] in found:
-            cell = run["metrics"].get(DETECTED, {}).get("unseen", {}).get(assumption)
-            found[run["split"]] += [] if cell is None else [cell["mAP"]]
-    if not all(found.values()):
-        return None
-    return float(np.mean([np.mean(values) for values in found.values()]))
+    """Unseen mAP of a method, averaged over splits and seeds."""
+    own = [run for run in runs if run["method"] == method and run["split"] in splits]
+    return map_values(own, boxes=boxes, labels="unseen", assumption=assumption).average(splits)

@@ -1,64 +1,35 @@
-"""The table of detectors: a pure function of the quality files that `stclip quality` wrote."""
+"""Tables of detectors: pure functions of the quality files that `stclip quality` wrote."""
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import pandas as pd
 
+from stclip.config.table import MainTable, PublishedShare
 from stclip.detect.quality import GROUND_TRUTH, Quality
 from stclip.errors import ConfigError, DataError
-from stclip.storage.files import read_json, write_json
-from stclip.storage.seal import SEAL
-from stclip.tables.main_table import percent
+from stclip.tables.cells import percent
 
 logger = logging.getLogger(__name__)
-YARDSTICK = ("independent", "st_clip")  # whose published values show the gap that boxes open
 
 
-def write_quality(path: Path, rows: Sequence[Quality], about: Mapping[str, Any]) -> None:
-    """Write what `stclip.detect.quality` measured; `about`: scale, dataset, title, splits."""
-    write_json(path, {**about, "rows": [asdict(row) for row in rows], **SEAL})
-
-
-def read_quality(path: Path) -> tuple[dict[str, Any], list[Quality]]:
-    """Read what `write_quality` wrote.
-
-    Raises:
-        DataError: missing, damaged or of another version.
-    """
-    content = read_json(path)
-    try:
-        rows = [Quality(**row) for row in content.pop("rows")]
-        missing = {"scale", "dataset", "title", "splits"} - content.keys()
-    except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: not a quality file ({error}); measure again.") from None
-    if missing:
-        raise DataError(f"{path}: lacks {sorted(missing)}; measure again.")
-    return content, rows
-
-
-def published_shares(published: Mapping[str, Any], splits: Sequence[str]) -> dict[str, float]:
+def published_shares(table: MainTable, share: PublishedShare) -> dict[str, float]:
     """Detected over ground-truth boxes in the paper's own values: split, "avg" -> fraction.
-
-    Args:
-        published: assumption -> method -> boxes ("detected", "gt") -> split or "avg" -> percent.
-        splits: the label splits.
 
     Raises:
         ConfigError: the values are not there.
     """
-    assumption, method = YARDSTICK
+    keys = [*table.splits, "avg"]
     try:
-        values = published[assumption][method]
-        return {s: values["detected"][s] / values["gt"][s] for s in (*splits, "avg")}
-    except (KeyError, TypeError, ZeroDivisionError) as error:
+        values = table.published[share.assumption][share.method]
+        detected, truth = values[table.boxes], values[str(table.starred)]
+        return {key: detected[key] / truth[key] for key in keys}
+    except (KeyError, ZeroDivisionError) as error:
         raise ConfigError(
-            f"published values: {assumption}.{method} must have `detected` and `gt` for each of "
-            f"{[*splits, 'avg']} ({error!r})."
+            f"table {share.table}: published values of {share.assumption}.{share.method} must have "
+            f"{table.boxes} and {table.starred} for each of {keys} ({error!r})."
         ) from None
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 from stclip.errors import DataError
 from stclip.evaluate.breakdown import ERRORS
 from stclip.storage.files import whole_file
-from stclip.tables.main_table import DETECTED
 
 COLUMNS = ["cell", "label", "kind", "rows", "top", "gain"]
 
@@ -33,7 +32,7 @@ def read_errors(run: Path) -> pd.DataFrame:
 
 
 def compare_errors(
-    runs: Sequence[Mapping[str, Any]], errors: Sequence[pd.DataFrame], *, boxes: str = DETECTED
+    runs: Sequence[Mapping[str, Any]], errors: Sequence[pd.DataFrame], *, boxes: str
 ) -> dict[str, pd.DataFrame]:
     """Average over splits and seeds, for every method and assumption of the table.
 
@@ -65,16 +64,29 @@ def compare_errors(
 
 
 def write_comparison(
-    runs: Sequence[Mapping[str, Any]], errors: Sequence[pd.DataFrame], table: Path
+    runs: Sequence[Mapping[str, Any]],
+    errors: Sequence[pd.DataFrame],
+    out: Path,
+    *,
+    boxes: str,
+    title: str,
 ) -> None:
-    """Write `{table}_errors.csv` and `.png` beside a table's csv."""
+    """Write `out` (a csv) and a figure of it beside it (.png).
+
+    Args:
+        runs: contents of metrics.json files.
+        errors: of `read_errors`, in the same order.
+        out: the csv.
+        boxes: the box source.
+        title: of the figure.
+    """
     from stclip.evaluate.error_figures import draw_comparison
 
-    rows = compare_errors(runs, errors)
+    rows = compare_errors(runs, errors, boxes=boxes)
     joined = pd.concat([part.assign(row=name) for name, part in rows.items()])
-    with whole_file(table.with_name(f"{table.stem}_errors.csv")) as temporary:
+    with whole_file(out) as temporary:
         joined[["row", "kind", "top", "gain"]].to_csv(
             temporary, index=False, float_format="%.6g", lineterminator="\n"
         )
-    with whole_file(table.with_name(f"{table.stem}_errors.png")) as temporary:
-        draw_comparison(rows, temporary, title=f"{table.stem}, scale {runs[0]['scale']}")
+    with whole_file(out.with_suffix(".png")) as temporary:
+        draw_comparison(rows, temporary, title=title)

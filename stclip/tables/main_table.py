@@ -1,246 +1,157 @@
-"""Tables of results: pure functions of metrics.json files and bootstrap replicates.
+"""Main tables: a row per method and assumption, label splits side by side.
 
 Numbers are percent with two decimals. A cell whose runs are not all there prints "-"; published
 values have columns of their own and never fill it.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from statistics import mean
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from stclip.errors import ConfigError, DataError
+from stclip.config.table import MainTable
+from stclip.errors import ConfigError
+from stclip.tables.aggregate import (
+    RunContent,
+    by_method,
+    check_runs,
+    harmonic_mean,
+    map_values,
+    replicates_of,
+)
+from stclip.tables.cells import MISSING, interval_text, percent, printed, range_text
 
 logger = logging.getLogger(__name__)
-
-MISSING = "-"
-ASSUMPTION_ORDER = ["independent", "voted"]  # blocks of the table
-DETECTED, GROUND_TRUTH = "detected", "gt"  # box sources; the second makes the starred columns
 INTERVAL = "avg 95% interval"
-PROVENANCE = [  # what metrics.json must say for a table
-    *("method", "title", "order", "assumptions", "scale", "dataset"),
-    *("split", "split_sha256", "seed", "metrics"),
-]
 
 
-@dataclass
-class _Row:
-    """The runs of one method under one assumption, fractions by split and seed."""
-
-    assumption: str
-    method: str
-    title: str
-    order: int
-    maps: dict[tuple[str, str], dict[str, dict[int, float]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(dict))
-    )  # (boxes, labels) -> split -> seed -> mAP
-    replicates: dict[str, dict[int, np.ndarray]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )  # split -> seed -> (R,), detected boxes, unseen labels
-
-    def split_map(self, boxes: str, labels: str, split: str) -> float | None:
-        """Mean over seeds."""
-        seeds = self.maps[boxes, labels][split]
-        return mean(seeds.values()) if seeds else None
-
-    def average(self, boxes: str, labels: str, splits: Sequence[str]) -> float | None:
-        """Mean over splits of the means over seeds; None unless every split is there."""
-        values = [self.split_map(boxes, labels, split) for split in splits]
-        present = [value for value in values if value is not None]
-        return mean(present) if len(present) == len(splits) else None
-
-    def harmonic(self, boxes: str, splits: Sequence[str]) -> float | None:
-        """Harmonic mean of the averages of unseen and base classes."""
-        unseen = self.average(boxes, "unseen", splits)
-        base = self.average(boxes, "base", splits)
-        return None if unseen is None or base is None else harmonic_mean(unseen, base)
-
-    def interval(self, splits: Sequence[str]) -> str:
-        """95% interval of avg: a replicate weighs a clip alike in every split and seed."""
-        if not all(self.replicates[split] for split in splits):
-            return MISSING
-        per_split = [np.mean(list(self.replicates[s].values()), axis=0) for s in splits]
-        low, high = 100 * np.nanpercentile(np.mean(per_split, axis=0), [2.5, 97.5])
-        return f"[{low:.2f}, {high:.2f}]"
-
-    def seeds(self, splits: Sequence[str]) -> str:
-        """Number of seeds behind a cell; a range if the splits differ."""
-        numbers = [len(self.maps[DETECTED, "unseen"][split]) for split in splits]
-        return (
-            str(min(numbers)) if min(numbers) == max(numbers) else f"{min(numbers)}-{max(numbers)}"
-        )
-
-
-def shown_boxes(sources: Iterable[str]) -> str:
-    """The box source that figures show: the detected boxes, or the first where none were scored."""
-    names = list(sources)
-    return DETECTED if DETECTED in names else names[0]
-
-
-def harmonic_mean(unseen: float, base: float) -> float:
-    """H = 2 u b / (u + b), 0 if both are 0."""
-    return 2 * unseen * base / (unseen + base) if unseen + base else 0.0
-
-
-def build_table2(
-    runs: list[dict[str, Any]],
-    replicates: list[pd.DataFrame],
+def build_main(
+    config: MainTable,
+    runs: Sequence[RunContent],
+    replicates: Sequence[pd.DataFrame],
     *,
-    splits: list[str],
-    published: dict[str, Any] | None,
+    published: bool,
 ) -> pd.DataFrame:
-    """Frame mAP@0.5 per method and label split (Huang et al. 2025, Table 2).
+    """Frame mAP per method and label split (as Huang et al. 2025, Table 2).
 
     Args:
+        config: of `load_table`.
         runs: contents of metrics.json files, one per method, split and seed.
         replicates: bootstrap replicates of each run, in the same order.
-        splits: the label splits of the table.
-        published: assumption -> method -> "detected" or "gt" -> split, "avg" or "H" -> percent;
-            None leaves the published columns out.
+        published: whether the paper's values get columns, if the table has any.
 
     Returns:
-        Text cells. A row per assumption ("independent" first) and method of that assumption, by the
-        methods' order and title. Unseen classes on detected boxes per split, their avg and its 95%
-        interval, H with the base classes, the same on ground-truth boxes (avg*, H*), number of
-        seeds, scale, published values.
+        Text cells. A row per assumption (in the table's order) and method of that assumption, by
+        the methods' order and title. The columns that the table names: unseen classes per split,
+        their avg and its 95% interval, base classes, H with the base classes, the starred ones on
+        the other box source, number of seeds, scale, benchmark; then published values.
 
     Raises:
         DataError: runs that cannot stand in one table (several scales, data sets or versions of a
             split, a split not asked for, one run twice, replicates of several lengths), or a run
             without its provenance.
-        ConfigError: `published` is not built like that.
+        ConfigError: starred columns without a second box source.
     """
-    check_runs(runs, replicates, splits)
-    rows = _collect(runs, replicates)
-    columns = _published_columns(splits, published) if published is not None else {}
+    check_runs(runs, replicates, config.splits)
+    if config.starred is None and any(column.endswith("*") for column in config.columns):
+        raise ConfigError(f"table {config.title!r}: starred columns need `starred`, a box source.")
     cells = []
-    for row in rows:
-        printed = (published or {}).get(row.assumption, {}).get(row.method, {})
-        cells.append(
-            {"method": row.title, "assumption": row.assumption}
-            | {f"split {s}": percent(row.split_map(DETECTED, "unseen", s)) for s in splits}
-            | {
-                "avg": percent(row.average(DETECTED, "unseen", splits)),
-                INTERVAL: row.interval(splits),
-                "H": percent(row.harmonic(DETECTED, splits)),
-                "avg*": percent(row.average(GROUND_TRUTH, "unseen", splits)),
-                "H*": percent(row.harmonic(GROUND_TRUTH, splits)),
-                "seeds": row.seeds(splits),
-                "scale": runs[0]["scale"],
-            }
-            | {
-                column: percent(value / 100 if value is not None else None)
-                for column, (boxes, key) in columns.items()
-                for value in [printed.get(boxes, {}).get(key)]
-            }
-        )
+    for assumption in config.assumptions:
+        methods = [
+            own
+            for own in by_method(runs, replicates).values()
+            if assumption in own[0][0]["assumptions"]
+        ]
+        for own_runs, own_tables in sorted(
+            methods, key=lambda own: (own[0][0]["order"], own[0][0]["title"])
+        ):
+            row = _Row(config, assumption, own_runs, own_tables)
+            cells.append(
+                {"method": own_runs[0]["title"], "assumption": assumption}
+                | {name: text for column in config.columns for name, text in row.cells(column)}
+                | (_published(config, assumption, own_runs[0]["method"]) if published else {})
+            )
     frame = pd.DataFrame(cells, dtype="str")
+    missing = (frame.loc[:, [not c.startswith("published") for c in frame]] == MISSING).sum().sum()
     logger.info(
-        "table 2: read %d runs, made %d rows, dropped none; %d cells have no run yet.",
-        len(runs),
-        len(frame),
-        int((frame.drop(columns=list(columns)) == MISSING).sum().sum()),
-    )
+        "%s: read %d runs, made %d rows, dropped none; %d cells have no run yet.",
+        config.title, len(runs), len(frame), int(missing),
+    )  # fmt: skip
     return frame
 
 
-def check_runs(
-    runs: list[dict[str, Any]], replicates: list[pd.DataFrame], splits: list[str]
-) -> None:
-    """DataError if these runs cannot stand in one table of these splits."""
-    assert len(runs) == len(replicates), "one replicates table per run"
-    if not runs:
-        raise DataError("no runs for the table; run the evaluate stage first.")
-    for run in runs:
-        missing = [key for key in PROVENANCE if key not in run]
-        if missing:
-            raise DataError(
-                f"method {run.get('method')}, split {run.get('split')}, seed {run.get('seed')}: "
-                f"metrics.json lacks {missing}; run the evaluate stage again."
-            )
-    lengths = sorted({len(samples) for samples in replicates})
-    if len(lengths) > 1:
-        raise DataError(
-            f"runs have {lengths} bootstrap replicates; evaluate all of them with the same number."
-        )
-    for key in ("scale", "dataset"):
-        found = sorted({run[key] for run in runs})
-        if len(found) > 1:
-            raise DataError(
-                f"runs of several {key}s ({', '.join(found)}) cannot share a table; "
-                "give those of one."
-            )
-    seen: set[tuple[str, str, int]] = set()
-    versions: dict[str, str] = {}
-    for run in runs:
-        key_of_run = (run["method"], run["split"], run["seed"])
-        name = "method {}, split {}, seed {}".format(*key_of_run)
-        if run["split"] not in splits:
-            raise DataError(f"{name}: the table has splits {splits}, not {run['split']!r}.")
-        unknown = [a for a in run["assumptions"] if a not in ASSUMPTION_ORDER]
-        if unknown or not run["assumptions"]:
-            raise DataError(
-                f"{name}: unknown assumptions {unknown}, or none; known are {ASSUMPTION_ORDER}."
-            )
-        if key_of_run in seen:
-            raise DataError(f"{name}: given twice.")
-        seen.add(key_of_run)
-        if versions.setdefault(run["split"], run["split_sha256"]) != run["split_sha256"]:
-            raise DataError(
-                f"{name}: made with another version of split {run['split']} than the runs before "
-                "it; run the older ones again."
-            )
+class _Row:
+    """The cells of one method under one assumption."""
+
+    def __init__(
+        self,
+        config: MainTable,
+        assumption: str,
+        runs: Sequence[RunContent],
+        replicates: Sequence[pd.DataFrame],
+    ) -> None:
+        self.config, self.assumption, self.runs, self.replicates = (
+            config, assumption, runs, replicates,
+        )  # fmt: skip
+
+    def cells(self, column: str) -> list[tuple[str, str]]:
+        """Name and text of the columns that a word of `columns` stands for."""
+        splits = self.config.splits
+        if column == "splits":
+            unseen = self._values("unseen")
+            return [(f"split {s}", percent(unseen.of_split(s))) for s in splits]
+        name = INTERVAL if column == "interval" else column
+        return [(name, self._makers()[column]())]
+
+    def _makers(self) -> dict[str, Callable[[], str]]:
+        starred = self.config.starred
+        return {
+            "avg": lambda: percent(self._average("unseen")),
+            "interval": self._interval,
+            "base": lambda: percent(self._average("base")),
+            "H": lambda: percent(harmonic_mean(self._average("unseen"), self._average("base"))),
+            "avg*": lambda: percent(self._average("unseen", starred)),
+            "H*": lambda: percent(
+                harmonic_mean(self._average("unseen", starred), self._average("base", starred))
+            ),
+            "seeds": self._seeds,
+            "scale": lambda: str(self.runs[0]["scale"]),
+            "benchmark": lambda: str(self.runs[0]["benchmark"]),
+        }
+
+    def _values(self, labels: str, boxes: str | None = None) -> Any:
+        source = boxes or self.config.boxes
+        return map_values(self.runs, boxes=source, labels=labels, assumption=self.assumption)
+
+    def _average(self, labels: str, boxes: str | None = None) -> float | None:
+        return self._values(labels, boxes).average(self.config.splits)
+
+    def _interval(self) -> str:
+        """95% interval of avg: a replicate weighs a clip alike in every split and seed."""
+        cell = f"{self.config.boxes}/unseen/{self.assumption}"
+        found = replicates_of(self.runs, self.replicates, cell=cell)
+        per_split = [found.by_split.get(split) for split in self.config.splits]
+        if not all(per_split):
+            return MISSING
+        means = [sum(seeds.values()) / len(seeds) for seeds in per_split if seeds]
+        return interval_text(sum(means)[None] / len(means))
+
+    def _seeds(self) -> str:
+        by_split = self._values("unseen").by_split
+        return range_text([len(by_split.get(split, {})) for split in self.config.splits])
 
 
-def _collect(runs: list[dict[str, Any]], replicates: list[pd.DataFrame]) -> list[_Row]:
-    """One row per assumption and method, in the table's order."""
-    rows: dict[tuple[str, str], _Row] = {}
-    for run, samples in zip(runs, replicates, strict=True):
-        method, split, seed = run["method"], run["split"], run["seed"]
-        for assumption in run["assumptions"]:
-            row = rows.setdefault(
-                (assumption, method), _Row(assumption, method, run["title"], run["order"])
-            )
-            for boxes, groups in run["metrics"].items():
-                for labels, cells in groups.items():
-                    row.maps[boxes, labels][split][seed] = cells[assumption]["mAP"]
-            column = f"{DETECTED}/unseen/{assumption}"
-            if column in samples:
-                row.replicates[split][seed] = samples[column].to_numpy(np.float64)
-    return sorted(
-        rows.values(), key=lambda r: (ASSUMPTION_ORDER.index(r.assumption), r.order, r.title)
-    )
-
-
-def _published_columns(
-    splits: Sequence[str], published: Mapping[str, Any]
-) -> dict[str, tuple[str, str]]:
-    """Column name -> (boxes, key) in `published`, whose shape is checked on the way."""
-    unknown = [a for a in published if a not in ASSUMPTION_ORDER]
-    for assumption, methods in published.items():
-        for method, boxes in methods.items():
-            for source, values in boxes.items():
-                bad = [k for k, v in values.items() if not isinstance(v, int | float)]
-                if source not in (DETECTED, GROUND_TRUTH) or bad:
-                    unknown.append(f"{assumption}.{method}.{source} {bad or ''}".strip())
-    if unknown:
-        raise ConfigError(
-            f"published values: {unknown} not understood; expected assumption ({ASSUMPTION_ORDER}) "
-            f"-> method -> {DETECTED} or {GROUND_TRUTH} -> column -> percent."
-        )
-    columns = {f"published split {s}": (DETECTED, s) for s in splits}
-    for key in ("avg", "H"):
-        columns[f"published {key}"] = (DETECTED, key)
-    for key in ("avg", "H"):
-        columns[f"published {key}*"] = (GROUND_TRUTH, key)
-    return columns
-
-
-def percent(fraction: float | None) -> str:
-    """A table's cell: percent with two decimals, or the sign of what is missing."""
-    return MISSING if fraction is None else f"{100 * fraction:.2f}"
+def _published(config: MainTable, assumption: str, method: str) -> dict[str, str]:
+    """Columns of the paper's values; none where the table has none."""
+    if not config.published:
+        return {}
+    of_method = config.published.get(assumption, {}).get(method, {})  # type: ignore[call-overload]
+    columns = {f"published split {s}": (config.boxes, s) for s in config.splits}
+    for source, star in ((config.boxes, ""), (config.starred, "*")):
+        columns |= {f"published {key}{star}": (source, key) for key in ("avg", "H") if source}
+    columns = dict(sorted(columns.items(), key=lambda item: item[0].endswith("*")))
+    return {
+        column: printed(of_method.get(boxes, {}).get(key))
+        for column, (boxes, key) in columns.items()
+    }

@@ -9,16 +9,22 @@ from typing import Any
 
 import pandas as pd
 
-from stclip.errors import DataError
+from stclip.records import LABEL_GROUPS
 from stclip.storage.files import whole_file, whole_folder, write_json
-from stclip.tables.main_table import ASSUMPTION_ORDER, DETECTED, harmonic_mean
+from stclip.tables.aggregate import (
+    ASSUMPTION_ORDER,
+    RunContent,
+    harmonic_mean,
+    map_values,
+    shown_boxes,
+)
 
 logger = logging.getLogger(__name__)
 MAP_FILE, CLASSES_FILE = "map.csv", "ap_by_class.csv"
 
 
 def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
-    """Frame mAP and AP on detected boxes, means over splits and seeds.
+    """Frame mAP and AP on the first box source, means over splits and seeds.
 
     Args:
         runs: contents of metrics.json files.
@@ -27,33 +33,24 @@ def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFr
         Fractions, "DATASET/METHOD" -> assumption -> "unseen", "base", "H"; the same in percent, a
         row per data set, method and assumption; AP in percent by label group and class too (over
         the splits and seeds in whose group the class is).
-
-    Raises:
-        DataError: a run was not evaluated on detected boxes.
     """
-    maps: dict[tuple[str, str, str], dict[str, list[float]]] = {}
     classes: dict[tuple[str, str, str, str, str], list[float]] = defaultdict(list)
-    titles = {run["method"]: run["title"] for run in runs}
+    groups: dict[tuple[str, str, str], list[RunContent]] = defaultdict(list)
     for run in sorted(runs, key=lambda r: (r["dataset"], r["order"], r["split"], r["seed"])):
-        if DETECTED not in run["metrics"]:
-            raise DataError(
-                f"{run['dataset']}, method {run['method']}, split {run['split']}, seed "
-                f"{run['seed']}: no metrics on {DETECTED} boxes; evaluate with {DETECTED} among "
-                "`boxes` of config/config.yaml."
-            )
+        boxes = shown_boxes(run["metrics"])
         for assumption in run["assumptions"]:
             key = (run["dataset"], run["method"], assumption)
-            for group, cells in run["metrics"][DETECTED].items():
-                maps.setdefault(key, defaultdict(list))[group].append(cells[assumption]["mAP"])
+            groups[key].append(run)
+            for group, cells in run["metrics"][boxes].items():
                 for name, value in cells[assumption]["AP"].items():
                     if value is not None:  # a class without ground truth
                         classes[*key, group, name].append(value)
+    titles = {run["method"]: run["title"] for run in runs}
     values: dict[str, Any] = defaultdict(dict)
     rows = []
-    for key in sorted(maps, key=lambda key: (key[0], ASSUMPTION_ORDER.index(key[2]))):  # stable
+    for key in sorted(groups, key=lambda key: (key[0], ASSUMPTION_ORDER.index(key[2]))):  # stable
         dataset, method, assumption = key
-        found = {group: mean(numbers) for group, numbers in maps[key].items()}
-        found["H"] = harmonic_mean(found["unseen"], found["base"])
+        found = _averages(groups[key], assumption)
         values[f"{dataset}/{method}"][assumption] = {k: round(v, 6) for k, v in found.items()}
         label = _label(titles[method], assumption)
         rows.append({"dataset": dataset, "method": label} | {k: 100 * v for k, v in found.items()})
@@ -62,6 +59,18 @@ def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFr
         for (dataset, method, assumption, group, name), numbers in classes.items()
     ).set_axis(["dataset", "method", "labels", "class", "AP"], axis=1)
     return values, pd.DataFrame(rows), by_class
+
+
+def _averages(runs: Sequence[RunContent], assumption: str) -> dict[str, float]:
+    """Unseen and base mAP over the splits that there are, and H."""
+    splits = list(dict.fromkeys(run["split"] for run in runs))
+    boxes = shown_boxes(runs[0]["metrics"])
+    found = {
+        labels: map_values(runs, boxes=boxes, labels=labels, assumption=assumption).average(splits)
+        for labels in LABEL_GROUPS
+    }
+    found["H"] = harmonic_mean(found["unseen"], found["base"])
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _label(title: str, assumption: str) -> str:

@@ -31,7 +31,7 @@ from stclip.methods.contract import Method
 from stclip.methods.label_semantics import exclusive_mask, label_texts, targets_of
 from stclip.methods.reading import make_reader
 from stclip.progress import Progress
-from stclip.records import Boxes, Clips, Detections, LabelSplit
+from stclip.records import Data, LabelSplit
 from stclip.runtime.device import peak_memory, random_state, seed_everything
 from stclip.storage.seal import sealed_tensors
 from stclip.train.processes import (
@@ -58,13 +58,9 @@ class State:
 
 def train(
     config: MethodConfig,
+    data: Data,
     *,
     split: LabelSplit,
-    clips: Clips,
-    ground_truth: Boxes,
-    frames: Path,
-    features: Mapping[str, Path] | None = None,
-    objects: Detections | None = None,
     seed: int,
     out: Path,
     workers: int = 0,
@@ -73,9 +69,8 @@ def train(
     """Train a method on the training clips of a split.
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
-    `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. `features`
-    (files of the features stage: "frames", "ground_truth", "objects") and `objects` are needed
-    where the configuration says that they are read. `track` gets the lines of the log as they come,
+    `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. Stored
+    features and objects of `data` are needed where the configuration says so. `track` gets the lines of the log as they come,
     in the main process; first those of an interrupted try, or none.
 
     Raises:
@@ -88,17 +83,11 @@ def train(
     method = load_method(config).to(accelerator.device)
     run = run_hash(config, split, seed)
     checkpoint = out / "checkpoint.pt"
-    tables = {"ground_truth": ground_truth.table}
-    if objects is not None:
-        tables["objects"] = objects.table
-    reader = make_reader(
-        method, config, clips=clips, frames=frames, features=features or {}, tables=tables
-    )
+    reader = make_reader(method, config, data, kinds_of_boxes=["ground_truth"])
     state = _fit(
-        method, config.train, accelerator, label_text=config.label_text,
-        exclusive_labels=config.exclusive_labels, split=split, clips=clips, objects=objects,
-        ground_truth=ground_truth, reader=reader.part(accelerator.num_processes), seed=seed,
-        checkpoint=checkpoint, run=run, workers=workers,
+        method, config, accelerator, data, split=split,
+        reader=reader.part(accelerator.num_processes), seed=seed, checkpoint=checkpoint, run=run,
+        workers=workers,
         track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
@@ -170,15 +159,11 @@ def _at_most(sample: Sample, max_boxes: int, rng: np.random.Generator) -> Sample
 
 def _fit(
     method: Method,
-    config: TrainConfig,
+    settings: MethodConfig,
     accelerator: Accelerator,
+    data: Data,
     *,
-    label_text: str,
-    exclusive_labels: list[str] | None,
     split: LabelSplit,
-    clips: Clips,
-    ground_truth: Boxes,
-    objects: Detections | None,
     reader: FrameReader,
     seed: int,
     checkpoint: Path,
@@ -188,16 +173,13 @@ def _fit(
 ) -> State:
     """Optimise the method in place; returns the finished state."""
     if not split.train_clips:
-        raise DataError(f"split {split.name} of {split.dataset} has no training clip.")
-    device, per_box = accelerator.device, method.inputs.row_per_box
-    table = select_boxes(
-        BoxSource(source="ground_truth"), ground_truth=ground_truth, detections=None,
-        clips=clips, names=split.train_clips,
-    )  # fmt: skip
-    samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
-    targets = targets_of(table["actions"].tolist(), split.base, exclusive_labels)  # (rows, K)
-    exclusive = exclusive_mask(split.base, exclusive_labels).to(device)
-    encoded = method.encode_labels(label_texts(split.base, form=label_text))
+        raise DataError(f"{split.where} has no training clip.")
+    config, device, per_box = settings.train, accelerator.device, method.inputs.row_per_box
+    table = select_boxes(BoxSource(source="ground_truth"), data, names=split.train_clips)
+    samples = make_samples(table, data.clips, inputs=method.inputs, objects=data.objects)
+    targets = targets_of(table["actions"].tolist(), split.base, settings.exclusive_labels)
+    exclusive = exclusive_mask(split.base, settings.exclusive_labels).to(device)  # (K,)
+    encoded = method.encode_labels(label_texts(split.base, form=settings.label_text))
     groups = [group for group in method.parameter_groups() if len(group.parameters)]
     if not groups:
         raise ConfigError(
@@ -233,8 +215,8 @@ def _fit(
     began = time.perf_counter()
     for chosen, own, batch in zip(batches, own_batches, loader, strict=True):
         lr = learning_rate(config, state.step)
-        for group, settings in zip(optimizer.param_groups, groups, strict=True):
-            group["lr"] = lr * settings.lr_factor
+        for group, of_group in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = lr * of_group.lr_factor
         bf16 = config.precision == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = network(batch.to(device), encoded)

@@ -57,13 +57,6 @@ class FileDetector:
             needed_file(files, "images", settings=settings), clips, first_frame=config.first_frame
         )
         self.found = _read_rows(path, images, config, threshold=settings.score_threshold)
-        test = clips.table.loc[clips.table["official_split"] == "test", "clip"]
-        absent = sorted(set(test) - {clip for clip, _ in self.found})
-        if absent and not config.objects:  # a clip without objects is nothing to warn of
-            logger.warning(
-                "%s: no row for %d of %d test clips (%s, ...); all of their frames count as missed",
-                path, len(absent), len(test), absent[0],
-            )  # fmt: skip
 
     def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
         """What the file holds for these frames, in its order."""

@@ -1,6 +1,5 @@
-"""From archive to label split: download, prepare, splits."""
+"""From archives to tables and frames: prepare, key-frames, data verify."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -8,53 +7,24 @@ import typer
 
 from stclip.cli.options import (
     CONFIG,
+    BoxesFile,
+    ClipsFile,
     ConfigFolder,
-    Count,
     Dataset,
-    In,
-    Name,
     Out,
     ScaleName,
-    Seed,
     app,
     data_app,
-    splits_app,
 )
 
-logger = logging.getLogger("stclip")
-
-
-@app.command()
-def download(
-    name: Annotated[str, typer.Option(help="Archive of the data set, or model of the scale.")],
-    scale: ScaleName,
-    out: Out,
-    dataset: Annotated[str | None, typer.Option(help="A file of config/datasets.")] = None,
-    record: Annotated[
-        Path | None, typer.Option(help="Where its first checksum is kept, if none is published.")
-    ] = None,
-    config: ConfigFolder = CONFIG,
-) -> None:
-    """Fetch one archive or model file, resume what was begun, verify its checksum."""
-    from stclip import config as c
-    from stclip.download import download as stage
-    from stclip.download.first_download import check_recorded
-
-    if dataset:
-        data = c.load_dataset(config, dataset, scale=scale)
-        logger.info("%s. Licence: %s Cite: %s", data.title, data.licence, data.citation)
-        sources = data.archives
-    else:
-        sources = c.load_scale(config, scale).models
-    source = c.pick(sources, name, what="source")
-    stage.download(source, out)
-    if record is not None:
-        check_recorded(source, out, record)
+RawFolder = Annotated[
+    Path, typer.Option("--raw", help="Folder of the archives, or of an unpacked copy.")
+]
 
 
 @app.command()
 def prepare(
-    dataset: Dataset, scale: ScaleName, raw: In, out: Out, config: ConfigFolder = CONFIG
+    dataset: Dataset, scale: ScaleName, raw: RawFolder, out: Out, config: ConfigFolder = CONFIG
 ) -> None:
     """Read the archives, or an unpacked copy of them: clips.parquet, boxes.parquet and frames."""
     from stclip import config as c
@@ -64,27 +34,31 @@ def prepare(
     resolve_target(settings.target)(raw, out, **settings.params)
 
 
-@splits_app.command("resolve")
-def splits_resolve(split: In, clips: In, out: Out) -> None:
-    """Fill a label split with the clips that its classes and the official split select."""
-    from stclip.records import Clips, LabelSplit
-    from stclip.splits.label_splits import resolve_split
-
-    resolve_split(LabelSplit.read(split), Clips.read(clips)).write(out)
-
-
-@splits_app.command("make")
-def splits_make(
-    clips: In, dataset: Dataset, name: Name, num_unseen: Count, seed: Seed, out: Out
+@app.command("key-frames")
+def key_frames(
+    dataset: Dataset,
+    scale: ScaleName,
+    clips: ClipsFile,
+    boxes: BoxesFile,
+    out: Out,
+    excluded: Annotated[
+        Path | None, typer.Option(help="csv `video,second` of what counts on neither side.")
+    ] = None,
+    config: ConfigFolder = CONFIG,
 ) -> None:
-    """Draw a new seeded label split from the classes of a data set."""
-    from stclip.records import Clips
-    from stclip.splits.label_splits import labels_of, make_split
+    """List the key frames: those that are tested, and the annotated ones of training clips."""
+    from stclip import config as c
+    from stclip.records import Boxes, Clips
+    from stclip.splits.key_frames import make_key_frames, read_excluded
 
-    made = make_split(
-        labels_of(Clips.read(clips)), name=name, dataset=dataset, num_unseen=num_unseen, seed=seed
-    )
-    made.write(out)
+    settings = c.load_dataset(config, dataset, scale=scale)
+    make_key_frames(
+        settings.key_frames,
+        clips=Clips.read(clips),
+        boxes=Boxes.read(boxes),
+        test_split=settings.test_split,
+        excluded=read_excluded(excluded) if excluded else None,
+    ).write(out)
 
 
 @data_app.command()
@@ -95,9 +69,9 @@ def verify(
     boxes: Annotated[Path | None, typer.Option(help="[default: the scale's]")] = None,
     ground_truth: Annotated[
         Path | None,
-        typer.Option(help="Check this JHMDB-GT file (pkl or JSON) instead of prepared tables."),
+        typer.Option(help="Check this file of gttubes (pkl or JSON) instead of prepared tables."),
     ] = None,
-    splits: Annotated[Path, typer.Option(help="Folder of {dataset}/{split}.json.")] = Path(
+    splits: Annotated[Path, typer.Option(help="Folder of {dataset}/{family}/{split}.json.")] = Path(
         "splits"
     ),
     config: ConfigFolder = CONFIG,
@@ -113,7 +87,7 @@ def verify(
     path = config / "published" / f"{dataset}_counts.yaml"
     published = published_counts(c.read_yaml(path), str(path))
     settings = c.load_dataset(config, dataset, scale=scale)
-    files = [splits / dataset / f"{name}.json" for name in settings.splits]
+    files = [splits / dataset / settings.family / f"{name}.json" for name in settings.splits]
     if ground_truth:
         data = load_tubes(ground_truth)
         tables = read_tubes(data, licence="", fps=0, where=ground_truth)
@@ -123,7 +97,9 @@ def verify(
             Clips.read(clips or folder / "clips.parquet"),
             Boxes.read(boxes or folder / "boxes.parquet"),
         )
-    found = count(*tables, [LabelSplit.read(file) for file in files])
+    found = count(
+        *tables, [LabelSplit.read(file) for file in files], test_split=settings.test_split
+    )
     different = differences(published.counts, found)
     if different:
         rows = [

@@ -1,0 +1,117 @@
+"""Which frames of a clip are key frames: those that are tested, and those that are trained on."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from stclip.config import AnnotatedFrames, EveryFrames, KeyFrameRule, Seconds
+from stclip.errors import DataError
+from stclip.records import Boxes, Clips, KeyFrames
+
+logger = logging.getLogger(__name__)
+
+
+def make_key_frames(
+    rule: KeyFrameRule,
+    *,
+    clips: Clips,
+    boxes: Boxes,
+    test_split: str,
+    excluded: pd.DataFrame | None = None,
+) -> KeyFrames:
+    """The key frames of tested clips by the rule, and of training clips all annotated frames.
+
+    Args:
+        rule: of the data set.
+        clips: all of the data set.
+        boxes: its ground truth.
+        test_split: the official split that is tested.
+        excluded: columns clip and second, of what counts on neither side; rule `seconds` alone.
+
+    Returns:
+        Rows by clip, in the order of `clips`, and frame.
+
+    Raises:
+        DataError: nothing is tested, or what is excluded lies in no clip.
+    """
+    about = clips.table[clips.table["official_split"].isin([test_split, "train"])]
+    of_training = rule if isinstance(rule, Seconds) else AnnotatedFrames(rule="annotated")
+    parts = []
+    for _, clip in about.iterrows():
+        tested = clip["official_split"] == test_split
+        own = rule if tested else of_training
+        numbers, frames, step_s = _PLACES[type(own)](own, int(clip["num_frames"]), clip["fps"])
+        part = pd.DataFrame({"frame": frames, "number": numbers})
+        parts.append(part.assign(clip=clip["clip"], step_s=step_s, tested=tested))
+    if not (about["official_split"] == test_split).any():
+        raise DataError(f"no clip of the official split {test_split!r} to test; run prepare.")
+    table = pd.concat(parts, ignore_index=True)
+    annotated = pd.MultiIndex.from_frame(boxes.table[["clip", "frame"]])
+    shown = pd.MultiIndex.from_frame(table[["clip", "frame"]]).isin(annotated)
+    kept = table["tested"] & (not isinstance(rule, AnnotatedFrames)) | shown
+    out = np.zeros(len(table), bool) if excluded is None else _excluded(table, excluded)
+    made = KeyFrames(table[kept & ~out])
+    logger.info(
+        "key frames: %d of %d tested clips, %d of %d training clips; %d excluded",
+        *(of for side in (True, False) for of in _counts(made, side)), out.sum(),
+    )  # fmt: skip
+    return made
+
+
+def _counts(made: KeyFrames, tested: bool) -> tuple[int, int]:
+    own = made.table[made.table["tested"] == tested]
+    return len(own), own["clip"].nunique()
+
+
+def _excluded(table: pd.DataFrame, excluded: pd.DataFrame) -> np.ndarray:
+    """Whether each key frame is among the excluded (clip, second)."""
+    unknown = ~excluded["clip"].isin(set(table["clip"]))
+    if unknown.all():
+        raise DataError(
+            f"none of the {len(excluded)} excluded seconds lies in a known clip; the first is "
+            f"{excluded.iloc[0].tolist()}."
+        )
+    if unknown.any():
+        logger.warning("%d excluded seconds lie in no known clip", unknown.sum())
+    places = pd.MultiIndex.from_frame(table[["clip", "number"]])
+    return places.isin(pd.MultiIndex.from_frame(excluded[["clip", "second"]]))
+
+
+def _every(rule: EveryFrames, num_frames: int, fps: float) -> tuple[np.ndarray, np.ndarray, float]:
+    numbers = np.arange(-(-num_frames // rule.frames))
+    return numbers, numbers * rule.frames, rule.frames / fps
+
+
+def _all(
+    rule: AnnotatedFrames, num_frames: int, fps: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    numbers = np.arange(num_frames)
+    return numbers, numbers, 1 / fps
+
+
+def _seconds(rule: Seconds, num_frames: int, fps: float) -> tuple[np.ndarray, np.ndarray, float]:
+    numbers = np.arange(rule.first, rule.last + 1)
+    frames = np.rint((numbers - rule.start) * fps).astype(int)
+    inside = frames < num_frames
+    return numbers[inside], frames[inside], 1.0
+
+
+_PLACES: dict[type, Any] = {EveryFrames: _every, AnnotatedFrames: _all, Seconds: _seconds}
+
+
+def read_excluded(path: Path) -> pd.DataFrame:
+    """Columns clip and second of a csv `video,second` without header.
+
+    Raises:
+        DataError: missing, or not built like that.
+    """
+    try:
+        table = pd.read_csv(path, header=None, names=["clip", "second"], dtype={"clip": "str"})
+        return table.astype({"second": "int64"})
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: expected lines `video,second` ({error}).") from None
