@@ -241,8 +241,8 @@ def _evaluate(
         "boxes_sha256": _boxes_sha256(record),
     }
     if linking:
-        tubes = linked_tubes(record, scores, truth.labels, linking.every(stride), stride)
-        wanted = truth_tubes(table, truth.labels, stride)
+        tubes = linked_tubes(record, clip_numbers, scores, linking.every(stride), stride)
+        wanted = truth_tubes(table, labelled.labels, stride)
         cell["video_mAP"] = video_map(tubes, wanted, VIDEO_PROTOCOLS["act"])
     return cell, replicates, report_part(result, found, labelled, rules)
 

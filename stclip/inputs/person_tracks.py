@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Integer
 
-from stclip.boxes.linking import Linking, Overlaps, link
+from stclip.boxes.linking import Linking, link
+from stclip.boxes.tubes import Tubes
 from stclip.records import BOX_COLUMNS
 
 # Every box is of some track: none is suppressed, none too short, none too weak.
@@ -29,26 +30,27 @@ def tracks(table: pd.DataFrame) -> Integer[np.ndarray, " n"]:
     )
     open_rows = table[np.isnan(found)]
     keys = [key for key in ("source", "clip") if key in table]
-    for _, rows in open_rows.groupby(keys, sort=False):
-        found[rows.index] = _linked(rows)
+    groups = open_rows.groupby(keys, sort=False).ngroup()
+    tubes = link(
+        clips=groups.to_numpy(),
+        frames=open_rows["frame"].to_numpy(),
+        boxes_xyxy=open_rows[BOX_COLUMNS].to_numpy(np.float64),
+        scores=open_rows["detector_score"].to_numpy(np.float64)[None],
+        linking=LINKING,
+    )
+    for group, rows in open_rows.groupby(groups):
+        found[rows.index] = _numbers(rows, tubes.of(tubes.clips == group))
     return found.astype(np.int64)
 
 
-def _linked(rows: pd.DataFrame) -> np.ndarray:
+def _numbers(rows: pd.DataFrame, tubes: Tubes) -> np.ndarray:
     """Track numbers of one clip's boxes, by falling score of the track."""
     boxes = rows[BOX_COLUMNS].to_numpy(np.float64)
-    scores = rows["detector_score"].to_numpy(np.float64)
     numbers = rows["frame"].to_numpy()
-    frames = np.unique(numbers)
-    of_frame = [np.flatnonzero(numbers == frame) for frame in frames]
-    tubes = link(
-        frames.tolist(), Overlaps([boxes[r] for r in of_frame]), [scores[r] for r in of_frame],
-        LINKING,
-    )  # fmt: skip
     found = np.full(len(rows), -1)
-    for number, tube in enumerate(tubes):
-        inside = np.flatnonzero((numbers >= tube.first) & (numbers <= tube.last) & (found < 0))
-        same = (boxes[inside] == tube.boxes_xyxy[numbers[inside] - tube.first]).all(1)
+    for number, (begin, end) in enumerate(zip(tubes.firsts, tubes.lasts, strict=True)):
+        inside = np.flatnonzero((numbers >= begin) & (numbers <= end) & (found < 0))
+        same = (boxes[inside] == tubes.boxes(number)[numbers[inside] - begin]).all(1)
         first = inside[same]
         # Two equal boxes in one frame are two persons, one for each of two tracks.
         _, once = np.unique(numbers[first], return_index=True)
