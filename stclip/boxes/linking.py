@@ -214,6 +214,7 @@ def _grow(block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking
         lane[new] = lanes
         extend(new, rows[lanes, left], frame[lanes])
         open_tubes = np.concatenate([open_tubes, new])
+    # the boxes of every tube in order of time; what is too short or too weak goes
     score, last = total[:begun] / count[:begun], last_frame[:begun]
     tubes, rows, frames = (np.concatenate(column) for column in zip(*steps, strict=True))
     by_tube = np.argsort(tubes, kind="stable")
