@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from plain_tubes import Tube, listed, stacked
 
-from stclip.boxes.linking import Linking, Overlaps, Tube, link, suppress, tube_iou
-from stclip.errors import ConfigError, DataError
+from stclip.boxes.linking import Linking, link
+from stclip.boxes.tubes import suppress, tube_ious
+from stclip.errors import ConfigError
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 
 BOX, FAR = [0, 0, 10, 10], [50, 0, 60, 10]
@@ -18,14 +20,20 @@ def still(first: int, length: int, score: float = 1.0, box: list[int] = BOX) -> 
 def linked(
     per_frame: dict[int, list[tuple[list[int], float]]], linking: Linking = SHORT
 ) -> list[Tube]:
-    return link(
-        list(per_frame),
-        Overlaps(
-            [np.array([b for b, _ in rows], float).reshape(-1, 4) for rows in per_frame.values()]
-        ),
-        [np.array([score for _, score in rows], float) for rows in per_frame.values()],
-        linking,
+    rows = [(frame, *row) for frame, of_frame in per_frame.items() for row in of_frame]
+    tubes = link(
+        clips=np.zeros(len(rows), int),
+        frames=np.array([frame for frame, *_ in rows]),
+        boxes_xyxy=np.array([box for _, box, _ in rows], float),
+        scores=np.array([[score for *_, score in rows]]),
+        linking=linking,
     )
+    return [tube for *_, tube in listed(tubes)]
+
+
+def tube_iou(one: Tube, other: Tube, *, plus: int) -> float:
+    a, b = (stacked({0: {0: [tube]}}) for tube in (one, other))
+    return float(tube_ious(a, np.zeros(1, int), b, np.zeros(1, int), plus=plus)[0])
 
 
 def test_overlap_of_tubes_by_hand() -> None:
@@ -42,8 +50,11 @@ def test_overlap_of_tubes_by_hand() -> None:
 
 def test_suppression_keeps_the_best_of_overlapping_tubes() -> None:
     tubes = [still(0, 10, 0.5), still(0, 9, 0.9), still(0, 10, 0.1, FAR)]
-    kept = suppress(tubes, threshold=0.3, plus=1)
-    assert [tube.score for tube in kept] == [0.9, 0.1]
+    kept = suppress(stacked({0: {0: tubes}}), threshold=0.3, plus=1)
+    assert kept.tolist() == [False, True, True]
+    # tubes of another clip or label are no rivals
+    apart = stacked({0: {0: tubes[:1], 1: tubes[1:2]}, 1: {0: tubes[:1]}})
+    assert suppress(apart, threshold=0.3, plus=1).all()
 
 
 def test_two_persons_become_two_tubes_by_falling_score() -> None:
@@ -89,21 +100,34 @@ def test_linking_of_every_fifth_frame_counts_frames_of_the_video() -> None:
     assert (linking.min_frames, linking.patience) == (3, 1)
 
 
-def test_bad_input_is_named() -> None:
-    with pytest.raises(DataError, match=r"frames to link must rise, found \[1, 1\]"):
-        link([1, 1], Overlaps([np.zeros((0, 4))] * 2), [np.zeros(0)] * 2, SHORT)
+def test_linking_that_links_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be at least 1"):
         Linking(top=0)
 
 
+def test_no_boxes_make_no_tubes() -> None:
+    nothing = np.empty(0, int)
+    boxes, scores = np.empty((0, 4)), np.empty((3, 0))
+    tubes = link(clips=nothing, frames=nothing, boxes_xyxy=boxes, scores=scores, linking=SHORT)
+    assert len(tubes) == 0
+    truth = stacked({0: {0: [still(0, 3)]}})
+    assert video_map(tubes, truth, VIDEO_PROTOCOLS["act"])["0.2"] == 0
+    assert np.isnan(video_map(truth, tubes, VIDEO_PROTOCOLS["act"])["0.2"])
+
+
 def test_video_map_by_hand() -> None:
-    truth = {"a": {"v": [still(0, 10)], "w": [still(0, 10)]}, "b": {}}
-    found = {"a": {"v": [still(0, 10, 0.9), still(0, 4, 0.8)], "w": [still(0, 8, 0.7)]}}
+    truth = stacked({0: {0: [still(0, 10)], 1: [still(0, 10)]}})
+    found = stacked(
+        {
+            0: {0: [still(0, 10, 0.9), still(0, 4, 0.8)], 1: [still(0, 8, 0.7)]},
+            1: {0: [still(0, 10, 0.9)]},
+        }
+    )
     values = video_map(found, truth, VIDEO_PROTOCOLS["multisports"])
     # Ranked: TP, then 0..3 against a taken tube, then 0..7 of 0..9: 7 / 9 = 0.78 of the time.
     # At 0.75: precision 1 and 2/3 -> 5/6; at 0.80 and above only the first is found: 1/2.
     assert values["0.75"] == pytest.approx(5 / 6)
-    # 0.50 ... 0.75 are six thresholds, 0.80 ... 0.95 four. Class b has no ground truth.
+    # 0.50 ... 0.75 are six thresholds, 0.80 ... 0.95 four. Label 1 has no ground truth.
     assert values["0.5:0.95"] == pytest.approx((6 * 5 / 6 + 4 * 1 / 2) / 10)
     # ACT suppresses 0..3 (overlap 0.4 with 0..9) and integrates trapezoids: TP, TP -> 1.
     assert video_map(found, truth, VIDEO_PROTOCOLS["act"])["0.75"] == 1.0

@@ -1,31 +1,27 @@
-"""Tubes: one person's boxes over consecutive frames; linked from frame boxes as ACT does.
+"""Linking: boxes of single frames become tubes, as ACT does it.
 
-n: frames of a tube; F: frames of a clip.
+The rule, for one clip and one label: in every frame the tubes that score best so far choose first;
+a tube takes the best-scored box left that overlaps its last box enough. Boxes that no tube takes
+begin new ones.
+
+The fast way: a lane is a clip and a label. No two lanes touch, so all of them take the same step
+at once: their first frames, then their second ones, and so on.
+
+N boxes of C clips, F frames of all of them together, at most B boxes in a frame, K labels, L lanes,
+A open tubes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int, Integer
 
 from stclip.boxes.iou import paired_iou
-from stclip.errors import ConfigError, DataError
+from stclip.boxes.tubes import Tubes
+from stclip.errors import ConfigError
 
-
-@dataclass(frozen=True)
-class Tube:
-    """Boxes of the frames first, first + 1, ... of a clip."""
-
-    first: int
-    boxes_xyxy: Float[np.ndarray, "n 4"]  # pixels
-    score: float = 1.0
-
-    @property
-    def last(self) -> int:
-        """Its last frame."""
-        return self.first + len(self.boxes_xyxy) - 1
+_SCORES = 1 << 21  # of a block of clips: what is held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,123 +41,232 @@ class Linking:
             raise ConfigError(f"{self}: top, patience and min_frames must be at least 1.")
 
 
-def tube_iou(one: Tube, other: Tube, *, plus: int) -> float:
-    """Mean overlap over the shared frames, times the overlap of the frame ranges.
-
-    `plus` is 1 where frames and pixels count as whole ones (ACT), 0 where a range from a to b is
-    b - a long (MultiSports).
-    """
-    begin, end = max(one.first, other.first), min(one.last, other.last)
-    shared = end - begin + plus
-    if end < begin or shared <= 0:
-        return 0.0
-    union = max(one.last, other.last) - min(one.first, other.first) + plus
-    a, b = (t.boxes_xyxy[begin - t.first : end - t.first + 1] for t in (one, other))
-    return float(paired_iou(a, b, plus=plus).mean()) * shared / union
-
-
-def suppress(tubes: Sequence[Tube], *, threshold: float, plus: int) -> list[Tube]:
-    """Non-maximum suppression: by falling score, drop tubes that overlap a kept one by more."""
-    kept: list[Tube] = []
-    for tube in sorted(tubes, key=lambda t: -t.score):
-        if all(tube_iou(tube, other, plus=plus) <= threshold for other in kept):
-            kept.append(tube)
-    return kept
-
-
-class Overlaps:
-    """IoU between the boxes of two frames of a clip, computed when asked for and kept.
-
-    The labels of a clip share its boxes, so one of these serves all of them.
-    """
-
-    def __init__(self, boxes_xyxy: Sequence[Shaped[np.ndarray, "_ 4"]]) -> None:
-        """`boxes_xyxy`: per frame, its boxes, pixels."""
-        self.boxes = boxes_xyxy
-        self._known: dict[tuple[int, int], list[list[float]]] = {}
-
-    def between(self, one: int, other: int) -> list[list[float]]:
-        """A row per box of frame number `one`, a column per box of frame number `other`."""
-        if (one, other) not in self._known:
-            a, b = self.boxes[one], self.boxes[other]
-            flat = paired_iou(np.repeat(a, len(b), axis=0), np.tile(b, (len(a), 1)))
-            self._known[one, other] = flat.reshape(len(a), len(b)).tolist()
-        return self._known[one, other]
-
-
-class _Growing:
-    """A tube under construction: the number of each frame that extended it, and which box."""
-
-    def __init__(self, place: int, row: int, score: float) -> None:
-        self.places, self.rows, self.total = [place], [row], score
-
-    @property
-    def score(self) -> float:
-        return self.total / len(self.rows)
-
-    def extend(self, place: int, row: int, score: float) -> None:
-        self.places.append(place)
-        self.rows.append(row)
-        self.total += score
-
-    def finished(self, frames: Sequence[int], boxes: Sequence[np.ndarray]) -> Tube:
-        """Frames without extension get the boxes between their neighbours'."""
-        known = [frames[place] for place in self.places]
-        corners = np.stack([boxes[p][r] for p, r in zip(self.places, self.rows, strict=True)])
-        wanted = np.arange(known[0], known[-1] + 1)
-        if len(wanted) > len(known):
-            columns = [np.interp(wanted, known, column) for column in corners.T]
-            corners = np.stack(columns, axis=1)
-        return Tube(known[0], corners.astype(np.float64), self.score)
-
-
 def link(
-    frames: Sequence[int],
-    overlaps: Overlaps,
-    scores: Sequence[Float[np.ndarray, " _"]],
+    *,
+    clips: Integer[np.ndarray, " N"],
+    frames: Integer[np.ndarray, " N"],
+    boxes_xyxy: Float[np.ndarray, "N 4"],
+    scores: Float[np.ndarray, "K N"],
     linking: Linking,
-) -> list[Tube]:
-    """Link one clip's boxes of one label into tubes.
-
-    In every frame the tubes that score best so far choose first; a tube takes the best-scored box
-    left that overlaps its last box enough. Boxes that no tube takes begin new ones.
+) -> Tubes:
+    """Link the boxes of every clip for every label into tubes.
 
     Args:
-        frames: (F,), numbers, rising.
-        overlaps: of the F frames' boxes.
-        scores: per frame, the boxes' scores for the label.
+        clips: (N,), the clip of each box, from 0; in any order.
+        frames: (N,), its frame, from 0.
+        boxes_xyxy: (N, 4), pixels.
+        scores: (K, N), of each box for each label.
         linking: the thresholds.
 
     Returns:
-        Tubes by falling score.
+        Tubes by label, then by clip in order of appearance, then by falling score. On a tie the one
+        that ended first, then the one that began first. `labels` are row numbers of `scores`.
     """
-    if any(b <= a for a, b in pairwise(frames)):
-        raise DataError(f"frames to link must rise, found {list(frames)}.")
-    active: list[_Growing] = []
-    ended: list[_Growing] = []
-    for place, (frame, of_frame) in enumerate(zip(frames, scores, strict=True)):
-        ended += [t for t in active if frame - frames[t.places[-1]] > linking.patience]
-        active = [t for t in active if frame - frames[t.places[-1]] <= linking.patience]
-        score = of_frame.tolist()
-        left = _strongest(score, overlaps.between(place, place), linking)
-        for tube in sorted(active, key=lambda t: -t.score):
-            with_last = overlaps.between(tube.places[-1], place)[tube.rows[-1]]
-            near = next((row for row in left if with_last[row] >= linking.iou), None)
-            if near is not None:  # `left` is by falling score
-                left.remove(near)
-                tube.extend(place, near, score[near])
-        active += [_Growing(place, row, score[row]) for row in left]
-    tubes = [tube.finished(frames, overlaps.boxes) for tube in (*ended, *active)]
-    long = [t for t in tubes if len(t.boxes_xyxy) >= linking.min_frames]
-    return sorted((t for t in long if t.score >= linking.min_score), key=lambda t: -t.score)
+    known, first, clip = np.unique(clips, return_index=True, return_inverse=True)
+    boxes_xyxy = np.asarray(boxes_xyxy, np.float64)
+    found = [
+        _grow(block, boxes_xyxy, scores, linking) for block in _blocks(clip, frames, len(scores))
+    ]
+    if not found:
+        nothing = np.empty(0, np.int64)
+        return Tubes(
+            labels=nothing, clips=nothing, firsts=nothing, lengths=nothing, starts=nothing,
+            boxes_xyxy=np.empty((0, 4)), scores=np.empty(0),
+        )  # fmt: skip
+    columns = zip(*(vars(of_block).values() for of_block in found), strict=True)
+    grown = _Grown(*map(np.concatenate, columns))
+    order = np.lexsort((grown.begun, grown.ends, -grown.scores, first[grown.clips], grown.labels))
+    return Tubes(
+        labels=grown.labels,
+        clips=known[grown.clips],
+        firsts=grown.firsts,
+        lengths=grown.lengths,
+        starts=np.cumsum(grown.lengths) - grown.lengths,
+        boxes_xyxy=grown.boxes_xyxy,
+        scores=grown.scores,
+    ).of(order)
 
 
-def _strongest(score: list[float], within: list[list[float]], linking: Linking) -> list[int]:
-    """Rows by falling score after non-maximum suppression, at most `top`."""
-    kept: list[int] = []
-    for row in sorted(range(len(score)), key=lambda r: -score[r]):
-        if all(within[row][other] <= linking.nms for other in kept):
-            kept.append(row)
-        if len(kept) == linking.top:
-            break
-    return kept
+@dataclass(frozen=True)
+class _Block:
+    """Some clips, those of most frames first, and their frames, clip after clip."""
+
+    clips: Int[np.ndarray, " C"]
+    num_frames: Int[np.ndarray, " C"]
+    frames: Int[np.ndarray, " F"]  # numbers, rising in a clip
+    rows: Int[np.ndarray, "F B"]  # the boxes of each frame, then -1
+
+    @property
+    def first(self) -> Int[np.ndarray, " C"]:
+        """The place in `frames` of each clip's first frame."""
+        return np.cumsum(self.num_frames) - self.num_frames
+
+    def next_place(self, clips: np.ndarray, after: np.ndarray) -> Int[np.ndarray, " T"]:
+        """The place in `frames` of a clip's first frame after a frame number; its end if none."""
+        clip = np.repeat(np.arange(len(self.num_frames)), self.num_frames)
+        span = 1 + max(self.frames.max(), after.max(initial=0))
+        return np.searchsorted(clip * span + self.frames, clips * span + after, side="right")
+
+
+def _blocks(clip: np.ndarray, frames: np.ndarray, num_labels: int) -> Iterator[_Block]:
+    """Clips in blocks of about `_SCORES` scores, padding included."""
+    by_frame = np.lexsort((frames, clip))
+    clip, frames = clip[by_frame], frames[by_frame].astype(np.int64)
+    starts = np.flatnonzero(np.diff(clip, prepend=-1) | np.diff(frames, prepend=-1))
+    num_boxes = np.diff(starts, append=len(clip))
+    clip_of_frame = clip[starts]
+    num_frames = np.bincount(clip_of_frame)
+    first = np.cumsum(num_frames) - num_frames
+    longest_first = np.argsort(-num_frames, kind="stable")
+    width = int(num_boxes.max(initial=1))
+    block = np.cumsum(num_frames[longest_first]) * width * num_labels // _SCORES
+    for number in np.unique(block):
+        clips = longest_first[block == number]
+        chosen = np.concatenate([np.arange(first[c], first[c] + num_frames[c]) for c in clips])
+        column = np.arange(num_boxes[chosen].max())
+        within = np.minimum(starts[chosen, None] + column, len(clip) - 1)
+        rows = np.where(column < num_boxes[chosen, None], by_frame[within], -1)
+        yield _Block(clips, num_frames[clips], frames[starts[chosen]], rows)
+
+
+def _strongest(
+    block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking
+) -> Int[np.ndarray, "F K top"]:
+    """Boxes of each frame by falling score after non-maximum suppression, at most `top`, then -1.
+
+    All frames decide together: about their best box first, then about the second, and so on.
+    """
+    rows = block.rows
+    over = _overlap(boxes, rows[:, :, None], rows[:, None]) > linking.nms  # (F, B, B)
+    score = np.where(rows >= 0, scores[:, rows], -np.inf).transpose(1, 0, 2)  # (F, K, B)
+    order = np.argsort(-score, axis=2, kind="stable")
+    free = np.repeat(rows[:, None] >= 0, len(scores), axis=1)  # by place in `rows`
+    taken = np.zeros_like(free)  # by rank
+    num_taken = np.zeros(free.shape[:2], np.int64)
+    frame = np.arange(len(rows))[:, None]
+    for rank in range(rows.shape[1]):
+        place = order[:, :, rank]
+        takes = np.take_along_axis(free, place[..., None], 2)[..., 0] & (num_taken < linking.top)
+        taken[:, :, rank] = takes
+        num_taken += takes
+        free &= ~(over[frame, place] & takes[..., None])
+    most = int(num_taken.max(initial=1))
+    ranked = np.where(taken, rows[frame[..., None], order], -1)
+    return np.take_along_axis(ranked, np.argsort(~taken, axis=2, kind="stable")[..., :most], 2)
+
+
+@dataclass(frozen=True)
+class _Grown:
+    """Tubes of some clips; their boxes tube after tube."""
+
+    labels: Int[np.ndarray, " T"]
+    clips: Int[np.ndarray, " T"]
+    firsts: Int[np.ndarray, " T"]
+    lengths: Int[np.ndarray, " T"]
+    scores: Float[np.ndarray, " T"]
+    ends: Int[np.ndarray, " T"]  # when they ended: rises within a clip
+    begun: Int[np.ndarray, " T"]  # rises in the order in which a lane's tubes began
+    boxes_xyxy: Float[np.ndarray, "S 4"]
+
+
+def _grow(block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking) -> _Grown:
+    """Link a block of clips, all lanes in step."""
+    kept = _strongest(block, boxes, scores, linking)
+    num_labels = len(scores)
+    most = int((kept >= 0).sum())  # no box begins more than one tube
+    lane, count, last_frame, last_row = (np.zeros(most, np.int64) for _ in range(4))
+    total = np.zeros(most)  # of the scores
+    steps: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # tubes, and what they took
+
+    def extend(tubes: np.ndarray, rows: np.ndarray, frames: np.ndarray) -> None:
+        total[tubes] += scores[lane[tubes] % num_labels, rows]
+        count[tubes] += 1
+        last_frame[tubes], last_row[tubes] = frames, rows
+        steps.append((tubes, rows, frames))
+
+    begun, open_tubes = 0, np.empty(0, np.int64)
+    for place in range(int(block.num_frames.max())):
+        # the longest clips come first: lanes that go on are the first ones
+        now = block.first[block.num_frames > place] + place
+        rows = kept[now].reshape(len(now) * num_labels, -1)  # (L, top)
+        frame = np.repeat(block.frames[now], num_labels)  # (L,)
+        open_tubes = open_tubes[lane[open_tubes] < len(rows)]
+        waited = frame[lane[open_tubes]] - last_frame[open_tubes]
+        open_tubes = open_tubes[waited <= linking.patience]
+        best_first = np.lexsort((-total[open_tubes] / count[open_tubes], lane[open_tubes]))
+        tubes = open_tubes[best_first]
+        lanes = lane[tubes]
+        near = _overlap(boxes, last_row[tubes, None], rows[lanes]) >= linking.iou
+        free = rows >= 0
+        chosen = _choose(near, lanes, free)
+        takes = chosen >= 0
+        extend(tubes[takes], rows[lanes[takes], chosen[takes]], frame[lanes[takes]])
+        lanes, left = np.nonzero(free)
+        new = np.arange(begun, begun := begun + len(lanes))
+        lane[new] = lanes
+        extend(new, rows[lanes, left], frame[lanes])
+        open_tubes = np.concatenate([open_tubes, new])
+    # the boxes of every tube in order of time; what is too short or too weak goes
+    score, last = total[:begun] / count[:begun], last_frame[:begun]
+    tubes, rows, frames = (np.concatenate(column) for column in zip(*steps, strict=True))
+    by_tube = np.argsort(tubes, kind="stable")
+    tubes, rows, frames = tubes[by_tube], rows[by_tube], frames[by_tube]
+    first = frames[np.cumsum(count[:begun]) - count[:begun]]
+    stays = (last - first + 1 >= linking.min_frames) & (score >= linking.min_score)
+    clips, labels = np.divmod(lane[:begun][stays], num_labels)
+    known = stays[tubes]
+    lengths = (last - first + 1)[stays]
+    shift = np.zeros(begun, np.int64)  # from a tube's frames to its rows among those that stay
+    shift[stays] = np.cumsum(lengths) - lengths - first[stays]
+    return _Grown(
+        labels=labels,
+        clips=block.clips[clips],
+        firsts=first[stays],
+        lengths=lengths,
+        scores=score[stays],
+        ends=block.next_place(clips, last[stays] + linking.patience),
+        begun=np.flatnonzero(stays),
+        boxes_xyxy=_filled((frames + shift[tubes])[known], boxes[rows[known]], int(lengths.sum())),
+    )
+
+
+def _overlap(boxes: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU of the boxes of two arrays of row numbers, which are broadcast."""
+    one, other = np.broadcast_arrays(rows, others)
+    return paired_iou(boxes[one.ravel()], boxes[other.ravel()]).reshape(one.shape)
+
+
+def _filled(
+    places: Int[np.ndarray, " n"], boxes_xyxy: Float[np.ndarray, "n 4"], num_rows: int
+) -> Float[np.ndarray, "S 4"]:
+    """Boxes at `places`, rising, of all rows; the rows between get boxes between their neighbours'.
+
+    A tube begins and ends with a known box, so no box is made of two tubes' boxes.
+    """
+    if len(places) == num_rows:
+        return boxes_xyxy
+    rows = np.arange(num_rows)
+    return np.stack([np.interp(rows, places, column) for column in boxes_xyxy.T], axis=1)
+
+
+def _choose(
+    near: Bool[np.ndarray, "A top"], lanes: Int[np.ndarray, " A"], free: Bool[np.ndarray, "L top"]
+) -> Int[np.ndarray, " A"]:
+    """Which box of its lane each tube takes, -1 for none.
+
+    The first tubes of all lanes choose together, then the second ones, and so on.
+
+    Args:
+        near: whether the tube may take the box.
+        lanes: of the tubes, rising; the tubes of a lane in the order in which they choose.
+        free: the boxes that are left; what is taken is cleared.
+    """
+    chosen = np.full(len(lanes), -1)
+    turn = np.arange(len(lanes)) - np.searchsorted(lanes, lanes)
+    by_turn = np.argsort(turn, kind="stable")
+    for tubes in np.split(by_turn, np.cumsum(np.bincount(turn))[:-1]):
+        may = near[tubes] & free[lanes[tubes]]
+        takes, box = may.any(1), may.argmax(1)
+        chosen[tubes[takes]] = box[takes]
+        free[lanes[tubes[takes]], box[takes]] = False
+    return chosen

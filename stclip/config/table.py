@@ -13,7 +13,9 @@ from stclip.errors import ConfigError
 
 Assumption = Literal["independent", "voted"]
 Seed = Annotated[int, Field(ge=0)]
-COLUMNS = ("splits", "avg", "interval", "base", "H", "avg*", "H*", "seeds", "scale", "benchmark")
+Column = Literal[
+    "splits", "avg", "interval", "base", "H", "avg*", "H*", "seeds", "scale", "benchmark"
+]
 
 
 class RunName(NamedTuple):
@@ -42,7 +44,7 @@ class _OfRuns(Strict):
     of_paper: bool = True  # whether the paper has this table
     dataset: str
     family: str = ""  # of label splits; default: the data set's
-    splits: list[str] = []  # default: the data set's
+    splits: list[str] = Field(default=[])  # default: the data set's
     seeds: list[Seed] | None = Field(default=None, min_length=1)  # default: those of config.yaml
     boxes: str = "detected"  # box source of the values
     starred: str | None = "gt"  # of the values marked by a star
@@ -73,10 +75,12 @@ class MainTable(_OfRuns):
     """A row per method and assumption about the video; label splits side by side."""
 
     kind: Literal["main"]
-    assumptions: list[Assumption] = ["independent", "voted"]  # blocks of rows, in this order
-    columns: list[Literal[COLUMNS]] = list(COLUMNS)  # type: ignore[valid-type]
+    assumptions: list[Assumption] = Field(
+        default=["independent", "voted"]
+    )  # blocks of rows, in this order
+    columns: list[Column] = Field(min_length=1)
     # assumption -> method -> box source -> split, "avg" or "H" -> percent, as published
-    published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = {}
+    published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = Field(default={})
 
 
 class AblationTable(_OfRuns):
@@ -98,8 +102,8 @@ class CostsTable(_OfRuns):
     """What methods cost beside what they reach, measured on this machine."""
 
     kind: Literal["costs"]
-    assumptions: list[Assumption] = ["independent", "voted"]
-    published: dict[str, dict[str, float]] = {}  # method -> what -> as published
+    assumptions: list[Assumption] = Field(default=["independent", "voted"])
+    published: dict[str, dict[str, float]] = Field(default={})  # method -> what -> as published
 
     @property
     def measured_split(self) -> str:
@@ -122,7 +126,7 @@ class DetectorsTable(Strict):
     title: str
     note: str
     of_paper: bool = False
-    share: dict[str, PublishedShare] = {}  # by data set
+    share: dict[str, PublishedShare] = Field(default={})  # by data set
 
 
 Table = MainTable | AblationTable | CostsTable | DetectorsTable

@@ -152,7 +152,8 @@ class Workload:
         data = c.load_dataset(self.config, w["dataset"], scale=self.name)
         split = self._counts(w)["splits"][w["split"]]
         videos, frames = (split["unseen"][i] + split["base"][i] for i in (0, 1))
-        frames = int(frames * _share_of_key_frames(data))
+        if isinstance(data.key_frames, c.EveryFrames):
+            frames = frames // data.key_frames.frames
         sources = len(self._built["boxes"])
         samples = (frames if sample.per_frame else videos) * sources
         rows = frames * sources * BOXES_SCORED

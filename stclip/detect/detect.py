@@ -25,7 +25,7 @@ from stclip.storage.resume_log import open_journal
 logger = logging.getLogger(__name__)
 
 
-def looked_at(key_frames: KeyFrames, *, train_clips: bool = False) -> list[Key]:
+def frames_to_look_at(key_frames: KeyFrames, *, train_clips: bool = False) -> list[Key]:
     """Clip and frame of every key frame of the tested clips, in order; and of training clips."""
     table = key_frames.table if train_clips else key_frames.tested
     return list(zip(table["clip"], table["frame"].tolist(), strict=True))
@@ -62,7 +62,7 @@ def detect(
         ConfigError: a wrong setting, or a library that is not installed.
         DataError: weights, boxes or a frame missing or damaged, or no test clip.
     """
-    wanted = looked_at(key_frames, train_clips=train_clips)
+    wanted = frames_to_look_at(key_frames, train_clips=train_clips)
     if not wanted:
         raise DataError("no key frame to look at; run prepare.")
     per_clip: dict[str, list[int]] = {}

@@ -51,15 +51,18 @@ def report_part(
         }
         for label, ranking in result.rankings.items()
     )
-    curves = [_curve(ranking).assign(label=label) for label, ranking in result.rankings.items()]
-    return ReportPart(
-        classes,
-        pd.concat(curves, ignore_index=True)[["label", "recall", "precision"]],
-        error_table(result, found, truth, protocol=protocol),
+    curves = pd.DataFrame(
+        {
+            "label": np.repeat(list(result.rankings), len(RECALLS)),
+            "recall": np.tile(RECALLS, len(result.rankings)),
+            "precision": np.concatenate([_curve(each) for each in result.rankings.values()]),
+        }
     )
+    errors = error_table(result, found, truth, protocol=protocol)
+    return ReportPart(classes, curves, errors)
 
 
-def _curve(ranking: Ranking) -> pd.DataFrame:
+def _curve(ranking: Ranking) -> np.ndarray:
     """The precision envelope at 101 recalls: the best precision at this or a higher recall."""
     precision = np.full(len(RECALLS), np.nan)
     if ranking.num_positives:
@@ -68,4 +71,4 @@ def _curve(ranking: Ranking) -> pd.DataFrame:
         # the first hit that reaches the recall; the small amount forgives rounding of the division
         need = np.ceil(RECALLS * ranking.num_positives - 1e-9).astype(int).clip(1) - 1
         precision = np.append(envelope, 0.0)[np.minimum(need, len(envelope))]
-    return pd.DataFrame({"recall": RECALLS, "precision": precision})
+    return precision

@@ -15,6 +15,7 @@ from stclip.evaluate.error_kinds import KINDS, MISSED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours: told apart with every kind of colour vision
@@ -22,7 +23,12 @@ COLOURS = ["#009e73", "#d55e00", "#e69f00", "#cc79a7", "#56b4e9", "#999999", "#0
 KIND_COLOURS = dict(zip((*KINDS, MISSED), COLOURS, strict=False))
 ERROR_KINDS = [*KINDS[1:], MISSED]
 _LINES = ["-", "--", ":"]
+_COMPOSITION = "the best-ranked rows, as many as ground-truth boxes"
+_COSTS = "cost of each kind of error"
+_GAIN = "mAP given back if mended"
+_NUMBERS = 0.65  # inches for numbers and the name of an axis
 _IN_LEGEND = 24  # of more curves none can be told apart
+_SHORT = 20  # letters of names that fit side by side
 
 
 def draw_report(parts: Mapping[str, ReportPart], path: Path) -> None:
@@ -33,19 +39,27 @@ def draw_report(parts: Mapping[str, ReportPart], path: Path) -> None:
         path: a png.
     """
     shown = {cell: part for cell, part in parts.items() if "/base/" not in cell}
+    labels = [label for part in shown.values() for label in part.classes["label"]]
     most = max(len(part.classes) for part in shown.values())
-    figure = _figure(len(shown), 3, width=15.0, row_height=max(3.6, 0.19 * most))
-    for row, (cell, part) in enumerate(shown.items()):
-        curves, composition, costs = (figure.axes[3 * row + column] for column in range(3))
+    margins = (_NUMBERS, _width(labels), _width(ERROR_KINDS))
+    canvas, axes = _figure(len(shown), margins, width=15.0, row_height=max(3.4, 0.19 * most))
+    for (curves, composition, costs), (cell, part) in zip(axes, shown.items(), strict=True):
         _draw_curves(curves, part, cell)
         _draw_composition(composition, part)
         total = part.errors[part.errors["label"] == ""].set_index("kind")["gain"]
-        costs.bar(ERROR_KINDS, 100 * total[ERROR_KINDS], color=_colours(ERROR_KINDS))
-        costs.set_ylabel("mAP given back if mended")
-        costs.set_title("cost of each kind of error")
-        costs.tick_params(axis="x", rotation=25)
-    _legend(figure)
-    _save(figure, path)
+        costs.barh(range(len(ERROR_KINDS)), 100 * total[ERROR_KINDS], color=_colours(ERROR_KINDS))
+        costs.set_yticks(range(len(ERROR_KINDS)), ERROR_KINDS)
+        costs.invert_yaxis()
+    _, composition, costs = axes[0]  # what holds for all rows is written once
+    composition.set_title(_COMPOSITION)
+    costs.set_title(_COSTS)
+    for curves, composition, _ in axes[:-1]:
+        curves.tick_params(labelbottom=False)
+        composition.tick_params(labelbottom=False)
+    for column, name in zip(axes[-1], ("recall", "share", _GAIN), strict=True):
+        column.set_xlabel(name)
+    _legend(canvas.figure)
+    _save(canvas, path)
 
 
 def draw_comparison(rows: Mapping[str, pd.DataFrame], path: Path, *, title: str) -> None:
@@ -56,13 +70,15 @@ def draw_comparison(rows: Mapping[str, pd.DataFrame], path: Path, *, title: str)
         path: a png.
         title: what is compared.
     """
-    figure = _figure(1, 2, width=13.0, row_height=1.6 + 0.55 * len(rows))
-    composition, costs = figure.axes
     names = list(rows)
+    margins = (_width(names), _width(names))
+    canvas, ((composition, costs),) = _figure(
+        1, margins, width=13.0, row_height=1.6 + 0.55 * len(rows), title=title
+    )
     shares = {name: table.set_index("kind")["top"] for name, table in rows.items()}
     _stacked(composition, names, [[shares[name][kind] for name in names] for kind in KINDS])
-    composition.set_title("the best-ranked rows, as many as ground-truth boxes")
-    figure.suptitle(title)
+    composition.set_title(_COMPOSITION)
+    composition.set_xlabel("share")
     height = 0.8 / len(ERROR_KINDS)
     for number, kind in enumerate(ERROR_KINDS):
         gains = [100 * table.set_index("kind")["gain"][kind] for table in rows.values()]
@@ -70,10 +86,10 @@ def draw_comparison(rows: Mapping[str, pd.DataFrame], path: Path, *, title: str)
         costs.barh(at, gains, height, color=KIND_COLOURS[kind])
     costs.set_yticks(range(len(names)), names)
     costs.invert_yaxis()
-    costs.set_xlabel("mAP given back if mended")
-    costs.set_title("cost of each kind of error")
-    _legend(figure)
-    _save(figure, path)
+    costs.set_xlabel(_GAIN)
+    costs.set_title(_COSTS)
+    _legend(canvas.figure)
+    _save(canvas, path)
 
 
 def _draw_curves(axes: "Axes", part: ReportPart, cell: str) -> None:
@@ -84,10 +100,12 @@ def _draw_curves(axes: "Axes", part: ReportPart, cell: str) -> None:
             line.set(color=COLOURS[number % 8], linestyle=_LINES[number // 8 % 3])
             line.set_label(f"{label} {100 * ap:.1f}")
     mean = part.classes["AP"].mean()
-    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set(ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     axes.set_title(f"{cell}: mAP {100 * mean:.2f}" if cell else f"mAP {100 * mean:.2f}")
     if len(part.classes) <= _IN_LEGEND:
-        axes.legend(fontsize="x-small", loc="best", ncols=1 + len(part.classes) // 8)
+        short = part.classes["label"].str.len().max() < _SHORT
+        ncols = 1 + len(part.classes) // 8 if short else 1
+        axes.legend(fontsize="x-small", loc="lower left", ncols=ncols)
 
 
 def _draw_composition(axes: "Axes", part: ReportPart) -> None:
@@ -95,41 +113,71 @@ def _draw_composition(axes: "Axes", part: ReportPart) -> None:
     counts = own.pivot_table(index="label", columns="kind", values="top", sort=False)[list(KINDS)]
     shares = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     _stacked(axes, [str(label) for label in shares.index], shares.to_numpy().T.tolist())
-    axes.set_title("the best-ranked rows, as many as ground-truth boxes")
 
 
 def _stacked(axes: "Axes", names: Sequence[str], shares: Sequence[Sequence[float]]) -> None:
-    """Horizontal bars that are divided by kind."""
-    left = np.zeros(len(names))
-    for kind, share in zip(KINDS, shares, strict=True):
-        axes.barh(names, share, left=left, color=KIND_COLOURS[kind])
-        left += np.asarray(share)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("share")
+    """Horizontal bars that are divided by kind; `shares`: kinds x names.
+
+    All pieces are one artist: drawing takes as long as there are artists.
+    """
+    from matplotlib.collections import PolyCollection
+
+    right = np.cumsum(shares, axis=0)
+    left, row = right - shares, np.broadcast_to(np.arange(len(names)), right.shape)
+    corners = [(left, row - 0.4), (right, row - 0.4), (right, row + 0.4), (left, row + 0.4)]
+    pieces = np.moveaxis(np.array(corners), (0, 1), (2, 3)).reshape(-1, 4, 2)
+    colours = np.repeat(_colours(KINDS), len(names)).tolist()
+    axes.add_collection(PolyCollection(list(pieces), facecolors=colours), autolim=False)
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlim=(0, 1), ylim=(len(names) - 0.4, -0.6))
 
 
 def _legend(figure: "Figure") -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=colour, label=kind) for kind, colour in KIND_COLOURS.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles))
 
 
 def _colours(kinds: Sequence[str]) -> list[str]:
     return [KIND_COLOURS[kind] for kind in kinds]
 
 
-def _figure(rows: int, columns: int, *, width: float, row_height: float) -> "Figure":
+def _width(names: Sequence[str]) -> float:
+    """Inches that tick labels of ten points take, at most a fifth of a figure."""
+    return 0.3 + min(0.085 * max(map(len, names)), 2.7)
+
+
+def _figure(
+    rows: int, margins: Sequence[float], *, width: float, row_height: float, title: str = ""
+) -> tuple["FigureCanvasAgg", list[list["Axes"]]]:
+    """A canvas with axes in rows, `margins` inches of text to the left of each.
+
+    They are placed by hand: a layout engine draws everything once more to measure it.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, row_height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.subplots(rows, columns, squeeze=False)
-    return figure
+    top, between, bottom, right = 0.4 + 0.2 * bool(title), 0.6, 0.95, 0.15  # inches around axes
+    height = bottom + row_height * rows - between + top
+    figure = Figure(figsize=(width, height), dpi=110)
+    if title:
+        figure.suptitle(title)
+    own_width = (width - sum(margins)) / len(margins) - right
+    lefts = np.cumsum(margins) + (own_width + right) * np.arange(len(margins))
+    bottoms = bottom + row_height * np.arange(rows)[::-1]
+    own_height = row_height - between
+    axes = [
+        [
+            figure.add_axes((x / width, y / height, own_width / width, own_height / height))
+            for x in lefts
+        ]
+        for y in bottoms
+    ]
+    return FigureCanvasAgg(figure), axes
 
 
-def _save(figure: "Figure", path: Path) -> None:
+def _save(canvas: "FigureCanvasAgg", path: Path) -> None:
     metadata: dict[str, Any] = {"Software": None}  # same numbers, same bytes
-    figure.savefig(path, dpi=110, format="png", metadata=metadata)
+    # `Figure.savefig` would draw everything twice
+    canvas.print_png(path, metadata=metadata)  # type: ignore[no-untyped-call]

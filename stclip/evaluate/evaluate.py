@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -240,11 +240,9 @@ def _evaluate(
         "boxes_sha256": _boxes_sha256(record),
     }
     if rules.tubes:
-        numbered = replace(
-            record, table=record.table.assign(frame=key_frames.numbers(record.table))
-        )
-        tubes = linked_tubes(numbered, scores, truth.labels, rules.tubes.linking, 1)
-        wanted = truth_tubes(table.assign(frame=key_frames.numbers(table)), truth.labels, 1)
+        numbers = key_frames.numbers(record.table)
+        tubes = linked_tubes(record, clip_numbers, numbers, scores, rules.tubes.linking)
+        wanted = truth_tubes(table, key_frames.numbers(table), labelled.labels)
         found_map = video_map(tubes, wanted, rules.tubes.protocol)
         cell["video_mAP"] = {str(iou): found_map[str(iou)] for iou in rules.tubes.iou}
     return cell, replicates, report_part(result, found, labelled, rules.frames)

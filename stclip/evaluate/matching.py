@@ -50,19 +50,35 @@ def overlapping_pairs(found: FrameBoxes, truth: FrameBoxes, *, iou: Iou, least: 
     Returns:
         Pairs by ground-truth row, then by detection row.
     """
-    num_codes = 1 + max(found.frames.max(initial=-1), truth.frames.max(initial=-1))
-    per_frame = np.bincount(found.frames, minlength=num_codes)
-    num_pairs = per_frame[truth.frames]
-    starts = np.cumsum(num_pairs) - num_pairs
-    pair_truth = np.repeat(np.arange(len(truth.frames)), num_pairs)
-    within = np.arange(len(pair_truth)) - np.repeat(starts, num_pairs)
-    first_of_frame = np.cumsum(per_frame) - per_frame
-    pair_found = np.repeat(first_of_frame[truth.frames], num_pairs) + within
-    if (found.frames[1:] < found.frames[:-1]).any():  # files mostly are in order
-        pair_found = np.argsort(found.frames, kind="stable")[pair_found]
+    pair_found, pair_truth = rows_together(found.frames, truth.frames)
     overlap = iou(found.columns[:, pair_found].T, truth.columns[:, pair_truth].T)
     enough = overlap >= least
     return Pairs(pair_found[enough], pair_truth[enough], overlap[enough])
+
+
+def rows_together(
+    found: Int[np.ndarray, " N"], truth: Int[np.ndarray, " M"]
+) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]:
+    """Every row of one side beside every row of the other that has the same code.
+
+    Args:
+        found: (N,), codes from 0, few of them unused.
+        truth: (M,), codes.
+
+    Returns:
+        Rows of `found` and rows of `truth`, by truth row, then by found row.
+    """
+    num_codes = 1 + max(found.max(initial=-1), truth.max(initial=-1))
+    per_code = np.bincount(found, minlength=num_codes)
+    num_pairs = per_code[truth]
+    starts = np.cumsum(num_pairs) - num_pairs
+    pair_truth = np.repeat(np.arange(len(truth)), num_pairs)
+    within = np.arange(len(pair_truth)) - np.repeat(starts, num_pairs)
+    first_of_code = np.cumsum(per_code) - per_code
+    pair_found = np.repeat(first_of_code[truth], num_pairs) + within
+    if (found[1:] < found[:-1]).any():  # files mostly are in order
+        pair_found = np.argsort(found, kind="stable")[pair_found]
+    return pair_found, pair_truth
 
 
 def match_best(pairs: Pairs, scores: Float[np.ndarray, " N"]) -> Pairs:

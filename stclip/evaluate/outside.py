@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from stclip.boxes.linking import Linking, Overlaps, Tube, link
+from stclip.boxes.linking import Linking, link
+from stclip.boxes.tubes import Tubes, first_gap
 from stclip.config import pick
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.breakdown import report_part
@@ -25,7 +26,6 @@ from stclip.evaluate.protocol import PROTOCOLS, Protocol
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.evaluate.write_breakdown import write_report
 from stclip.prepare.label_map import read_label_map
-from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, LabelSplit
 
 logger = logging.getLogger(__name__)
@@ -278,21 +278,36 @@ def _video_map(evaluation: OutsideResult, protocol: str, where: str) -> dict[str
     table = evaluation.truth_table
     if (table["tube"] < 0).any():
         raise ConfigError(f"{where}: has no tubes, so there is no video mAP; leave it out.")
-    truth: dict[str, dict[str, list[Tube]]] = {label: {} for label in evaluation.labels}
-    for (label, video, _), tube in table.groupby(["class", "video", "tube"], sort=False):
-        frames = tube["frame"].to_numpy()
-        if (np.diff(frames) != 1).any():
-            raise DataError(f"{where}: a tube of video {video!r} has gaps or is out of order.")
-        made = Tube(int(frames[0]), tube[BOX_COLUMNS].to_numpy(np.float64))
-        truth[str(label)].setdefault(str(video), []).append(made)
-    found: dict[str, dict[str, list[Tube]]] = {label: {} for label in evaluation.labels}
-    by_video = evaluation.rows.groupby(["class", "video"], sort=False)
-    progress = Progress("link tubes", total=by_video.ngroups)
-    for (label, video), rows in by_video:
-        rows = rows.sort_values("frame", kind="stable")
-        frames, starts = np.unique(rows["frame"], return_index=True)
-        boxes = np.split(rows[BOX_COLUMNS].to_numpy(np.float64), starts[1:])
-        scores = np.split(rows["score"].to_numpy(np.float64), starts[1:])
-        found[str(label)][str(video)] = link(frames.tolist(), Overlaps(boxes), scores, Linking())
-        progress.advance()
+    labels = pd.Index(evaluation.labels)
+    by_tube = table.groupby(["class", "video", "tube"], sort=False).ngroup().to_numpy()
+    order = np.argsort(by_tube, kind="stable")
+    table, by_tube = table.iloc[order], by_tube[order]
+    frames = table["frame"].to_numpy()
+    if (gap := first_gap(by_tube, frames)) is not None:
+        video = table["video"].iloc[gap]
+        raise DataError(f"{where}: a tube of video {video!r} has gaps or is out of order.")
+    rows = evaluation.rows
+    videos = pd.Index(pd.concat([rows["video"], table["video"]]).unique())
+    truth = Tubes.from_rows(
+        tubes=by_tube,
+        labels=labels.get_indexer(pd.Index(table["class"])),
+        clips=videos.get_indexer(pd.Index(table["video"])),
+        frames=frames,
+        boxes_xyxy=table[BOX_COLUMNS].to_numpy(np.float64),
+    )
+    # every class has boxes of its own, so each class of a video is linked like a clip
+    group = rows.groupby(["class", "video"], sort=False).ngroup().to_numpy()
+    tubes = link(
+        clips=group,
+        frames=rows["frame"].to_numpy(),
+        boxes_xyxy=rows[BOX_COLUMNS].to_numpy(np.float64),
+        scores=rows["score"].to_numpy(np.float64)[None],
+        linking=Linking(),
+    )
+    first_rows = rows.iloc[np.unique(group, return_index=True)[1]]
+    found = replace(
+        tubes,
+        labels=labels.get_indexer(pd.Index(first_rows["class"]))[tubes.clips],
+        clips=videos.get_indexer(pd.Index(first_rows["video"]))[tubes.clips],
+    )
     return video_map(found, truth, rules)

@@ -1,69 +1,72 @@
 """The tubes of a run: linked from its scored boxes, and those of the ground truth.
 
-Key frames are numbered 0, 1, 2, ... in here, whatever their stride in the video.
+Frames are the numbers of key frames in here, whatever lies between them in the video.
 """
-
-from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
-from stclip.boxes.linking import Linking, Overlaps, Tube, link
+from stclip.boxes.linking import Linking, link
+from stclip.boxes.tubes import Tubes, first_gap
 from stclip.errors import DataError
 from stclip.records import BOX_COLUMNS, Scores
-
-TubesByClass = dict[str, dict[str, list[Tube]]]  # class -> clip -> tubes
 
 
 def linked_tubes(
     record: Scores,
+    clip_numbers: Integer[np.ndarray, " N"],
+    numbers: Integer[np.ndarray, " N"],
     scores: Float[np.ndarray, "K N"],
-    labels: Sequence[str],
     linking: Linking,
-    stride: int,
-) -> TubesByClass:
+) -> Tubes:
     """Link the boxes of every clip for every label.
 
     Args:
         record: the N scored boxes.
+        clip_numbers: (N,), the clip of each.
+        numbers: (N,), the number of each box's key frame.
         scores: (K, N), what ranks each box for each label.
-        labels: (K,), their names.
         linking: thresholds, in key frames.
-        stride: of the key frames.
     """
-    tubes: TubesByClass = {label: {} for label in labels}
-    boxes = record.boxes_xyxy.astype(np.float64)
-    for clip, of_clip in record.table.groupby("clip", sort=False).indices.items():
-        number = record.table["frame"].to_numpy()[of_clip] // stride
-        frames, starts = np.unique(np.sort(number), return_index=True)
-        by_frame = np.asarray(of_clip)[np.argsort(number, kind="stable")]
-        per_frame = np.split(by_frame, starts[1:])
-        overlaps = Overlaps([boxes[r] for r in per_frame])
-        for k, label in enumerate(labels):
-            own = [scores[k, r] for r in per_frame]
-            tubes[label][str(clip)] = link(frames.tolist(), overlaps, own, linking)
-    return tubes
+    return link(
+        clips=clip_numbers,
+        frames=numbers,
+        boxes_xyxy=record.boxes_xyxy.astype(np.float64),
+        scores=scores,
+        linking=linking,
+    )
 
 
-def truth_tubes(table: pd.DataFrame, labels: Sequence[str], stride: int) -> TubesByClass:
+def truth_tubes(
+    table: pd.DataFrame,
+    numbers: Integer[np.ndarray, " M"],
+    labels: Integer[np.ndarray, " M"],
+) -> Tubes:
     """Ground-truth tubes on the key frames.
 
     Args:
-        table: clip, frame, x1..y2, tube, action.
-        labels: the classes.
-        stride: of the key frames.
+        table: clip, clip_number, x1..y2, tube, action.
+        numbers: (M,), the number of each row's key frame.
+        labels: (M,), the number of each row's action.
 
     Raises:
         DataError: a tube misses a key frame between its first and its last.
     """
-    tubes: dict[str, dict[str, list[Tube]]] = {label: defaultdict(list) for label in labels}
-    by_tube = table.sort_values("frame", kind="stable").groupby(["action", "clip", "tube"])
-    for (action, clip, tube), rows in by_tube:
-        frames = rows["frame"].to_numpy() // stride
-        if (np.diff(frames) != 1).any():
-            raise DataError(f"clip {clip!r}: tube {tube} ({action}) has gaps; run prepare again.")
-        boxes = rows[BOX_COLUMNS].to_numpy(np.float64)
-        tubes[str(action)][str(clip)].append(Tube(int(frames[0]), boxes))
-    return {label: dict(by_clip) for label, by_clip in tubes.items()}
+    keys = (labels, table["clip_number"].to_numpy(), table["tube"].to_numpy())
+    frames = numbers
+    order = np.lexsort((frames, *keys[::-1]))
+    labels, clips, tubes = (key[order] for key in keys)
+    frames = frames[order]
+    changes = np.diff(np.stack([labels, clips, tubes]), prepend=-1).any(axis=0)
+    tube_numbers = np.cumsum(changes)
+    if (gap := first_gap(tube_numbers, frames)) is not None:
+        row = table.iloc[order[gap]]
+        raise DataError(
+            f"clip {row['clip']!r}: tube {row['tube']} ({row['action']}) has gaps; "
+            "run prepare again."
+        )
+    boxes = table[BOX_COLUMNS].to_numpy(np.float64)[order]
+    return Tubes.from_rows(
+        tubes=tube_numbers, labels=labels, clips=clips, frames=frames, boxes_xyxy=boxes
+    )

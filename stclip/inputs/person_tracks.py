@@ -3,7 +3,6 @@
 n: rows.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Integer
 
-from stclip.boxes.linking import Linking, Overlaps, link
+from stclip.boxes.linking import Linking, link
+from stclip.boxes.tubes import Tubes
 from stclip.records import BOX_COLUMNS
 
 # Every box is of some track: none is suppressed, none too short, none too weak.
@@ -41,27 +41,30 @@ def tracks(
     )
     open_rows = table[np.isnan(found)]
     keys = [key for key in ("source", "clip") if key in table]
-    for _, rows in open_rows.groupby(keys, sort=False):
-        frames = math.floor(patience_s * fps[rows["clip"].iloc[0]] + _ROUNDING)
-        found[rows.index] = _linked(rows, replace(LINKING, patience=max(1, frames)))
+    frames = open_rows["clip"].map(dict(fps)).to_numpy(np.float64) * patience_s + _ROUNDING
+    for patience in np.unique(np.floor(frames)):
+        alike = open_rows[np.floor(frames) == patience]
+        groups = alike.groupby(keys, sort=False).ngroup()
+        tubes = link(
+            clips=groups.to_numpy(),
+            frames=alike["frame"].to_numpy(),
+            boxes_xyxy=alike[BOX_COLUMNS].to_numpy(np.float64),
+            scores=alike["detector_score"].to_numpy(np.float64)[None],
+            linking=replace(LINKING, patience=max(1, int(patience))),
+        )
+        for group, rows in alike.groupby(groups):
+            found[rows.index] = _numbers(rows, tubes.of(tubes.clips == group))
     return found.astype(np.int64)
 
 
-def _linked(rows: pd.DataFrame, linking: Linking) -> np.ndarray:
+def _numbers(rows: pd.DataFrame, tubes: Tubes) -> np.ndarray:
     """Track numbers of one clip's boxes, by falling score of the track."""
     boxes = rows[BOX_COLUMNS].to_numpy(np.float64)
-    scores = rows["detector_score"].to_numpy(np.float64)
     numbers = rows["frame"].to_numpy()
-    frames = np.unique(numbers)
-    of_frame = [np.flatnonzero(numbers == frame) for frame in frames]
-    tubes = link(
-        frames.tolist(), Overlaps([boxes[r] for r in of_frame]), [scores[r] for r in of_frame],
-        linking,
-    )  # fmt: skip
     found = np.full(len(rows), -1)
-    for number, tube in enumerate(tubes):
-        inside = np.flatnonzero((numbers >= tube.first) & (numbers <= tube.last) & (found < 0))
-        same = (boxes[inside] == tube.boxes_xyxy[numbers[inside] - tube.first]).all(1)
+    for number, (begin, end) in enumerate(zip(tubes.firsts, tubes.lasts, strict=True)):
+        inside = np.flatnonzero((numbers >= begin) & (numbers <= end) & (found < 0))
+        same = (boxes[inside] == tubes.boxes(number)[numbers[inside] - begin]).all(1)
         first = inside[same]
         # Two equal boxes in one frame are two persons, one for each of two tracks.
         _, once = np.unique(numbers[first], return_index=True)

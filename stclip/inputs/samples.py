@@ -22,14 +22,18 @@ def make_samples(
     """Group boxes into samples, in table order: per key frame, per clip or per person's track.
 
     A table may hold several box sources, column `source`: a clip is the same for all of them, key
-    frames and tracks are not. Tracks are those of the column `tube`, or linked here with `patience_s`.
-    `objects`: all that a detector found, where the method looks at them.
+    frames and tracks are not. Tracks are those of the column `tube`, or linked here with
+    `patience_s`. `objects`: all that a detector found, where the method looks at them.
     """
     about = clips.table.set_index("clip")
     lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
     unit = inputs.unit
     if unit == "tracklet":
-        tube = tracks(table, fps=about["fps"].to_dict(), patience_s=patience_s)
+        tube = tracks(
+            table,
+            fps=dict(zip(clips.table["clip"], clips.table["fps"], strict=True)),
+            patience_s=patience_s,
+        )
         table = table.assign(tube=tube).sort_values("frame", kind="stable")
     boxes = table[BOX_COLUMNS].to_numpy(np.float32)
     frames = table["frame"].to_numpy()

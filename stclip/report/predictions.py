@@ -46,8 +46,8 @@ def judge(scores: Scores, data: Data, *, clips: Sequence[str], protocol: Protoco
         protocol: says which overlap is enough.
 
     Returns:
-        One row per (person, ground-truth label): clip, frame, x1, y1, x2, y2, label, row (of the box in
-        `scores`, -1: none overlaps it), overlap (their IoU), enough (for a hit), best (score of
+        One row per (person, ground-truth label): clip, frame, x1, y1, x2, y2, label, row (of the
+        box in `scores`, -1: none overlaps it), overlap (their IoU), enough (for a hit), best (score of
         that box's best name), named (that is the label, and they overlap enough), right (the same
         with any of the person's labels). Index: the person's in `truth`.
     """

@@ -104,8 +104,8 @@ def resolve_split(
         raise DataError(
             f"{where}: selects {len(train)} training clips, {len(unseen_test)} test clips with "
             f"unseen and {len(base_test)} with base actions, each must be at least 1. Training "
-            f"takes official train clips without unseen actions, testing official {test_split} clips; "
-            f"there are {found}."
+            f"takes official train clips without unseen actions, testing official {test_split} "
+            f"clips; there are {found}."
         )
     logger.info(
         "%s: of %d clips %d to train on, %d test clips with unseen, %d with base actions",

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stclip.config.table import MainTable
@@ -73,10 +74,10 @@ def build_main(
                 | (_published(config, assumption, own_runs[0]["method"]) if published else {})
             )
     frame = pd.DataFrame(cells, dtype="str")
-    missing = (frame.loc[:, [not c.startswith("published") for c in frame]] == MISSING).sum().sum()
+    ours = frame.loc[:, ~frame.columns.str.startswith("published")]
     logger.info(
         "%s: read %d runs, made %d rows, dropped none; %d cells have no run yet.",
-        config.title, len(runs), len(frame), int(missing),
+        config.title, len(runs), len(frame), (ours == MISSING).to_numpy().sum(),
     )  # fmt: skip
     return frame
 
@@ -134,8 +135,8 @@ class _Row:
         per_split = [found.by_split.get(split) for split in self.config.splits]
         if not all(per_split):
             return MISSING
-        means = [sum(seeds.values()) / len(seeds) for seeds in per_split if seeds]
-        return interval_text(sum(means)[None] / len(means))
+        means = [np.mean(list(seeds.values()), axis=0) for seeds in per_split if seeds]
+        return interval_text(np.mean(means, axis=0)[None])
 
     def _seeds(self) -> str:
         by_split = self._values("unseen").by_split

@@ -70,8 +70,8 @@ def train(
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
     `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. Stored
-    features and objects of `data` are needed where the configuration says so. `track` gets the lines of the log as they come,
-    in the main process; first those of an interrupted try, or none.
+    features and objects of `data` are needed where the configuration says so. `track` gets the
+    lines of the log as they come, in the main process; first those of an interrupted try, or none.
 
     Raises:
         ConfigError: the method has nothing to train (see `write_untrained`), or a batch is too

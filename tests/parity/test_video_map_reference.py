@@ -7,13 +7,12 @@ score.
 
 import numpy as np
 import pytest
+from plain_tubes import ByLabel, Tube, stacked
 from rule_j import SPLITS, chance, labels, persons, truth
 
-from stclip.boxes.linking import Tube
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.records import BOX_COLUMNS
 
-Tubes = dict[str, dict[str, list[Tube]]]
 VALUES = {  # 0.2, 0.5, 0.75, 0.5:0.95
     ("multisports", "1"): (1.000000, 0.985544, 0.710766, 0.649795),
     ("multisports", "2"): (1.000000, 0.935262, 0.776112, 0.613062),
@@ -26,28 +25,29 @@ VALUES = {  # 0.2, 0.5, 0.75, 0.5:0.95
 }
 
 
-def tubes(split: str) -> tuple[Tubes, Tubes]:
-    """Found and true tubes by class and video."""
-    found: Tubes = {label: {} for label in labels(split)}
-    true: Tubes = {label: {} for label in labels(split)}
+def tubes(split: str) -> tuple[ByLabel, ByLabel]:
+    """Found and true tubes by number of the class and of the video."""
+    names = list(labels(split))
+    found: dict[int, dict[int, list[Tube]]] = {k: {} for k in range(len(names))}
+    true: dict[int, dict[int, list[Tube]]] = {k: {} for k in range(len(names))}
     best = {video: rows for video, rows in persons()[persons()["k"] == 0].groupby("video")}
-    for video, frames in truth().groupby("video", sort=False):
+    for number, (video, frames) in enumerate(truth().groupby("video", sort=False)):
         shown = frames["class"].iloc[0]
-        if shown not in true:
+        if shown not in names:
             continue
-        true[shown][video] = [Tube(1, frames[BOX_COLUMNS].to_numpy(np.float64))]
+        true[names.index(shown)][number] = [Tube(1, frames[BOX_COLUMNS].to_numpy(np.float64))]
         rows = best[video].set_index("frame")
         boxes = rows[BOX_COLUMNS].astype("float64").reindex(frames["frame"]).ffill().bfill()
-        for label in labels(split):
+        for k, label in enumerate(names):
             noise = np.array([chance(video, frame, 0, label) for frame in rows.index])
             score = rows["detector_score"] * (0.6 * noise + 0.4 * (label == shown))
-            found[label][video] = [Tube(1, boxes.to_numpy(), float(score.mean()))]
+            found[k][number] = [Tube(1, boxes.to_numpy(), float(score.mean()))]
     return found, true
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_reference_value(split: str) -> None:
-    found, true = tubes(split)
+    found, true = map(stacked, tubes(split))
     for name, protocol in VIDEO_PROTOCOLS.items():
         measured = list(video_map(found, true, protocol).values())
         assert measured == pytest.approx(VALUES[name, split], abs=1e-6)
