@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from baselines.a5_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
 from stclip.methods.layers.temporal_transformer import TemporalTransformer
@@ -84,9 +84,9 @@ class A5(VideoMethod):
         rows = self.prompts[: encoded.embedded.shape[1]]  # (n, w)
         return self.backbone.encode_embedded(encoded.filled(rows), encoded.eot)
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
+    def view_logits(self, batch: ClipBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
         """Similarity of each view and each text."""
-        frames = self.by_view(self.frame_features(batch), batch)  # (SV, T, e)
+        frames = self.by_view(self.image_features(batch.pictures), batch)  # (SV, T, e)
         video = frames.mean(1) if self.temporal is None else self.temporal(frames)  # (SV, e)
         dtype = self.prompts.dtype
         if self.config.normalise:

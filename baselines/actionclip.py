@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from baselines.actionclip_names import OFFICIAL
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.layers.temporal_transformer import TemporalTransformer
 from stclip.methods.layers.video import VideoMethod
@@ -117,9 +117,11 @@ class ActionCLIP(VideoMethod):
         filled = ([t.replace("{}", label) for label in labels] for t in self.config.templates)
         return torch.stack([self.backbone.encode_text(texts) for texts in filled])
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "n K e"]) -> Float[Tensor, "SV n K"]:
+    def view_logits(
+        self, batch: ClipBatch, text: Float[Tensor, "A K e"]
+    ) -> Float[Tensor, "SV A K"]:
         """Cosine of each view and each text, times CLIP's own logit scale."""
-        frames = self.by_view(self.frame_features(batch), batch)  # (SV, T, e)
+        frames = self.by_view(self.image_features(batch.pictures), batch)  # (SV, T, e)
         video = self.temporal(frames)  # (SV, e)
         similarity = cosine(video, text.flatten(0, 1), dtype=text.dtype)  # (SV, n * K)
         return self.backbone.logit_scale * similarity.unflatten(1, text.shape[:2])

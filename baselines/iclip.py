@@ -9,7 +9,7 @@ Legend: S key frames, B persons, O objects, U distinct pictures, M steps of the 
 e joint width.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from baselines.iclip_interaction import Grouping, Interaction, Slots, ranks
 from baselines.iclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs, MemoryPool, Objects
+from stclip.inputs.batch import Inputs, MemoryPool, Objects, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method, ParameterGroup
 from stclip.methods.layers.prompting import CrossAttention, PromptingBlock
@@ -114,7 +114,7 @@ class ICLIP(Method):
             for (is_unit, is_bias), parameters in groups.items()
         ]
 
-    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Cosine over temperature; every person has their own texts."""
         x = self.persons(batch)
         if self.config.prompt_layers:
@@ -124,10 +124,9 @@ class ICLIP(Method):
             similarity = cosine(x, text, dtype=text.dtype)
         return similarity / self.config.temperature
 
-    def persons(self, batch: Batch) -> Float[Tensor, "B e"]:
+    def persons(self, batch: PersonBatch) -> Float[Tensor, "B e"]:
         """Each person after the interaction, averaged with the whole frame."""
-        assert batch.key is not None
-        frames = self.frame_features(batch)  # (U, e)
+        frames = self.image_features(batch.pictures)  # (U, e)
         context = frames[batch.key]  # (S, e)
         grouping = Grouping(batch.box_sample, len(context))
         slots = {}
@@ -138,7 +137,7 @@ class ICLIP(Method):
                 slots[letter] = self._memory_slots(batch, frames)
             else:
                 slots[letter] = self._context_slots(context)
-        persons = self.interaction(self.crop_features(batch), slots, grouping)
+        persons = self.interaction(self.image_features(batch.crops), slots, grouping)
         return (persons + context[batch.box_sample]) / 2
 
     def _context_slots(self, context: Float[Tensor, "S e"]) -> Slots:
@@ -147,31 +146,22 @@ class ICLIP(Method):
             total=self.config.context_slots, masked=self.config.mask_padding,
         )  # fmt: skip
 
-    def _memory_slots(self, batch: Batch, frames: Float[Tensor, "U e"]) -> Slots:
-        if batch.memory is None or batch.memory_mask is None:
+    def _memory_slots(self, batch: PersonBatch, frames: Float[Tensor, "U e"]) -> Slots:
+        steps = self.config.before + self.config.after
+        if batch.memory.shape[1] != steps:
             raise ConfigError(
-                "ICLIP reads frames around the key frame (batch.memory), none were given; give "
-                "them, or leave M out of params.units."
+                f"ICLIP reads {steps} frames around the key frame (batch.memory), "
+                f"{batch.memory.shape[1]} are given; give them, or leave M out of params.units."
             )
         return Slots.of(
             frames[batch.memory], batch.memory_mask, total=self.config.memory_slots, by_step=True,
             masked=self.config.mask_padding,
         )  # fmt: skip
 
-    def _object_slots(self, batch: Batch, grouping: Grouping) -> Slots:
+    def _object_slots(self, batch: PersonBatch, grouping: Grouping) -> Slots:
         """The chosen objects of each frame; only these are encoded."""
-        if batch.objects is None:
-            raise ConfigError(
-                "ICLIP reads objects (batch.objects), none were given; give them, or leave O out "
-                "of params.units and set objects: false."
-            )
-        chosen = take(batch.objects, self._choose(batch.objects, batch.boxes, grouping))
-        rows = len(chosen.sample)
-        features = (
-            self.object_features(chosen)
-            if rows  # there is no encoding of nothing
-            else next(self.interaction.parameters()).new_zeros(0, self.backbone.embed_dim)
-        )
+        chosen = batch.objects.take(self._choose(batch.objects, batch.boxes, grouping))
+        features = self.image_features(chosen.pictures)
         of_frame = Grouping(chosen.sample, grouping.shape[0])
         active = None
         if self.config.skip_objects == "frame":
@@ -205,18 +195,6 @@ class ICLIP(Method):
         most = 1 + int(places.max()) if len(places) else 0
         drawn = np.random.default_rng(0).random(most)
         return torch.from_numpy(drawn).to(sample.device)[places]
-
-
-def take(objects: Objects, rows: Integer[Tensor, " chosen"]) -> Objects:
-    """Some of the objects."""
-    return replace(
-        objects,
-        images=None if objects.images is None else objects.images[rows],
-        features=None if objects.features is None else objects.features[rows],
-        boxes=objects.boxes[rows],
-        scores=objects.scores[rows],
-        sample=objects.sample[rows],
-    )
 
 
 def touching(

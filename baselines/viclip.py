@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from baselines.viclip_encoder import VideoEncoder, mean_map
 from baselines.viclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import Batch, Inputs, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.clip.weights import TEMPERATURE
 from stclip.methods.contract import Method
@@ -83,13 +83,10 @@ class ViCLIP(Method):
 
     def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Each box's logits, from the map of its clip (or of the frames around its key frame)."""
-        assert batch.images is not None
+        images = pixels_of(batch.pictures)
         at_once = max(1, AT_ONCE // self.config.num_frames)
-        maps = torch.cat(
-            [self._map(batch.images[rows]) for rows in self._frames(batch).split(at_once)]
-        )
-        boxes = batch.boxes if batch.picture_boxes is None else batch.picture_boxes
-        persons = self._persons(maps, boxes, batch.box_sample)  # (B, e)
+        maps = torch.cat([self._map(images[rows]) for rows in self._frames(batch).split(at_once)])
+        persons = self._persons(maps, batch.picture_boxes, batch.box_sample)  # (B, e)
         if self.config.learn_temperature:
             with torch.no_grad():
                 self.temperature.clamp_(min=0.01)

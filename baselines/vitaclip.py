@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from baselines.vitaclip_encoder import VitaEncoder
 from baselines.vitaclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.label_semantics import label_texts
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
@@ -119,10 +119,9 @@ class VitaCLIP(VideoMethod):
         rows = F.pad(self.context, (0, 0, 1, behind))  # (n, w)
         return self.backbone.encode_embedded(encoded.filled(rows), encoded.eot)
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
+    def view_logits(self, batch: ClipBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
         """A row per view, so many clips at once as bound the memory."""
-        images = batch.images
-        assert images is not None
+        images = pixels_of(batch.pictures)
         rows = self.by_view(torch.arange(len(images), device=images.device), batch)  # (S * V, T)
         at_once = max(1, AT_ONCE // self.config.num_frames)
         clips = [self.encoder(self.backbone, images[part]) for part in rows.split(at_once)]

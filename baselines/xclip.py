@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from baselines.xclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.layers.prompting import PromptingBlock
 from stclip.methods.layers.temporal_transformer import TemporalTransformer, heads_of
@@ -58,14 +58,14 @@ class XCLIP(VideoMethod):
             width, joint, layers=config.prompt_layers, alpha=config.alpha
         )
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "C K"]:
+    def view_logits(self, batch: ClipBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "C K"]:
         """Cosine times CLIP's own logit scale, a row per view; every video has its own texts."""
-        assert batch.images is not None
-        pictures = torch.arange(len(batch.images), device=batch.images.device)
+        images = pixels_of(batch.pictures)
+        numbers = torch.arange(len(images), device=images.device)
         at_once = max(1, AT_ONCE // self.config.num_frames)
         parts = [
-            self._similarity(batch.images, rows, text)
-            for rows in self.by_view(pictures, batch).split(at_once)
+            self._similarity(images, rows, text)
+            for rows in self.by_view(numbers, batch).split(at_once)
         ]
         return self.backbone.logit_scale * torch.cat(parts)
 
