@@ -5,8 +5,7 @@ go through two transformer blocks and are averaged; a class name stands between 
 front of CLIP's text tower. Trained are the blocks, the frames' positions and the vectors: 6.35 M
 parameters, as the benchmark has it (Huang et al. 2025, section 5.2).
 
-Legend: S samples, V views of each, T frames of a view, K labels, e joint width, w width of the text
-tower.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence

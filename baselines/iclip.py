@@ -5,8 +5,7 @@ around it go through eight residual attentions ("POHM" twice: persons, objects, 
 called H, memory). A person's result, averaged with the frame's feature, prompts the label texts and
 is compared with them. Only vectors are computed with, so all pictures can be encoded once.
 
-Legend: S key frames, B persons, O objects, U distinct pictures, M steps of the memory, K labels,
-e joint width.
+Shape letters: see `stclip.methods`.
 """
 
 from dataclasses import dataclass
@@ -227,17 +226,24 @@ class InteractionPrompting(nn.Module):
     def forward(
         self, text: Float[Tensor, "K e"], persons: Float[Tensor, "B e"]
     ) -> Float[Tensor, "B K e"]:
-        """The texts of each person; neither side is normalised here.
-
-        A person is the only key, so each label gives it the weight 1 whatever the queries are: what
-        is drawn is the same for all labels. Norm, queries and keys of the texts change nothing;
-        their parameters are kept for official checkpoints alone.
-        """
+        """The texts of each person; neither side is normalised here."""
         visual = self.norm_visual(persons)
         updated = text.expand(len(visual), -1, -1)
         for layer in self.layers:
             assert isinstance(layer, PromptingBlock)
-            attention: CrossAttention = layer.attention
-            updated = updated + attention.proj(attention.v_proj(visual))[:, None]
-            updated = updated + layer.mlp(layer.norm_mlp(updated))
+            updated = update_by_one_token(layer, updated, visual)
         return text + self.alpha * updated  # which holds the text once more, by its residuals
+
+
+def update_by_one_token(
+    layer: PromptingBlock, text: Float[Tensor, "B K e"], visual: Float[Tensor, "B e"]
+) -> Float[Tensor, "B K e"]:
+    """`layer.update(text, visual[:, None])`: every text attends to a single token.
+
+    The softmax over one key is 1 whatever the queries are, so all labels get the same value. Norm,
+    queries and keys of the texts change nothing; their parameters are kept for official checkpoints
+    alone. It equals `update`: `tests/parity/test_fast_forms.py`, `test_prompting_by_one_token`.
+    """
+    attention: CrossAttention = layer.attention
+    updated = text + attention.proj(attention.v_proj(visual))[:, None]
+    return updated + layer.mlp(layer.norm_mlp(updated))

@@ -5,8 +5,7 @@ videos with captions. Huang et al. 2025 (section 5.2) fine-tune its image tower 
 from the mean feature map of the frames: RoIAlign, then the maximum over bins. Pretraining compared
 the class token alone with texts, so patches know them less.
 
-Legend: S samples (clips, or key frames), C clips at once, U distinct pictures, T frames, B person
-boxes, K labels, h w patches of a frame, d image width, e joint width.
+Shape letters: see `stclip.methods`; c channels of a map: e where it is projected, else d.
 """
 
 from dataclasses import dataclass
@@ -107,8 +106,8 @@ class ViCLIP(Method):
         # What only fills a window up is its last frame too, so it counts like any other.
         return torch.cat([rows, rows[:, -1:].expand(-1, missing)], 1)
 
-    def _map(self, clips: Shaped[Tensor, "C T 3 H W"]) -> Float[Tensor, "C x h w"]:
-        """Feature maps of some clips, the mean over time; x: e where it is projected, else d."""
+    def _map(self, clips: Shaped[Tensor, "C T 3 H W"]) -> Float[Tensor, "C c gy gx"]:
+        """Feature maps of some clips, the mean over time."""
         tokens = self.encoder(self.backbone, clips)
         grid = self.backbone.clip.visual.grid_size
         found = mean_map(tokens, grid=grid, num_frames=clips.shape[1])
@@ -118,7 +117,7 @@ class ViCLIP(Method):
 
     def _persons(
         self,
-        maps: Float[Tensor, "S x h w"],
+        maps: Float[Tensor, "S c gy gx"],
         boxes: Float[Tensor, "B 4"],
         box_sample: Integer[Tensor, " B"],
     ) -> Float[Tensor, "B e"]:

@@ -6,8 +6,7 @@ all clips), local prompts (a vector per frame of the clip, all of them in every 
 of the frame among the others; the class names stand behind learned context vectors. The frozen
 parts pass gradients on, so both towers run in every step.
 
-Legend: S samples, V views of each, T frames of a view, K labels, M context vectors, n text
-positions, w text width, e joint width.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence
@@ -75,7 +74,9 @@ class VitaCLIP(VideoMethod):
         self.context = None
         if config.context_length:
             width = backbone.clip.token_embedding.embedding_dim
-            vectors = torch.empty(config.context_length, width).normal_(std=0.02)  # (M, w)
+            vectors = torch.empty(config.context_length, width).normal_(
+                std=0.02
+            )  # (context_length, w)
             self.context = nn.Parameter(vectors)
         for name, parameter in self.named_parameters():
             if ".class_projection." in name:

@@ -1,6 +1,6 @@
 """Builds methods: from resolved settings, or on their own for whoever checks them from outside.
 
-Legend: as in `stclip.methods.contract`.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class Built(nn.Module):
         box_sample: Integer[Tensor, " B"] | None = None,
         boxes: Float[Tensor, "B 4"] | None = None,
         frame_mask: Bool[Tensor, "S T"] | None = None,
-    ) -> Float[Tensor, "rows *V K"]:
+    ) -> Float[Tensor, "R *V K"]:
         """Logits of S samples, a row per box (unit person) or per sample (unit clip).
 
         Args:

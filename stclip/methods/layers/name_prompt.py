@@ -1,6 +1,6 @@
 """Prompts of learned vectors around a class name, the same for all names.
 
-Legend: K labels, n positions, w width of the text tower.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence

@@ -153,7 +153,7 @@ class STCLIP(Method):
         whole: Float[Tensor, "s e"],
         text: Float[Tensor, "K e"],
     ) -> Float[Tensor, "s P K"]:
-        """The joint pass of frames with equally many persons."""
+        """Context, persons and texts together through all blocks; all frames have P persons."""
         num_people = persons.shape[1]
         embedded = self.backbone.embed(context)
         tokens = torch.cat([embedded[:, :1], persons, embedded[:, 1:]], 1)  # (s, 1 + P + N, d)
