@@ -71,7 +71,7 @@ class A5(VideoMethod):
             nn.init.normal_(self.temporal.positions, std=STD)
 
     def encode_labels(self, labels: Sequence[str]) -> PromptedNames:
-        """The names amid places for the learned vectors; no template."""
+        """The names with gaps for the learned vectors around them; no template."""
         before, after = self.config.prefix, self.config.postfix
         return place_names(self.backbone, labels, before=before, after=after)
 

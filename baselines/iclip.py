@@ -212,7 +212,7 @@ def touching(
 
 
 class InteractionPrompting(nn.Module):
-    """Adds to each label's text what the person says of it; every person has their own texts."""
+    """Lets each label's text attend to the person, and adds the result; texts differ by person."""
 
     def __init__(self, width: int, *, layers: int, alpha: float) -> None:
         """`alpha`: initial value of the learned per-channel weight."""

@@ -14,7 +14,10 @@ from stclip.methods.clip.weights import TEMPORAL_POSITIONS
 
 
 class VideoEncoder(nn.Module):
-    """What it adds to the image tower, which comes with each call: positions in time."""
+    """CLIP's image tower over all frames, with learned positions in time.
+
+    The tower is the backbone's, which is passed to each call; only the positions belong here.
+    """
 
     def __init__(self, backbone: Backbone, *, num_frames: int, drop_path: float) -> None:
         """Un-freeze the backbone's image tower and let its blocks drop paths while they train.

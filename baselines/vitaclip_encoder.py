@@ -62,7 +62,7 @@ class BlockPrompts(nn.Module):
 
 
 class VitaEncoder(nn.Module):
-    """All that is learned of the image side; the frozen backbone comes with each call."""
+    """The learned part of the image side; the frozen backbone is passed to each call."""
 
     def __init__(
         self,

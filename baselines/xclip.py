@@ -87,7 +87,7 @@ class XCLIP(VideoMethod):
 
 
 class Message(nn.Module):
-    """What the frames of a video tell one another in a block; drawn as PyTorch draws."""
+    """The messages that the frames of a video exchange in a block; PyTorch's initial values."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         """`heads` must divide `width`."""
@@ -129,7 +129,7 @@ def integration_transformer(width: int, *, layers: int, num_frames: int) -> Temp
 
 
 class VideoPrompting(nn.Module):
-    """Adds to each label's text what it draws from the patches of the video."""
+    """Lets each label's text attend to the patches of the video, and adds the result."""
 
     def __init__(self, width: int, text_width: int, *, layers: int, alpha: float) -> None:
         """`alpha`: initial value of the learned per-channel weight."""
