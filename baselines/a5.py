@@ -5,8 +5,7 @@ go through two transformer blocks and are averaged; a class name stands between 
 front of CLIP's text tower. Trained are the blocks, the frames' positions and the vectors: 6.35 M
 parameters, as the benchmark has it (Huang et al. 2025, section 5.2).
 
-Legend: S samples, V views of each, T frames of a view, K labels, e joint width, w width of the text
-tower.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from baselines.a5_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
 from stclip.methods.layers.temporal_transformer import TemporalTransformer
@@ -72,7 +71,7 @@ class A5(VideoMethod):
             nn.init.normal_(self.temporal.positions, std=STD)
 
     def encode_labels(self, labels: Sequence[str]) -> PromptedNames:
-        """The names amid places for the learned vectors; no template."""
+        """The names with gaps for the learned vectors around them; no template."""
         before, after = self.config.prefix, self.config.postfix
         return place_names(self.backbone, labels, before=before, after=after)
 
@@ -84,9 +83,9 @@ class A5(VideoMethod):
         rows = self.prompts[: encoded.embedded.shape[1]]  # (n, w)
         return self.backbone.encode_embedded(encoded.filled(rows), encoded.eot)
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
+    def view_logits(self, batch: ClipBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
         """Similarity of each view and each text."""
-        frames = self.by_view(self.frame_features(batch), batch)  # (SV, T, e)
+        frames = self.by_view(self.image_features(batch.pictures), batch)  # (SV, T, e)
         video = frames.mean(1) if self.temporal is None else self.temporal(frames)  # (SV, e)
         dtype = self.prompts.dtype
         if self.config.normalise:

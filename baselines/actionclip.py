@@ -6,8 +6,7 @@ training each clip is compared with one text of every clip of its batch, when sc
 probabilities of the templates are averaged. Trained is the transformer alone, as the benchmark has
 it (Huang et al. 2025, section 5.2): 18.92 M parameters.
 
-Legend: S samples, V views of each, T frames of a view, K labels, n templates, e joint width, R rows
-of a batch.
+Shape letters: see `stclip.methods`; A templates.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ from torch.nn import functional as F
 from baselines.actionclip_names import OFFICIAL
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.layers.temporal_transformer import TemporalTransformer
 from stclip.methods.layers.video import VideoMethod
@@ -112,21 +111,23 @@ class ActionCLIP(VideoMethod):
                 nn.init.zeros_(block.attn.out_proj.weight)
                 nn.init.zeros_(block.mlp.c_proj.weight)
 
-    def encode_labels(self, labels: Sequence[str]) -> Float[Tensor, "n K e"]:
+    def encode_labels(self, labels: Sequence[str]) -> Float[Tensor, "A K e"]:
         """The label texts in every template; not normalised."""
         filled = ([t.replace("{}", label) for label in labels] for t in self.config.templates)
         return torch.stack([self.backbone.encode_text(texts) for texts in filled])
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "n K e"]) -> Float[Tensor, "SV n K"]:
+    def view_logits(
+        self, batch: ClipBatch, text: Float[Tensor, "A K e"]
+    ) -> Float[Tensor, "SV A K"]:
         """Cosine of each view and each text, times CLIP's own logit scale."""
-        frames = self.by_view(self.frame_features(batch), batch)  # (SV, T, e)
+        frames = self.by_view(self.image_features(batch.pictures), batch)  # (SV, T, e)
         video = self.temporal(frames)  # (SV, e)
-        similarity = cosine(video, text.flatten(0, 1), dtype=text.dtype)  # (SV, n * K)
+        similarity = cosine(video, text.flatten(0, 1), dtype=text.dtype)  # (SV, A * K)
         return self.backbone.logit_scale * similarity.unflatten(1, text.shape[:2])
 
     def loss(
         self,
-        logits: Float[Tensor, "R n K"],
+        logits: Float[Tensor, "R A K"],
         targets: Float[Tensor, "R K"],
         *,
         config: TrainConfig,

@@ -1,9 +1,8 @@
 """The paper's person-crop baseline (Huang et al. 2025, section 5.2): plain CLIP on each person.
 
-Nothing is trained. With `with_frame` a person's similarity is the mean of that of the crop and of
-the whole key frame: a control that costs nothing and sees both.
-
-S key frames, B boxes, K labels, e joint width.
+Nothing is trained. With `with_frame`, a person's similarity is the mean of the crop's and the whole
+key frame's. That is a control which costs nothing and sees both. Shape letters: see
+`stclip.methods`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import Inputs, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method
 
@@ -33,11 +32,10 @@ class ClipCrop(Method):
         self.config: ClipCrop.Config
         self.inputs = Inputs(unit="person", crops=True)
 
-    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Each box's logits."""
-        similarity = cosine(self.crop_features(batch), text, dtype=text.dtype)  # (B, K)
+        similarity = cosine(self.image_features(batch.crops), text, dtype=text.dtype)  # (B, K)
         if self.config.with_frame:
-            assert batch.key is not None
-            frames = cosine(self.frame_features(batch), text, dtype=text.dtype)  # (U, K)
+            frames = cosine(self.image_features(batch.pictures), text, dtype=text.dtype)  # (U, K)
             similarity = (similarity + frames[batch.key][batch.box_sample]) / 2
         return self.backbone.logit_scale * similarity

@@ -1,6 +1,7 @@
 """The paper's baseline (Huang et al. 2025, section 5.2): plain CLIP on the whole key frame.
 
-Nothing is trained. Everyone in a frame gets the frame's similarity to the label texts.
+Nothing is trained. Everyone in a frame gets the frame's similarity to the label texts. Shape
+letters: see `stclip.methods`.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import Inputs, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method
 
@@ -27,9 +28,8 @@ class ClipFrame(Method):
         super().__init__(backbone, config)
         self.inputs = Inputs(unit="person")
 
-    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """The frame's logits, repeated for each of its boxes."""
-        assert batch.key is not None
         frames, which = batch.key.unique(return_inverse=True)
-        similarity = cosine(self.frame_features(batch)[frames], text, dtype=text.dtype)
+        similarity = cosine(self.image_features(batch.pictures)[frames], text, dtype=text.dtype)
         return self.backbone.logit_scale * similarity[which][batch.box_sample]

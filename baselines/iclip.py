@@ -5,11 +5,10 @@ around it go through eight residual attentions ("POHM" twice: persons, objects, 
 called H, memory). A person's result, averaged with the frame's feature, prompts the label texts and
 is compared with them. Only vectors are computed with, so all pictures can be encoded once.
 
-Legend: S key frames, B persons, O objects, U distinct pictures, M steps of the memory, K labels,
-e joint width.
+Shape letters: see `stclip.methods`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from baselines.iclip_interaction import Grouping, Interaction, Slots, ranks
 from baselines.iclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs, MemoryPool, Objects
+from stclip.inputs.batch import Inputs, MemoryPool, Objects, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method, ParameterGroup
 from stclip.methods.layers.prompting import CrossAttention, PromptingBlock
@@ -114,7 +113,7 @@ class ICLIP(Method):
             for (is_unit, is_bias), parameters in groups.items()
         ]
 
-    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Cosine over temperature; every person has their own texts."""
         x = self.persons(batch)
         if self.config.prompt_layers:
@@ -124,10 +123,9 @@ class ICLIP(Method):
             similarity = cosine(x, text, dtype=text.dtype)
         return similarity / self.config.temperature
 
-    def persons(self, batch: Batch) -> Float[Tensor, "B e"]:
+    def persons(self, batch: PersonBatch) -> Float[Tensor, "B e"]:
         """Each person after the interaction, averaged with the whole frame."""
-        assert batch.key is not None
-        frames = self.frame_features(batch)  # (U, e)
+        frames = self.image_features(batch.pictures)  # (U, e)
         context = frames[batch.key]  # (S, e)
         grouping = Grouping(batch.box_sample, len(context))
         slots = {}
@@ -138,7 +136,7 @@ class ICLIP(Method):
                 slots[letter] = self._memory_slots(batch, frames)
             else:
                 slots[letter] = self._context_slots(context)
-        persons = self.interaction(self.crop_features(batch), slots, grouping)
+        persons = self.interaction(self.image_features(batch.crops), slots, grouping)
         return (persons + context[batch.box_sample]) / 2
 
     def _context_slots(self, context: Float[Tensor, "S e"]) -> Slots:
@@ -147,31 +145,22 @@ class ICLIP(Method):
             total=self.config.context_slots, masked=self.config.mask_padding,
         )  # fmt: skip
 
-    def _memory_slots(self, batch: Batch, frames: Float[Tensor, "U e"]) -> Slots:
-        if batch.memory is None or batch.memory_mask is None:
+    def _memory_slots(self, batch: PersonBatch, frames: Float[Tensor, "U e"]) -> Slots:
+        steps = self.config.before + self.config.after
+        if batch.memory.shape[1] != steps:
             raise ConfigError(
-                "ICLIP reads frames around the key frame (batch.memory), none were given; give "
-                "them, or leave M out of params.units."
+                f"ICLIP reads {steps} frames around the key frame (batch.memory), "
+                f"{batch.memory.shape[1]} are given; give them, or leave M out of params.units."
             )
         return Slots.of(
             frames[batch.memory], batch.memory_mask, total=self.config.memory_slots, by_step=True,
             masked=self.config.mask_padding,
         )  # fmt: skip
 
-    def _object_slots(self, batch: Batch, grouping: Grouping) -> Slots:
+    def _object_slots(self, batch: PersonBatch, grouping: Grouping) -> Slots:
         """The chosen objects of each frame; only these are encoded."""
-        if batch.objects is None:
-            raise ConfigError(
-                "ICLIP reads objects (batch.objects), none were given; give them, or leave O out "
-                "of params.units and set objects: false."
-            )
-        chosen = take(batch.objects, self._choose(batch.objects, batch.boxes, grouping))
-        rows = len(chosen.sample)
-        features = (
-            self.object_features(chosen)
-            if rows  # there is no encoding of nothing
-            else next(self.interaction.parameters()).new_zeros(0, self.backbone.embed_dim)
-        )
+        chosen = batch.objects.take(self._choose(batch.objects, batch.boxes, grouping))
+        features = self.image_features(chosen.pictures)
         of_frame = Grouping(chosen.sample, grouping.shape[0])
         active = None
         if self.config.skip_objects == "frame":
@@ -207,18 +196,6 @@ class ICLIP(Method):
         return torch.from_numpy(drawn).to(sample.device)[places]
 
 
-def take(objects: Objects, rows: Integer[Tensor, " chosen"]) -> Objects:
-    """Some of the objects."""
-    return replace(
-        objects,
-        images=None if objects.images is None else objects.images[rows],
-        features=None if objects.features is None else objects.features[rows],
-        boxes=objects.boxes[rows],
-        scores=objects.scores[rows],
-        sample=objects.sample[rows],
-    )
-
-
 def touching(
     objects: Objects, boxes: Float[Tensor, "B 4"], grouping: Grouping
 ) -> Bool[Tensor, " O"]:
@@ -235,7 +212,7 @@ def touching(
 
 
 class InteractionPrompting(nn.Module):
-    """Adds to each label's text what the person says of it; every person has their own texts."""
+    """Lets each label's text attend to the person, and adds the result; texts differ by person."""
 
     def __init__(self, width: int, *, layers: int, alpha: float) -> None:
         """`alpha`: initial value of the learned per-channel weight."""
@@ -249,17 +226,24 @@ class InteractionPrompting(nn.Module):
     def forward(
         self, text: Float[Tensor, "K e"], persons: Float[Tensor, "B e"]
     ) -> Float[Tensor, "B K e"]:
-        """The texts of each person; neither side is normalised here.
-
-        A person is the only key, so each label gives it the weight 1 whatever the queries are: what
-        is drawn is the same for all labels. Norm, queries and keys of the texts change nothing;
-        their parameters are kept for official checkpoints alone.
-        """
+        """The texts of each person; neither side is normalised here."""
         visual = self.norm_visual(persons)
         updated = text.expand(len(visual), -1, -1)
         for layer in self.layers:
             assert isinstance(layer, PromptingBlock)
-            attention: CrossAttention = layer.attention
-            updated = updated + attention.proj(attention.v_proj(visual))[:, None]
-            updated = updated + layer.mlp(layer.norm_mlp(updated))
+            updated = update_by_one_token(layer, updated, visual)
         return text + self.alpha * updated  # which holds the text once more, by its residuals
+
+
+def update_by_one_token(
+    layer: PromptingBlock, text: Float[Tensor, "B K e"], visual: Float[Tensor, "B e"]
+) -> Float[Tensor, "B K e"]:
+    """`layer.update(text, visual[:, None])`: every text attends to a single token.
+
+    The softmax over one key is 1 whatever the queries are, so all labels get the same value. Norm,
+    queries and keys of the texts change nothing; their parameters are kept for official checkpoints
+    alone. It equals `update`: `tests/parity/test_fast_forms.py`, `test_prompting_by_one_token`.
+    """
+    attention: CrossAttention = layer.attention
+    updated = text + attention.proj(attention.v_proj(visual))[:, None]
+    return updated + layer.mlp(layer.norm_mlp(updated))

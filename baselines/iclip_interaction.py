@@ -1,21 +1,24 @@
 """iCLIP's interaction: persons that attend to one another, to objects, to their surroundings.
 
-A unit attends to a fixed number of slots. Those with nothing in them are rows of zeros and take
-part in the softmax (as released), so that what is there counts the less, the less there is.
+A unit attends to a fixed number of slots. Empty slots are rows of zeros and take part in the
+softmax (as released), so that the fewer slots are filled, the less these count.
 
-With the scale e^-1/2 left out, a person x scores a slot s of step j of the memory, and draws from
-it, by (W_q x + b_q) (W_k s + b_k + pos_k[j]) and W_v s + b_v + pos_v[j]. Four identities spare most
-of the work, exactly:
+Formula: a person x attends to all slots s of its frame, of a memory those of all steps j:
+
+    q = W_q x + b_q,  k = W_k s + b_k + pos_k[j],  v = W_v s + b_v + pos_v[j]
+    attend(x) = sum over slots of softmax(q k / sqrt(e)) v
+
+`Unit.attend` computes it by four identities:
 
 - q (W_k s) = (q W_k) s and a (W_v s) = W_v (a s): both projections go to the persons' side. A frame
   has 60 steps of memory and a few persons.
 - b_k adds the same to all scores of a person, which the softmax drops. The parameter is kept, as
   official checkpoints have it, but nothing reads it.
-- The weights of a person sum to 1, so b_v is added whole, behind the sum.
-- Empty slots of a step are all alike: one of them, counted as often as there are.
+- The weights of a person sum to 1, so b_v is added once, after the sum.
+- The empty slots of a step are equal: one of them is computed, and counted as often as there are.
 
-Legend: S key frames, B persons in all, P most persons of a frame, n slots that may hold something,
-z kinds of empty slots (1, or one a step of the memory), M steps of the memory, e joint width.
+Shape letters: see `stclip.methods`; P the most persons of a frame, L slots that may hold something,
+z kinds of empty slots: 1, or one for each step of the memory.
 """
 
 from collections.abc import Mapping
@@ -60,16 +63,16 @@ class Grouping:
 class Slots:
     """What the persons of each frame attend to."""
 
-    contents: Float[Tensor, "S n e"]
-    filled: Bool[Tensor, "S n"]
+    contents: Float[Tensor, "S L e"]
+    filled: Bool[Tensor, "S L"]
     empty: Integer[Tensor, "S z"]  # how many slots hold nothing
     active: Bool[Tensor, " S"] | None  # False: the unit changes nobody of this frame; None: all do
 
     @classmethod
     def of(
         cls,
-        contents: Float[Tensor, "S n e"],
-        filled: Bool[Tensor, "S n"],
+        contents: Float[Tensor, "S L e"],
+        filled: Bool[Tensor, "S L"],
         *,
         total: int,
         by_step: bool = False,
@@ -115,7 +118,7 @@ class Unit(nn.Module):
     def forward(
         self, persons: Float[Tensor, "B e"], slots: Slots, grouping: Grouping
     ) -> Float[Tensor, "B e"]:
-        """The persons after what they drew from the slots of their frames."""
+        """X + W_o relu(norm(attend(x))) for each person x."""
         drawn = F.relu(F.layer_norm(self.attend(persons, slots, grouping), persons.shape[-1:]))
         update = self.dropout(self.out(drawn))
         if slots.active is not None:
@@ -125,16 +128,20 @@ class Unit(nn.Module):
     def attend(
         self, persons: Float[Tensor, "B e"], slots: Slots, grouping: Grouping
     ) -> Float[Tensor, "B e"]:
-        """The weighted sum of the values, by the identities above."""
+        """The weighted sum of the values, by the identities of the module's docstring.
+
+        It equals the formula there: `tests/parity/test_fast_forms.py`,
+        `test_attention_to_slots_by_identities`.
+        """
         num, scale = slots.contents.shape[1], persons.shape[-1] ** -0.5
         q = self.query(persons)
         towards = grouping.group(q @ self.key.weight)  # (S, P, e)
-        scores = towards @ slots.contents.transpose(1, 2)  # (S, P, n)
+        scores = towards @ slots.contents.transpose(1, 2)  # (S, P, L)
         nothing = scores.new_zeros(*scores.shape[:2], slots.empty.shape[1])  # (S, P, z)
         if self.has_positions:
-            nothing = grouping.group(q @ self.pos_k.T)  # n = z = M
+            nothing = grouping.group(q @ self.pos_k.T)  # L = z = M
             scores = scores + nothing
-        times = torch.cat([slots.filled.long(), slots.empty], 1)[:, None]  # (S, 1, n + z)
+        times = torch.cat([slots.filled.long(), slots.empty], 1)[:, None]  # (S, 1, L + z)
         weights = (
             torch.cat([scores, nothing], -1) * scale + times.to(persons.dtype).log()
         ).softmax(-1)
@@ -187,7 +194,7 @@ class Interaction(nn.Module):
         return persons
 
     def of_persons(self, persons: Float[Tensor, "B e"], grouping: Grouping) -> Slots:
-        """The persons of each frame, everyone among their own; those beyond the slots look on."""
+        """The persons of each frame; those beyond the slots attend but are not attended to."""
         most = self.person_slots
         return Slots.of(
             grouping.group(persons)[:, :most], grouping.filled[:, :most], total=most,

@@ -5,8 +5,7 @@ videos with captions. Huang et al. 2025 (section 5.2) fine-tune its image tower 
 from the mean feature map of the frames: RoIAlign, then the maximum over bins. Pretraining compared
 the class token alone with texts, so patches know them less.
 
-Legend: S samples (clips, or key frames), C clips at once, U distinct pictures, T frames, B person
-boxes, K labels, h w patches of a frame, d image width, e joint width.
+Shape letters: see `stclip.methods`; c channels of a map: e where it is projected, else d.
 """
 
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from baselines.viclip_encoder import VideoEncoder, mean_map
 from baselines.viclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import Batch, Inputs, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.clip.weights import TEMPERATURE
 from stclip.methods.contract import Method
@@ -83,13 +82,10 @@ class ViCLIP(Method):
 
     def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Each box's logits, from the map of its clip (or of the frames around its key frame)."""
-        assert batch.images is not None
+        images = pixels_of(batch.pictures)
         at_once = max(1, AT_ONCE // self.config.num_frames)
-        maps = torch.cat(
-            [self._map(batch.images[rows]) for rows in self._frames(batch).split(at_once)]
-        )
-        boxes = batch.boxes if batch.picture_boxes is None else batch.picture_boxes
-        persons = self._persons(maps, boxes, batch.box_sample)  # (B, e)
+        maps = torch.cat([self._map(images[rows]) for rows in self._frames(batch).split(at_once)])
+        persons = self._persons(maps, batch.picture_boxes, batch.box_sample)  # (B, e)
         if self.config.learn_temperature:
             with torch.no_grad():
                 self.temperature.clamp_(min=0.01)
@@ -110,8 +106,8 @@ class ViCLIP(Method):
         # What only fills a window up is its last frame too, so it counts like any other.
         return torch.cat([rows, rows[:, -1:].expand(-1, missing)], 1)
 
-    def _map(self, clips: Shaped[Tensor, "C T 3 H W"]) -> Float[Tensor, "C x h w"]:
-        """Feature maps of some clips, the mean over time; x: e where it is projected, else d."""
+    def _map(self, clips: Shaped[Tensor, "C T 3 H W"]) -> Float[Tensor, "C c gy gx"]:
+        """Feature maps of some clips, the mean over time."""
         tokens = self.encoder(self.backbone, clips)
         grid = self.backbone.clip.visual.grid_size
         found = mean_map(tokens, grid=grid, num_frames=clips.shape[1])
@@ -121,7 +117,7 @@ class ViCLIP(Method):
 
     def _persons(
         self,
-        maps: Float[Tensor, "S x h w"],
+        maps: Float[Tensor, "S c gy gx"],
         boxes: Float[Tensor, "B 4"],
         box_sample: Integer[Tensor, " B"],
     ) -> Float[Tensor, "B e"]:

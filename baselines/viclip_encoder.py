@@ -1,6 +1,6 @@
 """ViCLIP's video encoder: CLIP's image tower over the patches of all frames at once.
 
-Legend: C clips, T frames, N = h * w patches of a frame, n = 1 + N * T tokens, d image width.
+Shape letters: see `stclip.methods`. The n tokens of a clip are 1 + N * T.
 """
 
 import torch
@@ -14,7 +14,10 @@ from stclip.methods.clip.weights import TEMPORAL_POSITIONS
 
 
 class VideoEncoder(nn.Module):
-    """What it adds to the image tower, which comes with each call: positions in time."""
+    """CLIP's image tower over all frames, with learned positions in time.
+
+    The tower is the backbone's, which is passed to each call; only the positions belong here.
+    """
 
     def __init__(self, backbone: Backbone, *, num_frames: int, drop_path: float) -> None:
         """Un-freeze the backbone's image tower and let its blocks drop paths while they train.
@@ -40,7 +43,7 @@ class VideoEncoder(nn.Module):
     def forward(
         self,
         backbone: Backbone,
-        clips: UInt8[Tensor, "C T 3 h_px w_px"] | Float[Tensor, "C T 3 h_px w_px"],
+        clips: UInt8[Tensor, "C T 3 H W"] | Float[Tensor, "C T 3 H W"],
     ) -> Float[Tensor, "C n d"]:
         """All tokens after `ln_post`: a class token for the clip, then patch 0 of all frames, ...
 
@@ -63,9 +66,9 @@ class VideoEncoder(nn.Module):
 
 def mean_map(
     tokens: Float[Tensor, "C n d"], *, grid: tuple[int, int], num_frames: int
-) -> Float[Tensor, "C d h w"]:
+) -> Float[Tensor, "C d gy gx"]:
     """The patches of `VideoEncoder`, averaged over time; the class token is left out."""
-    patches = tokens[:, 1:].unflatten(1, (*grid, num_frames))  # (C, h, w, T, d)
+    patches = tokens[:, 1:].unflatten(1, (*grid, num_frames))  # (C, gy, gx, T, d)
     return patches.mean(3).permute(0, 3, 1, 2)
 
 

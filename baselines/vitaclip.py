@@ -6,8 +6,7 @@ all clips), local prompts (a vector per frame of the clip, all of them in every 
 of the frame among the others; the class names stand behind learned context vectors. The frozen
 parts pass gradients on, so both towers run in every step.
 
-Legend: S samples, V views of each, T frames of a view, K labels, M context vectors, n text
-positions, w text width, e joint width.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from torch.nn import functional as F
 from baselines.vitaclip_encoder import VitaEncoder
 from baselines.vitaclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.label_semantics import label_texts
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
@@ -75,7 +74,9 @@ class VitaCLIP(VideoMethod):
         self.context = None
         if config.context_length:
             width = backbone.clip.token_embedding.embedding_dim
-            vectors = torch.empty(config.context_length, width).normal_(std=0.02)  # (M, w)
+            vectors = torch.empty(config.context_length, width).normal_(
+                std=0.02
+            )  # (context_length, w)
             self.context = nn.Parameter(vectors)
         for name, parameter in self.named_parameters():
             if ".class_projection." in name:
@@ -119,10 +120,9 @@ class VitaCLIP(VideoMethod):
         rows = F.pad(self.context, (0, 0, 1, behind))  # (n, w)
         return self.backbone.encode_embedded(encoded.filled(rows), encoded.eot)
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
+    def view_logits(self, batch: ClipBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "SV K"]:
         """A row per view, so many clips at once as bound the memory."""
-        images = batch.images
-        assert images is not None
+        images = pixels_of(batch.pictures)
         rows = self.by_view(torch.arange(len(images), device=images.device), batch)  # (S * V, T)
         at_once = max(1, AT_ONCE // self.config.num_frames)
         clips = [self.encoder(self.backbone, images[part]) for part in rows.split(at_once)]

@@ -1,8 +1,7 @@
 """Vita-CLIP's prompted image encoder: CLIP's frozen blocks, which also see learned tokens.
 
-Legend: C clips, T frames of each, F = C * T frames, N patches, n = 1 + N tokens of a frame, m
-tokens that a block sees (214 for ViT-B/16), G global prompts, L blocks, d image width, e joint
-width.
+Shape letters: see `stclip.methods`; F = C * T frames, m tokens that a block sees (214 for
+ViT-B/16), G global prompts, x prompts of a kind. The n tokens of a frame are 1 + N.
 """
 
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from stclip.methods.clip.backbone import Backbone
+from stclip.methods.layers.partial_block import block_of_first
 
 
 class BlockPrompts(nn.Module):
@@ -62,7 +62,7 @@ class BlockPrompts(nn.Module):
 
 
 class VitaEncoder(nn.Module):
-    """All that is learned of the image side; the frozen backbone comes with each call."""
+    """The learned part of the image side; the frozen backbone is passed to each call."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class VitaEncoder(nn.Module):
     ) -> Float[Tensor, "C e"]:
         """Clip features: the mean of the frames' class tokens, projected; not normalised.
 
-        The official blocks compute an output for every token they see, but read those of the class
-        token and the patches alone, and after the last block of the class token alone. Only these
-        are queries here, and only they go through the MLP: exact.
+        The official blocks compute an output for every token they see. Read are those of the class
+        token and the patches, and after the last block that of the class token; only these are
+        computed here (`block_of_first`).
         """
         num_clips, num_frames = clips.shape[:2]
         patches = backbone.patches(clips.flatten(0, 1))  # (F, N, d)
@@ -109,9 +109,7 @@ class VitaEncoder(nn.Module):
             block: Any = backbone.blocks[number]
             seen = self._seen(number, block, tokens, num_frames=num_frames)  # (F, m, d)
             tokens = tokens[:, :1] if number == last else tokens
-            queries = seen[:, : tokens.shape[1]]
-            tokens = tokens + block.ls_1(block.attention(queries, seen, seen))
-            tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+            tokens = block_of_first(block, tokens, seen)
         cls = backbone.clip.visual.ln_post(tokens[:, 0]).unflatten(0, (num_clips, num_frames))
         return backbone.project(cls.mean(1))  # the projection is linear: after the mean, once
 

@@ -5,8 +5,7 @@ attend to one another; each comes back to its frame as one more token to attend 
 over the frames makes the video's feature, and the label texts are prompted by its patches. CLIP
 itself is frozen here.
 
-Legend: C clips (or views of them), T frames, N patches, n tokens (1 + N), K labels, d image width,
-e joint width, U distinct pictures.
+Shape letters: see `stclip.methods`. The n tokens of a frame are 1 + N.
 """
 
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from torch import Tensor, nn
 
 from baselines.xclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
+from stclip.methods.layers.partial_block import block_of_first
 from stclip.methods.layers.prompting import PromptingBlock
 from stclip.methods.layers.temporal_transformer import TemporalTransformer, heads_of
 from stclip.methods.layers.video import VideoMethod
@@ -58,14 +58,14 @@ class XCLIP(VideoMethod):
             width, joint, layers=config.prompt_layers, alpha=config.alpha
         )
 
-    def view_logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "C K"]:
+    def view_logits(self, batch: ClipBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "C K"]:
         """Cosine times CLIP's own logit scale, a row per view; every video has its own texts."""
-        assert batch.images is not None
-        pictures = torch.arange(len(batch.images), device=batch.images.device)
+        images = pixels_of(batch.pictures)
+        numbers = torch.arange(len(images), device=images.device)
         at_once = max(1, AT_ONCE // self.config.num_frames)
         parts = [
-            self._similarity(batch.images, rows, text)
-            for rows in self.by_view(pictures, batch).split(at_once)
+            self._similarity(images, rows, text)
+            for rows in self.by_view(numbers, batch).split(at_once)
         ]
         return self.backbone.logit_scale * torch.cat(parts)
 
@@ -87,7 +87,7 @@ class XCLIP(VideoMethod):
 
 
 class Message(nn.Module):
-    """What the frames of a video tell one another in a block; drawn as PyTorch draws."""
+    """The messages that the frames of a video exchange in a block; PyTorch's initial values."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         """`heads` must divide `width`."""
@@ -108,16 +108,13 @@ def cross_frame(
 ) -> Float[Tensor, "C T n d"]:
     """A block of the image tower in which each frame's tokens attend to its `Message` too.
 
-    The message goes through the block's first norm, keys and values alone: what would come out of
-    its own query is dropped, so it is not computed.
+    The message is one more token of the block, whose output is dropped. So it is a key and a value
+    here, but no query (`block_of_first`).
     """
-    videos, num_frames, num_tokens, _ = tokens.shape
     told = message(tokens[:, :, 0])  # (C, T, d)
     seen = torch.cat([tokens, told[:, :, None]], 2).flatten(0, 1)  # (C T, n + 1, d)
-    normed, frames = block.ln_1(seen), tokens.flatten(0, 1)
-    frames = frames + block.ls_1(block.attention(normed[:, :num_tokens], normed, normed))
-    frames = frames + block.ls_2(block.mlp(block.ln_2(frames)))
-    return frames.unflatten(0, (videos, num_frames))
+    frames = block_of_first(block, tokens.flatten(0, 1), block.ln_1(seen))
+    return frames.unflatten(0, tokens.shape[:2])
 
 
 def integration_transformer(width: int, *, layers: int, num_frames: int) -> TemporalTransformer:
@@ -132,7 +129,7 @@ def integration_transformer(width: int, *, layers: int, num_frames: int) -> Temp
 
 
 class VideoPrompting(nn.Module):
-    """Adds to each label's text what it draws from the patches of the video."""
+    """Lets each label's text attend to the patches of the video, and adds the result."""
 
     def __init__(self, width: int, text_width: int, *, layers: int, alpha: float) -> None:
         """`alpha`: initial value of the learned per-channel weight."""
@@ -157,9 +154,10 @@ class VideoPrompting(nn.Module):
         return text + self.alpha * updated  # which holds the text once more, by its residuals
 
     def context(self, patches: Float[Tensor, "C T N d"]) -> Float[Tensor, "C N e"]:
-        """The patches of the mean frame: normed, averaged over time, projected.
+        """The mean over time of W norm(patches), which all frames' patches are projected for.
 
-        X-CLIP projects every frame and then averages; both are linear, so the order that costs a
-        T-th gives the same.
+        Both the projection and the mean are linear, so here the mean comes first, and one frame is
+        projected instead of T. It equals the formula: `tests/parity/test_fast_forms.py`,
+        `test_mean_before_the_projection`.
         """
         return self.norm_patches(patches).mean(1) @ self.projection

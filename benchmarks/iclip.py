@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from baselines.iclip import ICLIP
 from baselines.iclip_interaction import Grouping, Slots, Unit
 from stclip.config import CONFIG_FOLDER, load_method
-from stclip.inputs.batch import Batch, Objects
+from stclip.inputs.batch import Encoded, Objects, PersonBatch
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.label_semantics import classification_loss
 from stclip.runtime.device import best_device, machine
@@ -85,7 +85,7 @@ def make_methods(width: int) -> tuple[ICLIP, ICLIP]:
     return counting.to(DEVICE), building.to(DEVICE)
 
 
-def drawn_batch(num_frames: int, *, persons: int, width: int) -> Batch:
+def drawn_batch(num_frames: int, *, persons: int, width: int) -> PersonBatch:
     """Features of neighbouring key frames: three objects each, every step of the memory there."""
     torch.manual_seed(1)
     key = torch.arange(num_frames) + 30
@@ -93,19 +93,18 @@ def drawn_batch(num_frames: int, *, persons: int, width: int) -> Batch:
     box_sample = torch.arange(num_frames).repeat_interleave(persons)
     things = torch.arange(num_frames).repeat_interleave(3)
     everywhere = torch.tensor([0.0, 0.0, 99.0, 99.0])
-    return Batch(
-        images=None,
-        features=torch.randn(num_frames + 60, width),
+    boxes = everywhere.repeat(len(box_sample), 1)
+    return PersonBatch(
+        pictures=Encoded(torch.randn(num_frames + 60, width)),
         frames=key[:, None],
         frame_mask=torch.ones(num_frames, 1, dtype=torch.bool),
         key=key,
-        crops=None,
-        crop_features=torch.randn(len(box_sample), width),
-        boxes=everywhere.repeat(len(box_sample), 1),
+        crops=Encoded(torch.randn(len(box_sample), width)),
+        boxes=boxes,
+        picture_boxes=boxes,
         box_sample=box_sample,
         objects=Objects(
-            images=None,
-            features=torch.randn(len(things), width),
+            pictures=Encoded(torch.randn(len(things), width)),
             boxes=everywhere.repeat(len(things), 1),
             scores=torch.ones(len(things)),
             sample=things,

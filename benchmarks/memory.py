@@ -17,7 +17,7 @@ import open_clip
 import torch
 from st_clip import DEVICE, forget_peak, peak_gib
 
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import PersonBatch, Pixels, no_objects, pixels_of
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.st_clip.st_clip import STCLIP
 from stclip.runtime.device import machine
@@ -36,17 +36,25 @@ def tower(layers: int) -> STCLIP:
     return STCLIP(backbone, STCLIP.Config(interest_tokens=INTEREST_TOKENS)).eval()
 
 
-def make_batch(num_frames: int, num_people: int, window: int = 9) -> Batch:
+def make_batch(num_frames: int, num_people: int, window: int = 9) -> PersonBatch:
     """Random pictures, no frame in two windows."""
     frames = torch.arange(num_frames * window).view(num_frames, window)
     size = (3, 224, 224)
-    return Batch(
-        images=torch.randint(0, 256, (num_frames * window, *size), dtype=torch.uint8),
+    mask = torch.ones_like(frames, dtype=torch.bool)
+    images = torch.randint(0, 256, (num_frames * window, *size), dtype=torch.uint8)
+    crops = torch.randint(0, 256, (num_frames * num_people, *size), dtype=torch.uint8)
+    boxes = torch.zeros(num_frames * num_people, 4)
+    return PersonBatch(
+        pictures=Pixels(images),
         frames=frames,
-        frame_mask=torch.ones_like(frames, dtype=torch.bool),
+        frame_mask=mask,
         key=frames[:, window // 2],
-        crops=torch.randint(0, 256, (num_frames * num_people, *size), dtype=torch.uint8),
-        boxes=torch.zeros(num_frames * num_people, 4),
+        crops=Pixels(crops),
+        objects=no_objects(Pixels(crops)),
+        memory=frames[:, :0],
+        memory_mask=mask[:, :0],
+        boxes=boxes,
+        picture_boxes=boxes,
         box_sample=torch.arange(num_frames).repeat_interleave(num_people),
     ).to(DEVICE)
 
@@ -78,7 +86,7 @@ def main() -> None:
         logits = method(batch, text)
     assert torch.isfinite(logits).all()
     work = peak_gib() - before
-    pictures = sum(t.nbytes for t in (batch.images, batch.crops) if t is not None) / 2**30
+    pictures = sum(pixels_of(p).nbytes for p in (batch.pictures, batch.crops)) / 2**30
     weights = weights_gib(24)
     found = {
         "machine": machine(),

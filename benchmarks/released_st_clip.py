@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.inputs.batch import Sample
+from stclip.inputs.batch import PersonSample
 from stclip.inputs.frame_reader import window
 from stclip.inputs.preprocess import crop_box, to_model
 from stclip.methods.st_clip.context_prompt import ContextPrompting
@@ -37,19 +37,19 @@ class Released:
         self.method, self.labels, self.pngs = method, labels, pngs
         self.device = method.backbone.mean.device
 
-    def __call__(self, samples: Sequence[Sample]) -> Tensor:
+    def __call__(self, samples: Sequence[PersonSample]) -> Tensor:
         """Logits of a batch (rows, K), a row a box."""
         text = self.method.backbone.encode_text(self.labels)
         return torch.cat([self._key_frame(sample, text) for sample in samples])
 
-    def _open(self, sample: Sample, frame: int) -> Image.Image:
+    def _open(self, sample: PersonSample, frame: int) -> Image.Image:
         with Image.open(png(self.pngs, sample.clip, frame)) as file:
             return file.convert("RGB")
 
     def _to_device(self, pictures: Sequence[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(pictures)).to(self.device)
 
-    def _key_frame(self, sample: Sample, text: Tensor) -> Tensor:
+    def _key_frame(self, sample: PersonSample, text: Tensor) -> Tensor:
         backbone, config = self.method.backbone, self.method.config
         size = backbone.image_size
         frames = window(sample.key_frame, sample.num_frames, before=4, after=4)

@@ -30,7 +30,7 @@ from timing import timed
 from torch import Tensor
 
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
-from stclip.inputs.batch import Sample
+from stclip.inputs.batch import PersonSample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import BatchLoader
 from stclip.methods.build import build
@@ -59,7 +59,7 @@ class Data:
     decoded: Path
     num_clips: int
 
-    def samples(self, num: int, *, persons: int, scattered: bool) -> list[Sample]:
+    def samples(self, num: int, *, persons: int, scattered: bool) -> list[PersonSample]:
         """Key frames in order, as they are scored, or scattered, as they are trained on."""
         rng = np.random.default_rng(0)
         every = [(c, f) for c in range(self.num_clips) for f in range(CLIP_FRAMES)]
@@ -69,7 +69,9 @@ class Data:
             corner = rng.integers(0, (200, 80), (persons, 2))
             boxes = np.hstack([corner, corner + rng.integers((30, 80), (110, 150), (persons, 2))])
             rows = np.arange(row * persons, (row + 1) * persons)
-            samples.append(Sample(f"clip_{clip}", CLIP_FRAMES, frame, boxes.astype("f4"), rows))
+            boxes = boxes.astype("f4")
+            sample = PersonSample(f"clip_{clip}", CLIP_FRAMES, boxes, rows, key_frame=frame)
+            samples.append(sample)
         return samples
 
 
@@ -139,12 +141,12 @@ class Batched:
         self.method, self.data = method, data
         self.bf16, self.workers = precision == "bf16", workers
 
-    def __call__(self, samples: Sequence[Sample], text: Tensor, *, size: int) -> list[Tensor]:
+    def __call__(self, samples: Sequence[PersonSample], text: Tensor, *, size: int) -> list[Tensor]:
         """Logits of every batch."""
         reader = FrameReader(self.data.decoded, self.method.backbone.image_size)
         batches = [samples[i : i + size] for i in range(0, len(samples), size)]
         loader = torch.utils.data.DataLoader(
-            BatchLoader(reader, self.method.inputs, batches),
+            BatchLoader(reader, self.method.inputs, batches, training=False),
             batch_size=None,
             num_workers=self.workers,
         )
@@ -189,7 +191,7 @@ def compare_training(options: argparse.Namespace, data: Data) -> dict[str, Any]:
     released = Released(first, TRAIN_LABELS, data.pngs)
     goals = torch.eye(len(TRAIN_LABELS), device=DEVICE)[torch.arange(size) % len(TRAIN_LABELS)]
 
-    def train(method: STCLIP, logits: Callable[[list[Sample]], Tensor]) -> Tensor:
+    def train(method: STCLIP, logits: Callable[[list[PersonSample]], Tensor]) -> Tensor:
         optimizer = make_optimizer([p for p in method.parameters() if p.requires_grad], settings)
         losses = []
         for start in range(0, len(samples), size):

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from torch.nn import functional as F
 
-from stclip.inputs.batch import Inputs
+from stclip.inputs.batch import Inputs, pixels_of
 from stclip.methods.contract import Method
 
 
@@ -34,7 +34,7 @@ class ClipMean(Method):
         self.inputs = Inputs(unit="clip", num_frames=config.num_frames)
 
     def logits(self, batch, text):
-        patches = self.backbone.patches(batch.images[batch.frames.flatten()])
+        patches = self.backbone.patches(pixels_of(batch.pictures)[batch.frames.flatten()])
         features = self.backbone.project(self.backbone.encode(patches))
         clips = features.unflatten(0, batch.frames.shape).mean(1)
         return 100 * F.normalize(clips, dim=-1) @ F.normalize(text, dim=-1).T

@@ -7,7 +7,7 @@ from test_contract import build
 from torch import Tensor
 from torch.nn import functional as F
 
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import PersonBatch, pixels_of
 from stclip.methods.contract import Method
 
 
@@ -18,13 +18,12 @@ def similarity(method: Method, images: Tensor, text: Tensor) -> Tensor:
     return clip.logit_scale.exp() * features @ F.normalize(text, dim=-1).T
 
 
-def frames(method: Method, batch: Batch, text: Tensor) -> Tensor:
-    return similarity(method, batch.images[batch.key], text)[batch.box_sample]
+def frames(method: Method, batch: PersonBatch, text: Tensor) -> Tensor:
+    return similarity(method, pixels_of(batch.pictures)[batch.key], text)[batch.box_sample]
 
 
-def crops(method: Method, batch: Batch, text: Tensor) -> Tensor:
-    assert batch.crops is not None
-    return similarity(method, batch.crops, text)
+def crops(method: Method, batch: PersonBatch, text: Tensor) -> Tensor:
+    return similarity(method, pixels_of(batch.crops), text)
 
 
 EXPECTED = {
@@ -50,7 +49,8 @@ def test_crops_are_cut_as_configured(world: World) -> None:
     path = world.config / "methods" / "clip_crop.yaml"
     path.write_text(path.read_text() + "preprocessing: { crop_mode: pad, crop_scale: 2.0 }\n")
     _, padded, _ = build(world, "clip_crop")
-    assert centre.crops is not None
-    assert padded.crops is not None
-    assert centre.crops.shape == padded.crops.shape
-    assert not torch.equal(centre.crops, padded.crops)
+    assert isinstance(centre, PersonBatch)
+    assert isinstance(padded, PersonBatch)
+    ours, theirs = pixels_of(centre.crops), pixels_of(padded.crops)
+    assert ours.shape == theirs.shape
+    assert not torch.equal(ours, theirs)

@@ -12,7 +12,7 @@ from PIL import Image
 from stclip.boxes.select import select_boxes
 from stclip.config import Augmentation, BoxSource, Preprocessing, TrainConfig
 from stclip.inputs.augment import augment
-from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.batch import Inputs, Sample, TrackSample, pixels_of
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.inputs.person_tracks import tracks
@@ -32,7 +32,7 @@ def noise_clip(folder: Path, clip: str, num_frames: int) -> None:
 
 def clip_sample(clip: str, num_frames: int, **changes: object) -> Sample:
     box = np.array([[5, 5, 30, 40]], np.float32)
-    return replace(Sample(clip, num_frames, num_frames // 2, box, np.arange(1)), **changes)
+    return replace(Sample(clip, num_frames, box, np.arange(1)), **changes)
 
 
 def shown(folder: Path, clip: str, frames: list[int]) -> np.ndarray:
@@ -46,18 +46,20 @@ def test_views_stand_one_after_the_other_and_training_has_one(tmp_path: Path) ->
     noise_clip(tmp_path, "a", 40)
     inputs = replace(CLIP, sampling="a5", views=3)
     reader = FrameReader(tmp_path, SIZE)
-    scored = assemble(reader, inputs, [clip_sample("a", 40)])
+    scored = assemble(reader, inputs, [clip_sample("a", 40)], training=False)
     assert scored.frames.shape == (1, 12)
     drawn = scored.frames.view(3, 4).tolist()
     assert len(set(map(tuple, drawn))) > 1  # three drawings of the same clip
-    assert assemble(reader, inputs, [clip_sample("a", 40, draw=1)]).frames.shape == (1, 4)
+    trained = assemble(reader, inputs, [clip_sample("a", 40, draw=1)], training=True)
+    assert trained.frames.shape == (1, 4)
 
 
 def test_the_draw_of_a_sample_alone_decides_its_frames(tmp_path: Path) -> None:
     noise_clip(tmp_path, "a", 40)
     reader = FrameReader(tmp_path, SIZE)
     pictures = [
-        assemble(reader, CLIP, [clip_sample("a", 40, draw=draw)]).images for draw in (1, 1, 2)
+        pixels_of(assemble(reader, CLIP, [clip_sample("a", 40, draw=d)], training=True).pictures)
+        for d in (1, 1, 2)
     ]
     assert np.array_equal(pictures[0], pictures[1])
     assert not np.array_equal(pictures[0], pictures[2])
@@ -77,12 +79,13 @@ def test_whole_frames_are_enlarged_before_their_centre_is_cut(tmp_path: Path) ->
     noise_clip(tmp_path, "a", 4)
     look = Preprocessing(enlarge=1.25, interpolation="bilinear")
     reader = FrameReader(tmp_path, SIZE, preprocessing=look)
-    batch = assemble(reader, CLIP, [clip_sample("a", 4)])
-    assert batch.images is not None
+    batch = assemble(reader, CLIP, [clip_sample("a", 4)], training=False)
     # 60 x 80 covers 30 x 40 exactly; of that the middle 24 x 32.
     wanted = read_frame(tmp_path, "a", 0).resize((40, 30), Image.Resampling.BILINEAR)
     wanted = wanted.crop((4, 3, 36, 27))
-    assert np.array_equal(batch.images[0].numpy().transpose(1, 2, 0), np.asarray(wanted))
+    assert np.array_equal(
+        pixels_of(batch.pictures)[0].numpy().transpose(1, 2, 0), np.asarray(wanted)
+    )
 
 
 # --- tracks -------------------------------------------------------------------------------------
@@ -123,12 +126,11 @@ def test_a_track_is_seen_from_its_first_to_its_last_frame(world: World, tmp_path
     table = table_of(rows).assign(tube=0)
     (sample,) = make_samples(table, world.clips, inputs=Inputs(unit="tracklet"))
     assert sample.rows.tolist() == [1, 2, 0]  # by frame
-    assert sample.box_frames is not None
+    assert isinstance(sample, TrackSample)
     assert sample.box_frames.tolist() == [2, 4, 8]
     inputs = Inputs(unit="tracklet", num_frames=7, crops=True)
     squashed = FrameReader(tmp_path, SIZE, preprocessing=Preprocessing(crop_mode="squash"))
-    batch = assemble(squashed, inputs, [sample])
-    assert batch.images is not None
+    batch = assemble(squashed, inputs, [sample], training=False)
     # Frames 2..8; x1 is 6, 10, 14, then 4 more a frame up to 30.
     wanted = [
         crop_box(
@@ -137,9 +139,10 @@ def test_a_track_is_seen_from_its_first_to_its_last_frame(world: World, tmp_path
         )
         for frame, x in zip(range(2, 9), (6, 10, 14, 18, 22, 26, 30), strict=True)
     ]  # fmt: skip
-    assert np.array_equal(batch.images, wanted)
-    whole = assemble(FrameReader(tmp_path, SIZE), replace(inputs, crops=False), [sample])
-    assert np.array_equal(whole.images, shown(tmp_path, "clip_5", list(range(2, 9))))
+    assert np.array_equal(pixels_of(batch.pictures), wanted)
+    inputs = replace(inputs, crops=False)
+    whole = assemble(FrameReader(tmp_path, SIZE), inputs, [sample], training=False)
+    assert np.array_equal(pixels_of(whole.pictures), shown(tmp_path, "clip_5", list(range(2, 9))))
 
 
 def test_two_persons_of_a_clip_are_two_tracklets_with_pictures_of_their_own(world: World) -> None:
@@ -151,7 +154,7 @@ def test_two_persons_of_a_clip_are_two_tracklets_with_pictures_of_their_own(worl
     assert len(samples) == 2  # one in all frames, one in every second
     assert sorted(np.concatenate([s.rows for s in samples]).tolist()) == list(range(len(table)))
     inputs = Inputs(unit="tracklet", num_frames=4, crops=True)
-    batch = assemble(FrameReader(world.frames, SIZE), inputs, samples)
+    batch = assemble(FrameReader(world.frames, SIZE), inputs, samples, training=False)
     assert set(batch.frames[0].tolist()).isdisjoint(batch.frames[1].tolist())
 
 
@@ -230,7 +233,8 @@ def test_only_training_changes_pictures(tmp_path: Path) -> None:
     noise_clip(tmp_path, "a", 4)
     reader = FrameReader(tmp_path, SIZE, augmentation=Augmentation(flip=1.0))
     plain = shown(tmp_path, "a", [0, 1, 2, 3])
-    scored = assemble(reader, CLIP, [clip_sample("a", 4)])
-    trained = assemble(reader.part(1), CLIP, [clip_sample("a", 4, draw=3)])
-    assert np.array_equal(scored.images, plain)
-    assert np.array_equal(trained.images, plain[..., ::-1])
+    samples = [clip_sample("a", 4, draw=3)]
+    scored = assemble(reader, CLIP, samples, training=False)
+    trained = assemble(reader.part(1), CLIP, samples, training=True)
+    assert np.array_equal(pixels_of(scored.pictures), plain)
+    assert np.array_equal(pixels_of(trained.pictures), plain[..., ::-1])

@@ -41,7 +41,7 @@ def build(world: World, name: str) -> tuple[Method, Batch, pd.DataFrame]:
     reader = make_reader(
         method, config, clips=world.clips, frames=world.frames, features={}, tables={}
     )
-    return method, assemble(reader, method.inputs, samples), table
+    return method, assemble(reader, method.inputs, samples, training=False), table
 
 
 @pytest.mark.parametrize("name", METHODS)

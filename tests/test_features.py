@@ -14,6 +14,7 @@ from stclip.config import BoxSource, MethodConfig, Preprocessing, TrainConfig
 from stclip.config.hashes import crops_key, frames_key
 from stclip.errors import ConfigError, DataError
 from stclip.features.encode import write_box_features, write_frame_features
+from stclip.inputs.batch import Encoded, PersonBatch
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.inputs.preprocess import crop_box, to_model
@@ -131,9 +132,10 @@ def test_a_method_gives_the_same_from_features_and_from_pictures(
     logits = []
     for kinds in (["frames", "boxes"], ["frames"], ["boxes"], []):
         read = config.model_copy(update={"features": kinds})
-        batch = assemble(reader(world, read, stored), method.inputs, samples)
-        assert (batch.images is None) == ("frames" in kinds)
-        assert (batch.crops is None) == ("boxes" in kinds)
+        batch = assemble(reader(world, read, stored), method.inputs, samples, training=False)
+        assert isinstance(batch, PersonBatch)
+        assert isinstance(batch.pictures, Encoded) == ("frames" in kinds)
+        assert isinstance(batch.crops, Encoded) == ("boxes" in kinds)
         logits.append(method(batch, method.encode_labels(world.split.unseen)))
     for found in logits[1:]:
         torch.testing.assert_close(found, logits[0], rtol=1e-5, atol=1e-4)

@@ -13,7 +13,7 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from stclip.errors import ConfigError, DataError
 from stclip.inputs import frame_reader as frames
-from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.batch import Inputs, PersonBatch, PersonSample, pixels_of
 from stclip.inputs.frame_reader import CACHE_BYTES, FrameReader, window
 from stclip.inputs.loader import BatchLoader, assemble, make_loader
 from stclip.inputs.preprocess import crop_box, to_model
@@ -225,9 +225,9 @@ def write_clip(folder: Path, clip: str, num_frames: int, *, seed: int = 0) -> No
     store_clip(folder, clip, np.stack(pictures))
 
 
-def sample(clip: str, num_frames: int, key_frame: int, *, boxes: int = 1) -> Sample:
+def sample(clip: str, num_frames: int, key_frame: int, *, boxes: int = 1) -> PersonSample:
     corners = np.array([[i, i, i + 12, i + 20] for i in range(boxes)], np.float32)
-    return Sample(clip, num_frames, key_frame, corners, np.arange(boxes))
+    return PersonSample(clip, num_frames, corners, np.arange(boxes), key_frame=key_frame)
 
 
 def test_missing_frame_names_the_file(tmp_path: Path) -> None:
@@ -244,7 +244,9 @@ def test_batch_holds_every_picture_once_and_says_where(tmp_path: Path) -> None:
     write_clip(tmp_path, "b", 3, seed=50)
     reader = FrameReader(tmp_path, (24, 24))
     samples = [sample("a", 12, 0, boxes=2), sample("b", 3, 1), sample("a", 12, 6, boxes=3)]
-    batch = assemble(reader, WINDOW, samples)
+    batch = assemble(reader, WINDOW, samples, training=False)
+    assert isinstance(batch, PersonBatch)
+    images, crops = pixels_of(batch.pictures), pixels_of(batch.crops)
     # a: frames 0..8 and 2..10 -> rows 0..8, later 12 and 13 for 9 and 10; b: 0..2 -> rows 9..11.
     assert batch.frames.tolist() == [
         [0, 1, 2, 3, 4, 5, 6, 7, 8],
@@ -255,14 +257,15 @@ def test_batch_holds_every_picture_once_and_says_where(tmp_path: Path) -> None:
     assert batch.frame_mask[1].tolist() == [True] * 3 + [False] * 6
     assert batch.key.tolist() == [0, 10, 6]
     assert batch.box_sample.tolist() == [0, 0, 1, 2, 2, 2]
-    assert batch.images.shape == (14, 3, 24, 24)
-    assert batch.images.dtype == torch.uint8
+    assert images.shape == (14, 3, 24, 24)
+    assert images.dtype == torch.uint8
     image = read_frame(tmp_path, "a", 10)
-    assert np.array_equal(batch.images[13].numpy(), to_model(image, (24, 24)))
+    assert np.array_equal(images[13].numpy(), to_model(image, (24, 24)))
     assert batch.boxes.tolist() == np.concatenate([s.boxes_xyxy for s in samples]).tolist()
-    assert batch.crops is not None
     expected = crop(read_frame(tmp_path, "b", 1), [0, 0, 12, 20], (24, 24))
-    assert np.array_equal(batch.crops[2].numpy(), expected)
+    assert np.array_equal(crops[2].numpy(), expected)
+    assert len(batch.objects) == 0
+    assert batch.memory.shape == batch.memory_mask.shape == (3, 0)
 
 
 CHOSEN = {"a": [1, 4, 7, 10], "b": [0, 1, 2, 3]}  # middles of segments of 3 frames and of 1
@@ -273,14 +276,12 @@ def test_whole_clips_are_spread_frames_and_no_crops(tmp_path: Path) -> None:
     write_clip(tmp_path, "b", 4)
     inputs = Inputs(unit="clip", num_frames=4)
     samples = [sample("a", 12, 6, boxes=5), sample("b", 4, 2)]
-    batch = assemble(FrameReader(tmp_path, (24, 24)), inputs, samples)
+    batch = assemble(FrameReader(tmp_path, (24, 24)), inputs, samples, training=False)
     assert batch.frames.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    assert batch.key is None
-    assert batch.images is not None
     wanted = [read_frame(tmp_path, clip, f) for clip, frames in CHOSEN.items() for f in frames]
-    assert np.array_equal(batch.images, [to_model(image, (24, 24)) for image in wanted])
-    assert bool(batch.frame_mask.all())
-    assert batch.crops is None
+    assert np.array_equal(
+        pixels_of(batch.pictures), [to_model(image, (24, 24)) for image in wanted]
+    )
     assert batch.box_sample.tolist() == [0] * 5 + [1]
 
 
@@ -305,7 +306,7 @@ def test_a_batch_reads_each_frame_once(tmp_path: Path, read: Reads) -> None:
     for clip in clips:
         write_clip(tmp_path, clip, 12)
     samples = [sample(clip, 12, 5, boxes=2) for clip in clips] + [sample("c0", 12, 7)]
-    assemble(FrameReader(tmp_path, (24, 24)), WINDOW, samples)
+    assemble(FrameReader(tmp_path, (24, 24)), WINDOW, samples, training=False)
     # c0: frames 1..9 and 3..11; the others 1..9.
     assert len(read) == 11 + 7 * 9
     assert set(read.values()) == {1}
@@ -316,7 +317,7 @@ def test_neighbouring_batches_share_pictures(tmp_path: Path, read: Reads) -> Non
     reader = FrameReader(tmp_path, (24, 24))
     inputs = Inputs(unit="person", before=4, after=4)
     for key in range(12):
-        assemble(reader, inputs, [sample("a", 12, key)])
+        assemble(reader, inputs, [sample("a", 12, key)], training=False)
     assert len(read) == 12
     assert set(read.values()) == {1}
 
@@ -335,24 +336,24 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, read: Reads
 def test_loader_gives_the_batches_in_order(tmp_path: Path) -> None:
     write_clip(tmp_path, "a", 10)
     batches = [[sample("a", 10, 0), sample("a", 10, 1)], [sample("a", 10, 9)]]
-    loader = BatchLoader(FrameReader(tmp_path, (24, 24)), WINDOW, batches)
+    loader = BatchLoader(FrameReader(tmp_path, (24, 24)), WINDOW, batches, training=False)
     assert len(loader) == 2
-    assert [len(loader[i].key) for i in range(2)] == [2, 1]
+    assert [len(loader[i].frames) for i in range(2)] == [2, 1]
 
 
 def test_worker_processes_share_the_size_of_one_cache(tmp_path: Path) -> None:
     reader = FrameReader(tmp_path, (24, 24)).part(2)  # of two training processes
-    loader = make_loader(reader, WINDOW, [], workers=2)
+    loader = make_loader(reader, WINDOW, [], training=False, workers=2)
     assert isinstance(loader.dataset, BatchLoader)
     assert loader.dataset.reader.cache_bytes == CACHE_BYTES // 4
-    alone = make_loader(reader, WINDOW, [], workers=0)
+    alone = make_loader(reader, WINDOW, [], training=False, workers=0)
     assert isinstance(alone.dataset, BatchLoader)
     assert alone.dataset.reader is reader  # whose pictures outlive the loader
 
 
 def test_loaders_draw_no_random_numbers(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    iter(make_loader(FrameReader(tmp_path, (24, 24)), WINDOW, [], workers=0))
+    iter(make_loader(FrameReader(tmp_path, (24, 24)), WINDOW, [], training=False, workers=0))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -362,11 +363,12 @@ def test_a_batch_is_pinned_tensor_by_tensor(
     """As the loader does it, which without a GPU cannot be run."""
     write_clip(tmp_path, "a", num_frames=9)
     inputs = Inputs(unit="person", before=4, after=4)  # no crops
-    batch = assemble(FrameReader(tmp_path, (24, 24)), inputs, [sample("a", 9, 4)])
+    batch = assemble(FrameReader(tmp_path, (24, 24)), inputs, [sample("a", 9, 4)], training=False)
     pinned = []
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda t: pinned.append(t) or t.clone())
     again = pin_memory(batch)
-    assert len(pinned) == 7
+    assert len(pinned) == 14  # 10 of the batch and its pictures, 4 of its objects
     assert again is not batch
-    assert again.crops is None
-    assert torch.equal(again.images, batch.images)
+    assert isinstance(again, PersonBatch)
+    assert len(again.crops) == 0
+    assert torch.equal(pixels_of(again.pictures), pixels_of(batch.pictures))

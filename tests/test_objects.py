@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from small_project import BIN, edit, environment, make_project, planned, snakemake
 
-from stclip.mini import jhmdb_archives as jhmdb
+from stclip.mini import jhmdb_archives
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.drawing import tight_box
 from stclip.mini.props import BEHIND
@@ -125,7 +125,7 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where the miniature is drawn and prepared, as far as objects need it."""
     folder = tmp_path_factory.mktemp("mini")
     source = folder / "data/mini/source/jhmdb"
-    jhmdb.render_jhmdb(source, seed=0, train_videos=1, test_videos=1)
+    jhmdb_archives.render_jhmdb(source, seed=0, train_videos=1, test_videos=1)
     prepare(source, folder / "data/mini/jhmdb", licence="none", fps=30)
     return folder
 
@@ -166,7 +166,7 @@ def test_the_stage_writes_them_for_training_clips_and_key_frames(mini: Path) -> 
     expected = []
     for row in Clips.read(mini / folder / "clips.parquet").table.itertuples():
         seed, index = 0, int(row.clip.rsplit("_", 1)[1])
-        packed = jhmdb._pack((seed, row.actions[0], index))
+        packed = jhmdb_archives._pack((seed, row.actions[0], index))
         assert packed.name == row.clip
         stride = 1 if row.official_split == "train" else 5
         for frame in range(0, row.num_frames, stride):

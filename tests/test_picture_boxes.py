@@ -10,7 +10,7 @@ from PIL import Image
 
 from stclip.config import Augmentation, Preprocessing
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.batch import Inputs, PersonSample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.inputs.preprocess import boxes_to_model, to_model
@@ -61,12 +61,12 @@ def test_what_was_cut_off_lies_outside() -> None:
 def test_the_loader_places_boxes_beside_those_of_the_frame(world: World) -> None:
     write_clip(world.folder, "wide", np.zeros((5, 40, 80, 3), np.uint8))
     boxes = np.array([[8, 4, 40, 20], [0, 0, 79, 39]], np.float32)
-    sample = Sample("wide", 5, 2, boxes, np.arange(2), size=(40, 80))
+    sample = PersonSample("wide", 5, boxes, np.arange(2), key_frame=2, size=(40, 80))
     squash = FrameReader(world.folder, (32, 32), preprocessing=HOW[0])
     for inputs in (Inputs(unit="person"), Inputs(unit="clip", boxes=True, num_frames=2)):
-        batch = assemble(squash, inputs, [sample, replace(sample, size=(0, 0))])
+        samples = [sample, replace(sample, size=(0, 0))]
+        batch = assemble(squash, inputs, samples, training=False)
         assert torch.equal(batch.boxes, torch.from_numpy(np.concatenate([boxes, boxes])))
-        assert batch.picture_boxes is not None
         expected = [[3.2, 3.2, 16, 16], [0, 0, 31.6, 31.2]]
         assert batch.picture_boxes[:2].numpy() == pytest.approx(np.array(expected), abs=1e-5)
         assert torch.equal(batch.picture_boxes[2:], batch.boxes[2:])  # of no known size

@@ -31,7 +31,7 @@ import stclip.methods.contract
 import stclip.train.train
 from stclip.config import MethodConfig
 from stclip.errors import ConfigError, TrainingError
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import Batch, Inputs, pixels_of
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.contract import Method
 from stclip.records import Boxes
@@ -219,7 +219,7 @@ class Sometimes(Method):
         self.always, self.rare, self.never = (nn.Linear(width, width) for _ in range(3))
 
     def logits(self, batch: Batch, text: Tensor) -> Tensor:
-        images = self.backbone.patches(batch.images[batch.frames[:, 0]])
+        images = self.backbone.patches(pixels_of(batch.pictures)[batch.frames[:, 0]])
         seen = self.backbone.project(self.backbone.encode(images))
         if self.inputs.unit == "clip":
             return self.always(seen) @ text.T

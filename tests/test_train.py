@@ -152,7 +152,7 @@ PERSON = Inputs(unit="person")
 def test_every_epoch_shows_each_sample_once_and_drops_the_rest() -> None:
     import numpy as np
 
-    samples = [Sample(str(i), 1, 0, np.zeros((1, 4), np.float32), np.array([i])) for i in range(5)]
+    samples = [Sample(str(i), 1, np.zeros((1, 4), np.float32), np.array([i])) for i in range(5)]
     config = TrainConfig(iterations=4, batch_frames=2, lr=1.0)
     batches = plan_batches(samples, config, inputs=PERSON, seed=0)
     first_epoch = [s.clip for batch in batches[:2] for s in batch]
@@ -164,7 +164,7 @@ def test_more_boxes_than_allowed_give_a_random_subset() -> None:
     import numpy as np
 
     boxes = np.arange(48, dtype=np.float32).reshape(12, 4)
-    sample = Sample("a", 1, 0, boxes, np.arange(12))
+    sample = Sample("a", 1, boxes, np.arange(12))
     config = TrainConfig(iterations=2, batch_frames=1, lr=1.0, max_boxes=10)
     first, second = (batch[0] for batch in plan_batches([sample], config, inputs=PERSON, seed=0))
     assert len(first.rows) == len(second.rows) == 10

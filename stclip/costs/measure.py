@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.costs.measured import Cost
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, PersonBatch
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.inputs.samples import make_samples
@@ -131,20 +130,20 @@ def counting() -> Iterator[FlopCounterMode]:
         torch.backends.mha.set_fastpath_enabled(fast)
 
 
-def drawn_batch(method: Method, key_frames: Sequence[int], *, training: bool = False) -> Batch:
+def drawn_batch(
+    method: Method, key_frames: Sequence[int], *, training: bool = False
+) -> PersonBatch | ClipBatch:
     """What a method sees of a drawn video of 40 frames: a person, and an object, on `key_frames`.
 
     Training and scoring may look at a clip in different ways.
     """
     table, objects, clips = _drawn_video(key_frames)
     samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
-    if training:
-        samples = [replace(sample, draw=0) for sample in samples]
     with tempfile.TemporaryDirectory() as folder:
         noise = np.random.default_rng(0).integers(0, 256, (VIDEO_FRAMES, *VIDEO_SIZE, 3), np.uint8)
         write_clip(Path(folder), "video", noise)
         reader = FrameReader(Path(folder), method.backbone.image_size)
-        return assemble(reader, method.inputs, samples)
+        return assemble(reader, method.inputs, samples, training=training)
 
 
 def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:

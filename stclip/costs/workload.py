@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from stclip import config as c
 from stclip.config.hashes import crops_key, frames_key
@@ -21,7 +20,7 @@ from stclip.config.target import make_config, resolve_target
 from stclip.costs.measure import VIDEO_FRAMES, VIDEO_SIZE, counting, drawn_batch
 from stclip.costs.rates import Work
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
 from stclip.methods.build import load_method
 from stclip.methods.label_semantics import label_texts
 from stclip.methods.layers.multiply_adds import encode_picture, tower_of
@@ -221,26 +220,24 @@ def count_sample(config: c.MethodConfig, labels: Sequence[str]) -> Sample:
     )  # fmt: skip
 
 
-def as_read(batch: Batch, config: c.MethodConfig) -> tuple[Batch, int]:
+def as_read(
+    batch: PersonBatch | ClipBatch, config: c.MethodConfig
+) -> tuple[PersonBatch | ClipBatch, int]:
     """The batch with stored features where the settings say so, and the pictures left to read."""
 
-    def read(pictures: Tensor | None, kind: str) -> tuple[Tensor | None, Tensor | None]:
-        if pictures is None or kind not in config.features:
-            return pictures, None
-        return None, torch.zeros(len(pictures), tower_of(config.backbone.model).embed)
+    def read(pictures: Pictures, kind: str) -> Pictures:
+        if kind not in config.features:
+            return pictures
+        return Encoded(torch.zeros(len(pictures), tower_of(config.backbone.model).embed))
 
-    images, features = read(batch.images, "frames")
-    crops, crop_features = read(batch.crops, "boxes")
-    objects = batch.objects
-    if objects is not None:
-        of_objects = read(objects.images, "objects")
-        objects = replace(objects, images=of_objects[0], features=of_objects[1])
-    found = replace(
-        batch, images=images, features=features, crops=crops, crop_features=crop_features,
-        objects=objects,
-    )  # fmt: skip
-    left = [images, crops, None if objects is None else objects.images]
-    return found, sum(len(pictures) for pictures in left if pictures is not None)
+    batch = replace(batch, pictures=read(batch.pictures, "frames"))
+    found = [batch.pictures]
+    if isinstance(batch, PersonBatch):
+        crops = read(batch.crops, "boxes")
+        things = replace(batch.objects, pictures=read(batch.objects.pictures, "objects"))
+        batch = replace(batch, crops=crops, objects=things)
+        found += [crops, things.pictures]
+    return batch, sum(len(pictures) for pictures in found if isinstance(pictures, Pixels))
 
 
 def count_detector(name: str, settings: c.DetectorConfig) -> tuple[int, int]:

@@ -1,12 +1,10 @@
-"""What the loader decodes for a method, and what it hands over.
+"""What a method asks the loader for, the samples that are to be read, and the batches it gets.
 
-Legend: S samples (key frames, clips or tracklets), U distinct pictures, T frames of a sample, M of
-its memory, V views of it, B person boxes, O objects, e width of the joint embedding, H W picture
-size of the backbone.
+Shape letters: see `stclip.methods`. Lower case letters count the rows of one sample.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,19 +16,25 @@ from stclip.errors import ConfigError
 from stclip.inputs.sampling import SAMPLERS
 
 MemoryPool = Literal["full", "visited"]  # frames of a memory: all, or those seen as samples before
+EVERY_FRAME = range(2**62)  # of a clip, however long
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
     """What the loader decodes for a method.
 
-    `unit` "person": a sample is a key frame with its persons, one row of logits per box; its frames
-    are the window key-before .. key+after, shifted to stay inside the clip. `unit` "clip": a sample
-    is a whole clip, one row of logits for everyone in it, or with `boxes` one for each of its
-    boxes; its frames: `num_frames`, by the rule `sampling`, and when scored so many for each of
-    `views`. `unit` "tracklet": the same for a person's track, from its first to its last frame;
-    with `crops` its pictures are the person, cut out of each frame (between boxes the box is
-    interpolated), else the whole frames.
+    `unit` "person" (`PersonBatch`): a sample is a key frame with its persons. There is one row of
+    logits per box. Its frames are the window key-before .. key+after, shifted to stay inside the
+    clip.
+
+    `unit` "clip" (`ClipBatch`): a sample is a whole clip. There is one row of logits for everyone
+    in it, or with `boxes` one for each of its boxes. Its frames are `num_frames`, chosen by the
+    rule `sampling`; in scoring, `num_frames` for each of `views`.
+
+    `unit` "tracklet" (`ClipBatch`): a sample is one person's track, from its first to its last
+    frame, with frames chosen as for a clip. With `crops` its pictures are the person, cut out of
+    each frame (the box is interpolated between annotated or detected boxes). Otherwise they are
+    the whole frames.
     """
 
     unit: Literal["person", "clip", "tracklet"]
@@ -73,20 +77,22 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Sample:
-    """A key frame with its boxes (unit "person"), a clip or a track with all of its boxes."""
+    """A whole clip with its boxes (unit "clip"), and what the samples of all units share."""
 
     clip: str
     num_frames: int  # length of the clip
-    key_frame: int
-    boxes_xyxy: np.ndarray  # (n, 4) float32, pixels
-    rows: np.ndarray  # (n,) where the boxes stand in the caller's table
-    box_frames: np.ndarray | None = None  # (n,) rising, the frames of a track's boxes
-    draw: int | None = None  # in training: a random number of its own
-    size: tuple[int, int] = (0, 0)  # height and width of the clip's frames in pixels
+    boxes_xyxy: np.ndarray  # (b, 4) float32, pixels
+    rows: np.ndarray  # (b,) where the boxes stand in the caller's table
+    draw: int = 0  # a random number of its own, which decides all chance in training
+    size: tuple[int, int] = (0, 0)  # height and width of the clip's frames in pixels; 0: unknown
     source: str = ""  # of the boxes: a key of `StoredFeatures.boxes`
-    stored: np.ndarray | None = None  # (n,) where the boxes stand in that source's own table
-    objects: "SampleObjects | None" = None
-    pool: frozenset[int] | None = None  # frames that its memory may hold; None: all of the clip
+    # (b,) where the boxes stand in that source's own table; empty where no features are stored
+    stored: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def sort_key(self) -> tuple[str, int]:
+        """Clip and frame: samples that share pictures lie side by side."""
+        return self.clip, 0
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,32 @@ class SampleObjects:
     stored: np.ndarray  # (o,) where they stand in the table of objects
 
 
+NO_OBJECTS = SampleObjects(
+    np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonSample(Sample):
+    """A key frame with its persons (unit "person")."""
+
+    key_frame: int
+    objects: SampleObjects = NO_OBJECTS
+    pool: Container[int] = EVERY_FRAME  # frames of the clip that its memory may hold
+
+    @property
+    def sort_key(self) -> tuple[str, int]:
+        """Clip and key frame."""
+        return self.clip, self.key_frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackSample(Sample):
+    """A person's track (unit "tracklet")."""
+
+    box_frames: np.ndarray  # (b,) rising, the frame of each box
+
+
 class Tensors:
     """A dataclass of tensors that travel together."""
 
@@ -106,26 +138,67 @@ class Tensors:
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
-        """The same in page-locked memory, from where copies to a GPU wait for nobody."""
+        """The same in page-locked memory, which a GPU can read asynchronously."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         changed: dict[str, Any] = {}
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
-            if value is not None:
-                changed[f.name] = (
-                    value._each(change) if isinstance(value, Tensors) else change(value)
-                )
+            changed[f.name] = value._each(change) if isinstance(value, Tensors) else change(value)
         return replace(self, **changed)  # type: ignore[type-var]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Objects(Tensors):
-    """The O objects of the key frames of a batch: pictures, or stored features of them."""
+class Rows(Tensors):
+    """Tensors with one row per thing."""
 
-    images: UInt8[Tensor, "O 3 H W"] | Float[Tensor, "O 3 H W"] | None
-    features: Float[Tensor, "O e"] | None
+    def __len__(self) -> int:
+        """The number of rows."""
+        return len(getattr(self, fields(self)[0].name))  # type: ignore[arg-type]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return getattr(self, fields(self)[0].name).device  # type: ignore[arg-type]
+
+    def take(self, rows: Tensor) -> Self:
+        """Some of the rows, by their numbers."""
+        return self._each(lambda tensor: tensor[rows])
+
+
+@dataclass(frozen=True)
+class Pixels(Rows):
+    """Pictures at the backbone's size: uint8, or floats that are normalised already."""
+
+    images: UInt8[Tensor, "n 3 H W"] | Float[Tensor, "n 3 H W"]
+
+
+@dataclass(frozen=True)
+class Encoded(Rows):
+    """Stored features of pictures, which a method with `takes_features` gets in their place."""
+
+    features: Float[Tensor, "n e"]  # of the frozen backbone, not normalised
+
+
+Pictures = Pixels | Encoded
+
+
+def pixels_of(pictures: Pictures) -> UInt8[Tensor, "n 3 H W"] | Float[Tensor, "n 3 H W"]:
+    """The images, for a method that needs them.
+
+    Raises:
+        ConfigError: stored features are given.
+    """
+    if isinstance(pictures, Encoded):
+        raise ConfigError("the method reads pictures, stored features are given; set features: [].")
+    return pictures.images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objects(Rows):
+    """The O objects of the key frames of a batch."""
+
+    pictures: Pictures  # cut out of the key frame
     boxes: Float[Tensor, "O 4"]  # xyxy in pixels of the original frame
     scores: Float[Tensor, " O"]  # of the detector; falling within a sample
     sample: Integer[Tensor, " O"]  # never decreasing
@@ -133,24 +206,36 @@ class Objects(Tensors):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(Tensors):
-    """Decoded samples; pictures are at the backbone's size and appear once each.
+    """What the batches of all units share: decoded samples, each picture once."""
 
-    Pictures are uint8, or floats that are preprocessed already. A method that takes features may
-    get those of the pictures in place of the pictures themselves.
-    """
-
-    images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"] | None
-    frames: Integer[Tensor, "S T"]  # rows of `images`; views one after the other (T: V * frames)
-    frame_mask: Bool[Tensor, "S T"]  # False where a frame of a window only fills up
-    key: Integer[Tensor, " S"] | None  # row of each sample's key frame; unit person alone
-    # one per box, only if the method asks for them
-    crops: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"] | None
+    pictures: Pictures  # U distinct whole frames; for a track with `crops`, the person in them
+    frames: Integer[Tensor, "S T"]  # rows of `pictures`; of a clip: V views, one after the other
     boxes: Float[Tensor, "B 4"]  # xyxy in pixels of the original frame
+    # The boxes in pixels of the picture that the method sees. Outside it where they are cut off.
+    picture_boxes: Float[Tensor, "B 4"]
     box_sample: Integer[Tensor, " B"]  # sample of each box, never decreasing
-    features: Float[Tensor, "U e"] | None = None  # of the frozen backbone, not normalised
-    crop_features: Float[Tensor, "B e"] | None = None  # the same of the crops
-    objects: Objects | None = None
-    memory: Integer[Tensor, "S M"] | None = None  # rows of `images`, from before to after
-    memory_mask: Bool[Tensor, "S M"] | None = None  # False: no such frame, or not in the pool
-    # the boxes where the pictures show them, in their pixels, outside where cut off; None: as boxes
-    picture_boxes: Float[Tensor, "B 4"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonBatch(Batch):
+    """Key frames with their persons (unit "person"). What `Inputs` does not ask for is empty."""
+
+    frame_mask: Bool[Tensor, "S T"]  # False: padding, where a clip is shorter than the window
+    key: Integer[Tensor, " S"]  # row of each sample's key frame in `pictures`
+    crops: Pictures  # the persons, cut out of the key frame: B, or 0 without `crops`
+    objects: Objects  # O, or 0 without `objects`
+    memory: Integer[Tensor, "S M"]  # rows of `pictures`, from before to after; M: 0 without memory
+    memory_mask: Bool[Tensor, "S M"]  # False: no such frame, or not in the pool
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipBatch(Batch):
+    """Whole clips, or persons' tracks (units "clip" and "tracklet")."""
+
+
+def no_objects(pictures: Pictures) -> Objects:
+    """Zero objects; kind and device of their pictures are those of `pictures`."""
+    boxes = torch.zeros(0, 4)
+    none = torch.zeros(0, dtype=torch.long)
+    found = Objects(pictures=pictures.take(none), boxes=boxes, scores=boxes[:, 0], sample=none)
+    return found.to(pictures.device)

@@ -2,35 +2,63 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from stclip.config import Augmentation
-from stclip.inputs.batch import Batch, Inputs, Objects, Sample
+from stclip.inputs.batch import (
+    ClipBatch,
+    Encoded,
+    Inputs,
+    Objects,
+    PersonBatch,
+    PersonSample,
+    Pictures,
+    Pixels,
+    Sample,
+    TrackSample,
+    no_objects,
+)
 from stclip.inputs.frame_reader import FrameReader, window
 from stclip.inputs.sampling import SAMPLERS, Draw
 
+Read = PersonBatch | ClipBatch  # by the unit of the samples
+S = TypeVar("S", bound=Sample)
 
-class BatchLoader(torch.utils.data.Dataset[Batch]):
+
+class BatchLoader(torch.utils.data.Dataset[Read]):
     """A list of batches of samples, read when asked for."""
 
     def __init__(
-        self, reader: FrameReader, inputs: Inputs, batches: Sequence[Sequence[Sample]]
+        self,
+        reader: FrameReader,
+        inputs: Inputs,
+        batches: Sequence[Sequence[Sample]],
+        *,
+        training: bool,
     ) -> None:
-        """`batches`: the samples of each batch, in order."""
+        """Say what is read.
+
+        Args:
+            reader: of the frames.
+            inputs: what the method looks at.
+            batches: the samples of each batch, in order.
+            training: see `assemble`.
+        """
         self.reader = reader
         self.inputs = inputs
         self.batches = batches
+        self.training = training
 
     def __len__(self) -> int:
         """Number of batches."""
         return len(self.batches)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> Read:
         """Read batch `index`."""
-        return assemble(self.reader, self.inputs, self.batches[index])
+        return assemble(self.reader, self.inputs, self.batches[index], training=self.training)
 
 
 def make_loader(
@@ -38,17 +66,19 @@ def make_loader(
     inputs: Inputs,
     batches: Sequence[Sequence[Sample]],
     *,
+    training: bool,
     workers: int,
-) -> torch.utils.data.DataLoader[Batch]:
-    """The batches in order; each of `workers` processes reads two ahead, with 0 this one reads.
+) -> torch.utils.data.DataLoader[Read]:
+    """The batches in order, `training` as in `assemble`.
 
-    Workers share the reader's cache by size, and torch gives each one thread. The generator keeps
-    the loader from drawing on the training's random numbers.
+    Each of `workers` processes reads two batches ahead; with 0, this process reads. Workers share
+    the reader's cache by size, and torch gives each one thread. The generator keeps the loader from
+    drawing on the training's random numbers.
     """
     if workers:
         reader = reader.part(workers)
     return torch.utils.data.DataLoader(
-        BatchLoader(reader, inputs, batches),
+        BatchLoader(reader, inputs, batches, training=training),
         batch_size=None,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
@@ -56,17 +86,37 @@ def make_loader(
     )
 
 
-def assemble(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Batch:
+def assemble(
+    reader: FrameReader, inputs: Inputs, samples: Sequence[Sample], *, training: bool
+) -> Read:
     """Read the pictures of some samples, each distinct frame once.
+
+    Args:
+        reader: of the frames.
+        inputs: what the method looks at.
+        samples: of `inputs.unit`.
+        training: whether clips and tracks have one view, whose frames each sample's `draw` chooses,
+            and pictures are augmented. In scoring they have `inputs.views`, the same every time.
 
     Raises:
         DataError: a frame is missing or its clip's file damaged.
     """
-    read = _key_frames if inputs.unit == "person" else _clips
-    return read(reader, inputs, samples)
+    if inputs.unit == "person":
+        return _key_frames(reader, inputs, _of_kind(PersonSample, samples))
+    if inputs.unit == "tracklet":
+        samples = _of_kind(TrackSample, samples)
+    return _clips(reader, inputs, samples, training=training)
 
 
-def _key_frames(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Batch:
+def _of_kind(kind: type[S], samples: Sequence[Sample]) -> list[S]:
+    found = [s for s in samples if isinstance(s, kind)]
+    assert len(found) == len(samples), f"samples must be {kind.__name__}s"
+    return found
+
+
+def _key_frames(
+    reader: FrameReader, inputs: Inputs, samples: Sequence[PersonSample]
+) -> PersonBatch:
     wanted = [
         window(s.key_frame, s.num_frames, before=inputs.before, after=inputs.after) for s in samples
     ]
@@ -81,17 +131,15 @@ def _key_frames(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) 
         mask[i, : len(frames)] = True
         keys.append(index.setdefault((sample.clip, sample.key_frame), len(index)))
     memory, memory_mask = _memory(inputs, samples, index)
-    crops, crop_features = _persons(reader, samples) if inputs.crops else (None, None)
-    images, features = _whole_frames(reader, list(index))
-    return Batch(
-        images=images,
-        features=features,
+    # Before the whole frames: a key frame that is read for its crops is kept for the windows.
+    crops = _persons(reader, samples) if inputs.crops else _no_pictures(reader)
+    return PersonBatch(
+        pictures=_whole_frames(reader, list(index)),
         frames=torch.from_numpy(rows),
         frame_mask=torch.from_numpy(mask),
         key=torch.tensor(keys),
         crops=crops,
-        crop_features=crop_features,
-        objects=_objects(reader, samples) if inputs.objects else None,
+        objects=_objects(reader, samples) if inputs.objects else no_objects(_no_pictures(reader)),
         memory=memory,
         memory_mask=memory_mask,
         **_boxes(reader, samples),
@@ -99,105 +147,88 @@ def _key_frames(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) 
 
 
 def _memory(
-    inputs: Inputs, samples: Sequence[Sample], index: dict[tuple[str, int], int]
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    inputs: Inputs, samples: Sequence[PersonSample], index: dict[tuple[str, int], int]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows (S, M) of the frames around each key frame, which are added to `index`, and their mask.
 
-    None where no memory is asked for.
+    M is 0 where no memory is asked for.
     """
     before, after = inputs.memory
     steps = [step for step in range(-before, after + 1) if step]
-    if not steps:
-        return None, None
     rows = np.zeros((len(samples), len(steps)), np.int64)
     mask = np.zeros((len(samples), len(steps)), bool)
     for i, sample in enumerate(samples):
         for j, step in enumerate(steps):
             frame = sample.key_frame + step
-            if 0 <= frame < sample.num_frames and (sample.pool is None or frame in sample.pool):
+            if 0 <= frame < sample.num_frames and frame in sample.pool:
                 rows[i, j] = index.setdefault((sample.clip, frame), len(index))
                 mask[i, j] = True
     return torch.from_numpy(rows), torch.from_numpy(mask)
 
 
-def _persons(
-    reader: FrameReader, samples: Sequence[Sample]
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Pictures (B, 3, H, W) of the boxes, or features (B, e) where the reader has them."""
+def _persons(reader: FrameReader, samples: Sequence[PersonSample]) -> Pictures:
+    """The B boxes, cut out, or their features where the reader has them."""
     if reader.stored.boxes:
-        parts = [reader.stored.boxes[s.source].of_rows(_stored(s.stored)) for s in samples]
-        return None, torch.from_numpy(np.concatenate(parts))
+        assert all(len(s.stored) == len(s.rows) for s in samples), "samples lack their stored rows"
+        parts = [reader.stored.boxes[s.source].of_rows(s.stored) for s in samples]
+        return Encoded(torch.from_numpy(np.concatenate(parts)))
     parts = [reader.crops(s.clip, s.key_frame, s.boxes_xyxy) for s in samples]
-    return torch.from_numpy(np.concatenate(parts)), None
+    return Pixels(torch.from_numpy(np.concatenate(parts)))
 
 
-def _objects(reader: FrameReader, samples: Sequence[Sample]) -> Objects:
-    found = [s.objects for s in samples if s.objects is not None]
-    assert len(found) == len(samples), "make_samples was not given the objects"
-    images = features = None
+def _objects(reader: FrameReader, samples: Sequence[PersonSample]) -> Objects:
+    things = [s.objects for s in samples]
+    pictures: Pictures
     if reader.stored.objects is not None:
-        rows = np.concatenate([o.stored for o in found])
-        features = torch.from_numpy(reader.stored.objects.of_rows(rows))
+        rows = np.concatenate([o.stored for o in things])
+        pictures = Encoded(torch.from_numpy(reader.stored.objects.of_rows(rows)))
     else:
-        parts = [
-            reader.crops(s.clip, s.key_frame, o.boxes_xyxy)
-            for s, o in zip(samples, found, strict=True)
-        ]
-        images = torch.from_numpy(np.concatenate(parts))
-    counts = torch.tensor([len(o.scores) for o in found])
+        parts = [reader.crops(s.clip, s.key_frame, s.objects.boxes_xyxy) for s in samples]
+        pictures = Pixels(torch.from_numpy(np.concatenate(parts)))
+    counts = torch.tensor([len(o.scores) for o in things])
     return Objects(
-        images=images,
-        features=features,
-        boxes=torch.from_numpy(np.concatenate([o.boxes_xyxy for o in found])),
-        scores=torch.from_numpy(np.concatenate([o.scores for o in found])),
+        pictures=pictures,
+        boxes=torch.from_numpy(np.concatenate([o.boxes_xyxy for o in things])),
+        scores=torch.from_numpy(np.concatenate([o.scores for o in things])),
         sample=torch.arange(len(samples)).repeat_interleave(counts),
     )
 
 
-def _stored(rows: np.ndarray | None) -> np.ndarray:
-    assert rows is not None, "a sample of a table has its rows"
-    return rows
+def _no_pictures(reader: FrameReader) -> Pixels:
+    return Pixels(torch.zeros((0, 3, *reader.size), dtype=torch.uint8))
 
 
-def _clips(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Batch:
+def _clips(
+    reader: FrameReader, inputs: Inputs, samples: Sequence[Sample], *, training: bool
+) -> ClipBatch:
     """Clips, or persons' tracks: frames drawn by the method's rule."""
-    drawn = [_drawn_frames(inputs, s) for s in samples]
-    images: torch.Tensor | None
-    features = None
+    drawn = [_drawn_frames(inputs, s, training=training) for s in samples]
+    augmented = training and reader.augmentation != Augmentation()
+    pictures: Pictures
     rows: list[list[int]] = []
-    if inputs.crops or _changed(reader, samples):  # pictures of a sample's own
+    if inputs.crops or augmented:  # every sample has pictures of its own
         parts: list[np.ndarray] = []
         for sample, frames in zip(samples, drawn, strict=True):
             own = sorted(set(frames))
             first = sum(len(part) for part in parts)
             rows.append([first + own.index(frame) for frame in frames])
             parts.append(_own_pictures(reader, inputs, sample, own))
-        images = torch.from_numpy(np.concatenate(parts))
+        pictures = Pixels(torch.from_numpy(np.concatenate(parts)))
     else:
         index: dict[tuple[str, int], int] = {}
         for sample, frames in zip(samples, drawn, strict=True):
             rows.append([index.setdefault((sample.clip, f), len(index)) for f in frames])
-        images, features = _whole_frames(reader, list(index))
-    frame_rows = torch.tensor(rows)
-    return Batch(
-        images=images,
-        features=features,
-        frames=frame_rows,
-        frame_mask=torch.ones_like(frame_rows, dtype=torch.bool),
-        key=None,
-        crops=None,
-        **_boxes(reader, samples),
-    )
+        pictures = _whole_frames(reader, list(index))
+    return ClipBatch(pictures=pictures, frames=torch.tensor(rows), **_boxes(reader, samples))
 
 
-def _drawn_frames(inputs: Inputs, sample: Sample) -> list[int]:
-    """`num_frames` frames for each view, one after the other; a training sample has one view."""
+def _drawn_frames(inputs: Inputs, sample: Sample, *, training: bool) -> list[int]:
+    """`num_frames` frames for each view, one after the other; in training there is one view."""
     first, length = 0, sample.num_frames
     if inputs.unit == "tracklet":
-        assert sample.box_frames is not None
+        assert isinstance(sample, TrackSample)
         first = int(sample.box_frames[0])
         length = int(sample.box_frames[-1]) + 1 - first
-    training = sample.draw is not None
     rng = np.random.default_rng(sample.draw if training else zlib.crc32(sample.clip.encode()))
     views = 1 if training else inputs.views
     rule = SAMPLERS[inputs.sampling]
@@ -208,18 +239,14 @@ def _drawn_frames(inputs: Inputs, sample: Sample) -> list[int]:
     ]
 
 
-def _changed(reader: FrameReader, samples: Sequence[Sample]) -> bool:
-    return reader.augmentation != Augmentation() and any(s.draw is not None for s in samples)
-
-
 def _own_pictures(
     reader: FrameReader, inputs: Inputs, sample: Sample, frames: Sequence[int]
 ) -> np.ndarray:
-    """The frames of one sample, uint8 (n, 3, H, W): its person cut out, or changed by chance."""
+    """The frames of one sample, uint8 (n, 3, H, W): its person cut out, or augmented."""
     if not inputs.crops:
-        rng = np.random.default_rng([sample.draw or 0, 1])  # not the one that draws frames
+        rng = np.random.default_rng([sample.draw, 1])  # not the one that draws frames
         return reader.augmented(sample.clip, frames, rng)
-    assert sample.box_frames is not None
+    assert isinstance(sample, TrackSample), "crops of clips are refused by Inputs"
     columns = [np.interp(frames, sample.box_frames, corner) for corner in sample.boxes_xyxy.T]
     boxes = np.stack(columns, axis=1)  # (n, 4)
     return np.concatenate(
@@ -227,13 +254,11 @@ def _own_pictures(
     )
 
 
-def _whole_frames(
-    reader: FrameReader, wanted: Sequence[tuple[str, int]]
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Pictures (U, 3, H, W), or features (U, e) where the reader has them."""
+def _whole_frames(reader: FrameReader, wanted: Sequence[tuple[str, int]]) -> Pictures:
+    """The U frames, or their features where the reader has them."""
     if reader.stored.frames is not None:
-        return None, torch.from_numpy(reader.stored.frames.of(wanted))
-    return torch.from_numpy(np.stack([reader.picture(*key) for key in wanted])), None
+        return Encoded(torch.from_numpy(reader.stored.frames.of(wanted)))
+    return Pixels(torch.from_numpy(np.stack([reader.picture(*key) for key in wanted])))
 
 
 def _boxes(reader: FrameReader, samples: Sequence[Sample]) -> dict[str, Any]:

@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 
 from stclip.boxes.select import check_frames, clip_to_picture
-from stclip.inputs.batch import Inputs, Sample, SampleObjects
+from stclip.inputs.batch import (
+    NO_OBJECTS,
+    Inputs,
+    PersonSample,
+    Sample,
+    SampleObjects,
+    TrackSample,
+)
 from stclip.inputs.person_tracks import PATIENCE_S, tracks
 from stclip.records import BOX_COLUMNS, Clips, Detections
 
@@ -43,31 +50,27 @@ def make_samples(
     if "source" in table and unit != "clip":
         keys = [*keys, "source"]
     things = _objects_by_frame(objects, clips) if objects is not None else {}
-    samples = []
+    samples: list[Sample] = []
     for key, rows in table.groupby(keys, sort=False).indices.items():
         clip = str(key[0] if isinstance(key, tuple) else key)
-        num_frames = lengths[clip]
-        key_frame = int(frames[rows[0]]) if unit == "person" else num_frames // 2
-        samples.append(
-            Sample(
-                clip=clip,
-                num_frames=num_frames,
-                key_frame=key_frame,
-                boxes_xyxy=boxes[rows],
-                rows=place[rows],
-                box_frames=frames[rows] if unit == "tracklet" else None,
-                size=(heights[clip], widths[clip]),
-                source=origins[rows[0]],
-                stored=stored[rows],
-                objects=things.get((clip, key_frame), NO_OBJECTS) if inputs.objects else None,
-            )
+        sample = Sample(
+            clip=clip,
+            num_frames=lengths[clip],
+            boxes_xyxy=boxes[rows],
+            rows=place[rows],
+            size=(heights[clip], widths[clip]),
+            source=origins[rows[0]],
+            stored=stored[rows],
         )
+        if unit == "person":
+            frame = int(frames[rows[0]])
+            of_frame = things.get((clip, frame), NO_OBJECTS) if inputs.objects else NO_OBJECTS
+            samples.append(PersonSample(**vars(sample), key_frame=frame, objects=of_frame))
+        elif unit == "tracklet":
+            samples.append(TrackSample(**vars(sample), box_frames=frames[rows]))
+        else:
+            samples.append(sample)
     return samples
-
-
-NO_OBJECTS = SampleObjects(
-    np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
-)
 
 
 def _objects_by_frame(objects: Detections, clips: Clips) -> dict[tuple[str, int], SampleObjects]:

@@ -1,6 +1,6 @@
 """Builds methods: from resolved settings, or on their own for whoever checks them from outside.
 
-Legend: as in `stclip.methods.contract`.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from stclip.checkpoints.official import rename
 from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
 from stclip.config.target import make_config, resolve_target
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, PersonBatch, Pixels, no_objects
 from stclip.methods.clip.backbone import load_backbone
 from stclip.methods.contract import Method
 
@@ -49,7 +49,7 @@ class Built(nn.Module):
         box_sample: Integer[Tensor, " B"] | None = None,
         boxes: Float[Tensor, "B 4"] | None = None,
         frame_mask: Bool[Tensor, "S T"] | None = None,
-    ) -> Float[Tensor, "rows *V K"]:
+    ) -> Float[Tensor, "R *V K"]:
         """Logits of S samples, a row per box (unit person) or per sample (unit clip).
 
         Args:
@@ -60,24 +60,38 @@ class Built(nn.Module):
             boxes: xyxy in pixels of the original frame, where the method looks at them.
             frame_mask: False where a frame only fills up; default: all count.
         """
+        inputs = self.method.inputs
+        missing = {
+            "crops": inputs.crops and crops is None,
+            "objects": inputs.objects,
+            "memory": any(inputs.memory),
+        }
+        if any(missing.values()):
+            names = [name for name, is_missing in missing.items() if is_missing]
+            raise ConfigError(
+                f"{type(self.method).__name__} reads {names}, which are not given; of "
+                "these a model of `build` takes crops alone."
+            )
         num_samples, num_frames = frames.shape[:2]
+        samples = torch.arange(num_samples, device=frames.device)
         rows = torch.arange(num_samples * num_frames, device=frames.device)
         rows = rows.view(num_samples, num_frames)
-        if frame_mask is None:
-            frame_mask = torch.ones_like(rows, dtype=torch.bool)
         if box_sample is None:
-            box_sample = torch.arange(num_samples, device=frames.device)
-        batch = Batch(
-            images=frames.flatten(0, 1),
-            frames=rows,
-            frame_mask=torch.ones_like(rows, dtype=torch.bool)
-            if frame_mask is None
-            else frame_mask,
-            key=rows[torch.arange(num_samples, device=frames.device), key],
-            crops=crops,
-            boxes=frames.new_zeros(len(box_sample), 4) if boxes is None else boxes,
+            box_sample = samples
+        if boxes is None:
+            boxes = frames.new_zeros(len(box_sample), 4)
+        batch: PersonBatch | ClipBatch = ClipBatch(
+            pictures=Pixels(frames.flatten(0, 1)), frames=rows, boxes=boxes, picture_boxes=boxes,
             box_sample=box_sample,
-        )
+        )  # fmt: skip
+        if inputs.unit == "person":
+            persons = Pixels(frames.new_zeros(0, *frames.shape[2:]) if crops is None else crops)
+            if frame_mask is None:
+                frame_mask = torch.ones_like(rows, dtype=torch.bool)
+            batch = PersonBatch(
+                **vars(batch), frame_mask=frame_mask, key=rows[samples, key], crops=persons,
+                objects=no_objects(persons), memory=rows[:, :0], memory_mask=frame_mask[:, :0],
+            )  # fmt: skip
         return self.method(batch, self.method.encode_labels(self.labels))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]

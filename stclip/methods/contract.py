@@ -1,12 +1,8 @@
 """The contract of a method: what it sees, and logits from it.
 
-Legend: S samples (key frames, clips or tracklets), U distinct pictures, T frames of a sample,
-V views of it, B person boxes, K labels, e width of the joint embedding, H W picture size of the
-backbone.
-
 A method is one module and one YAML. It owns a frozen `Config`, says by `inputs` what the loader
-must decode, and turns a `Batch` and label features into logits. Training, scoring, evaluation and
-tables are the same for all.
+must decode, and turns a batch and label features into logits. Training, scoring, evaluation and
+tables are the same for all methods. Shape letters: see `stclip.methods`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +17,7 @@ from torch import Tensor, nn
 from stclip.checkpoints.official import OfficialNames
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs, Objects
+from stclip.inputs.batch import Encoded, Inputs, Pictures
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.label_semantics import classification_loss
 
@@ -55,35 +51,40 @@ class Method(nn.Module, ABC):
         self.config = config
 
     def encode_labels(self, labels: Sequence[str]) -> Any:
-        """What no training changes of the label texts, computed once per label list."""
+        """Encode the label texts with the frozen text tower. Computed once per label list."""
         return self.backbone.encode_text(labels)  # (K, e)
 
     def text_features(self, encoded: Any) -> Any:
-        """The texts' features from what `encode_labels` gave; what is learned of them is in here.
+        """Apply the learned part of the text side (e.g. prompts) to the output of `encode_labels`.
 
-        Called in every training step, and once per label list to score.
+        Called in every training step, and once per label list in scoring.
         """
         return encoded
 
     @abstractmethod
-    def logits(self, batch: Batch, text: Any) -> Float[Tensor, "rows *V K"]:
-        """A row per box or per sample (`Inputs.row_per_box`), from what `text_features` gave.
+    def logits(self, batch: Any, text: Any) -> Float[Tensor, "R *V K"]:
+        """One row per box or per sample (`Inputs.row_per_box`).
 
-        With an axis of views the probabilities of the views are averaged.
+        Args:
+            batch: a `PersonBatch` for unit "person", a `ClipBatch` for the others.
+            text: the output of `text_features`.
+
+        Returns:
+            With an axis of views the probabilities of the views are averaged.
         """
 
-    def forward(self, batch: Batch, encoded: Any) -> Float[Tensor, "rows *V K"]:
-        """`logits`, from what `encode_labels` gave."""
+    def forward(self, batch: Any, encoded: Any) -> Float[Tensor, "R *V K"]:
+        """`logits` from the output of `encode_labels`."""
         return self.logits(batch, self.text_features(encoded))
 
     def loss(
         self,
-        logits: Float[Tensor, "rows *V K"],
-        targets: Float[Tensor, "rows K"],
+        logits: Float[Tensor, "R *V K"],
+        targets: Float[Tensor, "R K"],
         *,
         config: TrainConfig,
         exclusive: Bool[Tensor, " K"],
-        draws: Integer[Tensor, " rows"],
+        draws: Integer[Tensor, " R"],
     ) -> Float[Tensor, ""]:
         """The mean loss over rows.
 
@@ -92,47 +93,34 @@ class Method(nn.Module, ABC):
             targets: multi-hot.
             config: names the loss and its parameters.
             exclusive: which labels exclude each other.
-            draws: a random number, 0 .. 2^62, of each row, that follows from seed and step.
+            draws: a random number, 0 .. 2^62, for each row, the same for the same seed and step.
         """
         return classification_loss(
             logits, targets, kind=config.loss, gamma=config.focal_gamma,
             smoothing=config.label_smoothing, exclusive=exclusive,
         )  # fmt: skip
 
-    def frame_features(self, batch: Batch) -> Float[Tensor, "U e"]:
-        """The frozen backbone's features of the pictures: those that came along, or computed."""
-        if batch.features is not None:
-            return batch.features
-        assert batch.images is not None
-        return self.backbone.encode_images(batch.images)
-
-    def crop_features(self, batch: Batch) -> Float[Tensor, "B e"]:
-        """The same of the persons cut out."""
-        if batch.crop_features is not None:
-            return batch.crop_features
-        assert batch.crops is not None
-        return self.backbone.encode_images(batch.crops)
-
-    def object_features(self, objects: Objects) -> Float[Tensor, "O e"]:
-        """The same of the objects cut out."""
-        if objects.features is not None:
-            return objects.features
-        assert objects.images is not None
-        return self.backbone.encode_images(objects.images)
+    def image_features(self, pictures: Pictures) -> Float[Tensor, "n e"]:
+        """The frozen backbone's features of pictures: the stored ones, or computed here."""
+        if isinstance(pictures, Encoded):
+            return pictures.features
+        if not len(pictures):
+            return self.backbone.mean.new_zeros(0, self.backbone.embed_dim)
+        return self.backbone.encode_images(pictures.images)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """What is trained, by learning rate and weight decay; default: all alike."""
+        """The trained parameters by learning rate and weight decay; default: one group."""
         return [ParameterGroup([p for p in self.parameters() if p.requires_grad])]
 
     def prepare_scoring(self) -> None:
-        """Fold what only training needs apart, once the weights are loaded; changes no score."""
+        """Merge training-only parts (e.g. LoRA) into the weights. Scores do not change."""
 
     def saved_parameters(self) -> dict[str, nn.Parameter]:
-        """What a checkpoint holds: what is trained, and whatever else only it can bring back."""
+        """The tensors of a checkpoint: those trained, and others that a seed cannot restore."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def trained_state(self) -> dict[str, Tensor]:
-        """What training changes: the tensors a checkpoint holds."""
+        """The tensors of `saved_parameters`, on the CPU."""
         return {name: p.detach().cpu().contiguous() for name, p in self.saved_parameters().items()}
 
     def load_trained_state(self, state: dict[str, Tensor], *, where: str) -> None:

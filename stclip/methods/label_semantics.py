@@ -3,7 +3,7 @@
 Labels that exclude each other share a softmax; the others are independent of all, a sigmoid each.
 On single-label data (J-HMDB, UCF101-24) all labels exclude each other; on AVA the poses do.
 
-Legend: R rows of logits, K labels.
+Shape letters: see `stclip.methods`.
 """
 
 import re

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
-from stclip.inputs.batch import Sample
+from stclip.inputs.batch import PersonSample, Sample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import make_loader
 from stclip.inputs.samples import make_samples
@@ -118,10 +118,10 @@ def score_boxes(
     if method.inputs.memory_pool == "visited":
         samples = _with_scored(samples)
     # The box sources of a frame side by side: what they share is computed once.
-    samples.sort(key=lambda s: (s.clip, s.key_frame))
+    samples.sort(key=lambda s: s.sort_key)
     size = config.score.batch_frames
     batches = [samples[i : i + size] for i in range(0, len(samples), size)]
-    loader = make_loader(reader, method.inputs, batches, workers=workers)
+    loader = make_loader(reader, method.inputs, batches, training=False, workers=workers)
     device, bf16 = best_device(), config.score.precision == "bf16"
     progress = Progress("score", total=len(samples))
     for chosen, batch in zip(batches, loader, strict=True):
@@ -140,10 +140,11 @@ def score_boxes(
 
 def _with_scored(samples: list[Sample]) -> list[Sample]:
     """A memory of visited frames holds those of its clip that are scored, of the same source."""
+    key_frames = [s for s in samples if isinstance(s, PersonSample)]  # only they have a memory
     scored: dict[tuple[str, str], set[int]] = defaultdict(set)
-    for sample in samples:
+    for sample in key_frames:
         scored[sample.clip, sample.source].add(sample.key_frame)
-    return [replace(s, pool=frozenset(scored[s.clip, s.source])) for s in samples]
+    return [replace(s, pool=frozenset(scored[s.clip, s.source])) for s in key_frames]
 
 
 def read_weights(path: Path, *, run: str) -> dict[str, torch.Tensor]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig, TrainConfig
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.inputs.batch import Inputs, Sample
+from stclip.inputs.batch import Inputs, PersonSample, Sample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import make_loader
 from stclip.inputs.samples import make_samples
@@ -140,10 +140,11 @@ def plan_batches(
 def _with_visited(batches: Sequence[Sequence[Sample]]) -> list[list[Sample]]:
     """Every sample knows which frames of its clip were key frames of an earlier step."""
     visited: dict[str, frozenset[int]] = defaultdict(frozenset)
-    found = []
+    found: list[list[Sample]] = []
     for batch in batches:
-        found.append([replace(s, pool=visited[s.clip]) for s in batch])
-        for sample in batch:
+        key_frames = [s for s in batch if isinstance(s, PersonSample)]  # only they have a memory
+        found.append([replace(s, pool=visited[s.clip]) for s in key_frames])
+        for sample in key_frames:
             visited[sample.clip] |= {sample.key_frame}
     return found
 
@@ -152,7 +153,7 @@ def _at_most(sample: Sample, max_boxes: int, rng: np.random.Generator) -> Sample
     if len(sample.rows) <= max_boxes:
         return sample
     kept = np.sort(rng.choice(len(sample.rows), max_boxes, replace=False))
-    stored = None if sample.stored is None else sample.stored[kept]
+    stored = sample.stored[kept] if len(sample.stored) else sample.stored
     boxes = sample.boxes_xyxy[kept]
     return replace(sample, rows=sample.rows[kept], boxes_xyxy=boxes, stored=stored)
 
@@ -206,7 +207,7 @@ def _fit(
     )  # fmt: skip
     batches = plan_batches(samples, config, inputs=method.inputs, seed=seed)[state.step :]
     own_batches = shares(batches, accelerator)
-    loader = make_loader(reader, method.inputs, own_batches, workers=workers)
+    loader = make_loader(reader, method.inputs, own_batches, training=True, workers=workers)
     if config.compile:
         method.backbone.compile_blocks()
     network = accelerator.prepare(method)
@@ -264,7 +265,7 @@ def _goal(targets: Tensor, samples: Sequence[Sample], *, per_box: bool) -> Tenso
 
 def _draws(samples: Sequence[Sample], *, per_box: bool) -> Tensor:
     """The random number of each row of logits."""
-    draws = torch.tensor([s.draw or 0 for s in samples])
+    draws = torch.tensor([s.draw for s in samples])
     if not per_box:
         return draws
     return draws.repeat_interleave(torch.tensor([len(s.rows) for s in samples]))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from st_clip_reference import Weights, encode_picture, encode_text
 from torch import Tensor
 
 from baselines.iclip import ICLIP
-from stclip.inputs.batch import Batch, Sample, SampleObjects
+from stclip.inputs.batch import PersonBatch, PersonSample, SampleObjects
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 
@@ -104,7 +104,7 @@ A, B, C = (2, 3, 14, 28), (20, 1, 31, 30), (33.4, 6, 46, 22)  # persons
 CROWD = [(x, y, x + 9, y + 12) for x in range(0, 36, 4) for y in (0, 8, 18)]  # 27, more than slots
 
 
-def the_samples() -> list[Sample]:
+def the_samples() -> list[PersonSample]:
     """Frames with 3, 2, 1, 1, 27 and 1 persons, and with 9, 4, 0, 1, 2 and 1 objects."""
     many = [(x, 5, x + 6, 12) for x in (0, 5, 11, 17, 23, 29, 35, 40)]
     cases = [  # clip, key frame, persons, objects by falling score
@@ -122,9 +122,9 @@ def the_samples() -> list[Sample]:
         rows = np.arange(row, row + len(boxes))
         row += len(boxes)
         samples.append(
-            Sample(
-                clip, LENGTHS[clip], key, np.array(boxes, np.float32), rows,
-                size=SIZE, objects=objects_of(things),
+            PersonSample(
+                clip, LENGTHS[clip], np.array(boxes, np.float32), rows, key_frame=key, size=SIZE,
+                objects=objects_of(things),
             )
         )  # fmt: skip
     return samples
@@ -139,11 +139,11 @@ class Frames(Scene):
         self.reader = FrameReader(folder, SIZE)
         self.encoded: dict[bytes, Tensor] = {}
 
-    def batch(self, method: ICLIP, samples: Sequence[Sample] | None = None) -> Batch:
+    def batch(self, method: ICLIP, samples: Sequence[PersonSample] | None = None) -> PersonBatch:
         samples = self.samples if samples is None else samples
-        if "O" not in method.config.units:
-            samples = [replace(s, objects=None) for s in samples]
-        return assemble(self.reader, method.inputs, samples)
+        batch = assemble(self.reader, method.inputs, samples, training=False)
+        assert isinstance(batch, PersonBatch)
+        return batch
 
     def _encode(self, clip: Weights, picture: Tensor) -> Tensor:
         """The feature (e,) of a picture, by the reference; the same one is not encoded again."""
@@ -154,14 +154,14 @@ class Frames(Scene):
             )
         return self.encoded[key]
 
-    def crops(self, clip: Weights, sample: Sample, boxes: np.ndarray) -> Tensor:
+    def crops(self, clip: Weights, sample: PersonSample, boxes: np.ndarray) -> Tensor:
         """Features (n, e) of boxes; the pictures are the loader's."""
         pictures = self.reader.crops(sample.clip, sample.key_frame, boxes)
         rows = [self._encode(clip, torch.from_numpy(picture)) for picture in pictures]
         return torch.stack(rows) if rows else clip["visual.proj"].new_zeros(0, EMBED)
 
     def reference(
-        self, method: ICLIP, weights: Weights, samples: Sequence[Sample] | None = None
+        self, method: ICLIP, weights: Weights, samples: Sequence[PersonSample] | None = None
     ) -> Tensor:
         """Reference logits (B, L), frame by frame and person by person."""
         samples = self.samples if samples is None else samples
@@ -175,7 +175,7 @@ class Frames(Scene):
         for sample, objects in zip(samples, chosen, strict=True):
             pictures = self.pictures[sample.clip]
             context = self._encode(clip, pictures[sample.key_frame])
-            pool = None if sample.pool is None else set(sample.pool)
+            pool = {frame for frame in range(sample.num_frames) if frame in sample.pool}
             steps = memory_steps(sample.key_frame, sample.num_frames, s, pool)
             after = interact(
                 weights, s, self.crops(clip, sample, sample.boxes_xyxy), objects, context,
@@ -189,10 +189,9 @@ class Frames(Scene):
             rows += [person_logits(weights, s, person, context, text) for person in after]
         return torch.stack(rows)
 
-    def _objects(self, clip: Weights, sample: Sample, s: Slotted) -> Tensor:
+    def _objects(self, clip: Weights, sample: PersonSample, s: Slotted) -> Tensor:
         if "O" not in s.units:
             return clip["visual.proj"].new_zeros(0, EMBED)
-        assert sample.objects is not None
         things = sample.objects.boxes_xyxy
         kept = chosen_objects(things.tolist(), sample.boxes_xyxy.tolist(), s.object_slots)
         return self.crops(clip, sample, things[kept])

@@ -14,7 +14,7 @@ import torch
 from st_clip_reference import Settings, encode_picture
 from torch import Tensor, nn
 
-from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.batch import ClipBatch, Sample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.methods.clip.backbone import Backbone
@@ -81,11 +81,15 @@ class Scene:
             write_clip(folder, clip, pictures)
             self.pictures[clip] = torch.from_numpy(pictures).permute(0, 3, 1, 2).double()
             box = np.array([[1, 2, 20, 30]], np.float32)
-            self.samples.append(Sample(clip, length, 0, box, np.arange(1)))
+            self.samples.append(Sample(clip, length, box, np.arange(1)))
 
-    def batch(self, method: Method, samples: Sequence[Sample] | None = None) -> Batch:
-        reader = FrameReader(self.folder, SIZE)
-        return assemble(reader, method.inputs, self.samples if samples is None else samples)
+    def batch(
+        self, method: Method, samples: Sequence[Sample] | None = None, *, training: bool = False
+    ) -> ClipBatch:
+        reader, samples = FrameReader(self.folder, SIZE), samples or self.samples
+        batch = assemble(reader, method.inputs, samples, training=training)
+        assert isinstance(batch, ClipBatch)
+        return batch
 
     def training(self, draws: Sequence[int]) -> list[Sample]:
         """The samples as a training has them, a random number each."""

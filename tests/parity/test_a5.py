@@ -37,6 +37,7 @@ from stclip.checkpoints.official import read_official
 from stclip.config import MethodConfig, TrainConfig
 from stclip.config.target import make_config
 from stclip.errors import ConfigError, DataError
+from stclip.inputs.batch import Encoded
 from stclip.methods.build import build, import_state_dict, load_method
 from stclip.train.import_run import import_weights
 
@@ -169,7 +170,7 @@ def test_single_precision_and_autocast_are_close(scene: Scene) -> None:
 
 def test_stored_features_stand_for_pictures(scene: Scene, method: A5) -> None:
     batch, encoded = scene.batch(method), method.encode_labels(LABELS)
-    stored = replace(batch, images=None, features=method.frame_features(batch))
+    stored = replace(batch, pictures=Encoded(method.image_features(batch.pictures)))
     assert torch.equal(method(stored, encoded), method(batch, encoded))
 
 
@@ -249,7 +250,7 @@ def test_views_are_rows_of_their_own(scene: Scene) -> None:
     assert found.shape == (len(LENGTHS), 5, len(LABELS))
     for view in range(5):
         part = slice(view * 16, view * 16 + 16)
-        one = replace(batch, frames=batch.frames[:, part], frame_mask=batch.frame_mask[:, part])
+        one = replace(batch, frames=batch.frames[:, part])
         assert gap(method(one, encoded), found[:, view]) < 1e-9
 
 

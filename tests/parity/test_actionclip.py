@@ -34,6 +34,7 @@ from baselines.actionclip import TEMPLATES, ActionCLIP, symmetric_kl
 from stclip.config import TrainConfig
 from stclip.config.target import make_config
 from stclip.errors import ConfigError
+from stclip.inputs.batch import Encoded, pixels_of
 from stclip.methods.label_semantics import probabilities as likely
 
 NAMES = [  # ours -> theirs
@@ -108,7 +109,7 @@ def test_scores_equal_the_reference(scene: Scene, method: ActionCLIP) -> None:
 def test_loss_and_gradients_equal_the_reference(scene: Scene) -> None:
     method = small_method()
     draws, labels = [2**61 + 5, 35, 7, 16], [1, 0, 1, 3]
-    batch = scene.batch(method, scene.training(draws))
+    batch = scene.batch(method, scene.training(draws), training=True)
     targets = torch.eye(len(LABELS))[labels]
     loss = method.loss(
         method(batch, method.encode_labels(LABELS)), targets, config=TrainConfig(
@@ -117,8 +118,8 @@ def test_loss_and_gradients_equal_the_reference(scene: Scene) -> None:
     )  # fmt: skip
 
     weights = official_weights(method)
-    assert batch.images is not None
-    seen = torch.stack([encode_picture(weights, SETTINGS, p.double()) for p in batch.images])
+    images = pixels_of(batch.pictures)
+    seen = torch.stack([encode_picture(weights, SETTINGS, p.double()) for p in images])
     seen = seen @ weights["visual.proj"]
     videos = [video_feature(weights, seen[rows], heads=HEADS) for rows in batch.frames]
     templates = [TEMPLATES[draw % 16] for draw in draws]
@@ -161,7 +162,7 @@ def test_single_precision_and_autocast_are_close(scene: Scene) -> None:
 
 def test_stored_features_stand_for_pictures(scene: Scene, method: ActionCLIP) -> None:
     batch, text = scene.batch(method), method.encode_labels(LABELS)
-    stored = replace(batch, images=None, features=method.frame_features(batch))
+    stored = replace(batch, pictures=Encoded(method.image_features(batch.pictures)))
     assert torch.equal(method(stored, text), method(batch, text))
 
 
@@ -191,7 +192,7 @@ def test_views_stand_beside_templates(scene: Scene) -> None:
     assert batch.frames.shape == (len(LENGTHS), 16)
     found = method(batch, text)
     assert found.shape == (len(LENGTHS), 2 * 16, len(LABELS))
-    second = replace(batch, frames=batch.frames[:, 8:], frame_mask=batch.frame_mask[:, 8:])
+    second = replace(batch, frames=batch.frames[:, 8:])
     assert gap(found[:, 16:], method(second, text)) < 1e-9
 
 

@@ -14,12 +14,12 @@ from iclip_world import (
     official_weights,
     small_method,
 )
-from small_clip import LABELS, gap
+from small_clip import LABELS, SIZE, gap
 from torch import Tensor
 
 from baselines.iclip import ICLIP, touching
 from baselines.iclip_interaction import Grouping
-from stclip.inputs.batch import Objects, Sample
+from stclip.inputs.batch import Encoded, Objects, PersonSample, Pixels
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +71,12 @@ def test_logits_and_gradients_equal_the_reference(frames: Frames, params: dict[s
         assert gap(parameter.grad, reference.view_as(parameter)) < 1e-7, name
 
 
-def logits(frames: Frames, method: ICLIP, samples: list[Sample]) -> Tensor:
+def logits(frames: Frames, method: ICLIP, samples: list[PersonSample]) -> Tensor:
     with torch.no_grad():
         return method(frames.batch(method, samples), method.encode_labels(LABELS))
 
 
-def changed(frames: Frames, index: int, **changes: Any) -> list[Sample]:
+def changed(frames: Frames, index: int, **changes: Any) -> list[PersonSample]:
     return [*frames.samples[:index], replace(frames.samples[index], **changes),
             *frames.samples[index + 1 :]]  # fmt: skip
 
@@ -107,7 +107,6 @@ def kept(frames: Frames, **params: Any) -> list[list[int]]:
     """Per frame the places by score of the objects that a method looks at."""
     method = small_method(**params)
     batch = frames.batch(method)
-    assert batch.objects is not None
     rows = method._choose(batch.objects, batch.boxes, Grouping(batch.box_sample, len(COUNTS)))
     first = torch.searchsorted(batch.objects.sample, batch.objects.sample)
     samples = batch.objects.sample[rows]
@@ -140,7 +139,7 @@ def test_boxes_touch_at_an_edge_or_a_corner_of_whole_pixels() -> None:
 
 def frame_objects(boxes: np.ndarray, scores: np.ndarray) -> Objects:
     return Objects(
-        images=None, features=None, boxes=torch.from_numpy(boxes),
+        pictures=Pixels(torch.zeros(len(scores), 3, *SIZE)), boxes=torch.from_numpy(boxes),
         scores=torch.from_numpy(scores), sample=torch.zeros(len(scores), dtype=torch.long),
     )  # fmt: skip
 
@@ -153,7 +152,6 @@ def test_any_five_objects_are_the_same_five_in_every_scoring(frames: Frames) -> 
     assert 1 not in first[0]  # it touches nobody
     method = small_method(object_pick="random").train()
     batch = frames.batch(method)
-    assert batch.objects is not None
     grouping = Grouping(batch.box_sample, len(COUNTS))
     torch.manual_seed(0)
     drawn = {tuple(method._choose(batch.objects, batch.boxes, grouping).tolist()) for _ in "abcd"}
@@ -188,13 +186,11 @@ def test_persons_are_seen_by_those_of_their_frame_alone(frames: Frames) -> None:
 def test_the_memory_reaches_thirty_frames_to_both_sides_of_the_clip(frames: Frames) -> None:
     method = small_method(units="M")
     batch = frames.batch(method)
-    assert batch.memory is not None
-    assert batch.memory_mask is not None
     # Frame 20 of 40: 0 .. 19 (the first ten steps are before the clip) and 21 .. 39.
     assert batch.memory_mask[0].nonzero()[:, 0].tolist() == [*range(10, 49)]
     assert batch.memory_mask[2].sum() == 1 + 30  # frame 1: 0, 2 .. 31
     assert not batch.memory_mask[5].any()  # a clip of one frame
-    assert not (batch.memory[0] == batch.key[0])[batch.memory_mask[0]].any()  # type: ignore[index]
+    assert not (batch.memory[0] == batch.key[0])[batch.memory_mask[0]].any()
 
 
 def test_missing_steps_act_by_their_positions_or_not_at_all(frames: Frames) -> None:
@@ -214,16 +210,13 @@ def test_missing_steps_act_by_their_positions_or_not_at_all(frames: Frames) -> N
 def test_stored_features_give_what_pictures_give(frames: Frames) -> None:
     method = small_method()
     batch, text = frames.batch(method), method.encode_labels(LABELS)
-    assert batch.objects is not None
     with torch.no_grad():
         stored = replace(
             batch,
-            images=None,
-            features=method.frame_features(batch),
-            crops=None,
-            crop_features=method.crop_features(batch),
+            pictures=Encoded(method.image_features(batch.pictures)),
+            crops=Encoded(method.image_features(batch.crops)),
             objects=replace(
-                batch.objects, images=None, features=method.object_features(batch.objects)
+                batch.objects, pictures=Encoded(method.image_features(batch.objects.pictures))
             ),
         )
         assert gap(method(stored, text), method(batch, text)) < 1e-12

@@ -66,9 +66,8 @@ def test_initial_values_are_those_of_the_released_code(frames: Frames) -> None:
     assert (method.prompting.alpha == 0.1).all()
     # Units begin as the identity: a person is the mean of crop and frame.
     batch = frames.batch(method)
-    assert batch.key is not None
-    context = method.frame_features(batch)[batch.key][batch.box_sample]
-    assert gap(method.persons(batch), (method.crop_features(batch) + context) / 2) < 1e-12
+    context = method.image_features(batch.pictures)[batch.key][batch.box_sample]
+    assert gap(method.persons(batch), (method.image_features(batch.crops) + context) / 2) < 1e-12
 
 
 def test_prompting_begins_as_a_small_change_of_direction() -> None:
@@ -117,10 +116,10 @@ def test_settings_without_meaning_are_refused(params: dict[str, Any], message: s
 def test_what_is_missing_is_named(frames: Frames, world: World) -> None:
     method = small_method()
     batch, text = frames.batch(method), method.encode_labels(LABELS)
-    with pytest.raises(ConfigError, match=r"batch\.objects.* leave O out of params\.units"):
-        method(replace(batch, objects=None), text)
     with pytest.raises(ConfigError, match=r"batch\.memory.* leave M out of params\.units"):
-        method(replace(batch, memory=None, memory_mask=None), text)
+        method(
+            replace(batch, memory=batch.memory[:, :0], memory_mask=batch.memory_mask[:, :0]), text
+        )
     config = world.method("iclip", iterations=0)
     config = config.model_copy(update={"params": {"units": "PHM"}})
     with pytest.raises(ConfigError, match=r"iclip: objects is True, the method itself says False"):
@@ -144,7 +143,8 @@ def test_frames_of_a_data_set_without_any_object_are_scored(world: World) -> Non
     )
     with torch.no_grad():
         found = method(
-            assemble(reader, method.inputs, samples), method.encode_labels(["run", "walk"])
+            assemble(reader, method.inputs, samples, training=False),
+            method.encode_labels(["run", "walk"]),
         )
     assert torch.isfinite(found).all()
 

@@ -16,7 +16,7 @@ from st_clip_reference import Settings, encode_picture, encode_text, key_frame_l
 from torch import Tensor
 
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.batch import PersonBatch, PersonSample, pixels_of
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.methods.clip.backbone import Backbone
@@ -159,19 +159,21 @@ class Scene:
             sides = rng.integers(9, min(size) // 2, (num_people, 2))
             boxes = np.concatenate([corner, corner + sides], 1).astype(np.float32)
             rows = np.arange(num_people)
-            self.samples.append(Sample(clip, num_frames, key_frame, boxes, rows))
+            self.samples.append(PersonSample(clip, num_frames, boxes, rows, key_frame=key_frame))
 
-    def batch(self, method: STCLIP, samples: list[Sample] | None = None) -> Batch:
+    def batch(self, method: STCLIP, samples: list[PersonSample] | None = None) -> PersonBatch:
         reader = FrameReader(self.folder, self.size)
-        return assemble(reader, method.inputs, self.samples if samples is None else samples)
+        samples = self.samples if samples is None else samples
+        batch = assemble(reader, method.inputs, samples, training=False)
+        assert isinstance(batch, PersonBatch)
+        return batch
 
     def reference(self, method: STCLIP, weights: dict[str, Tensor], text: Tensor) -> Tensor:
         """Reference logits of all boxes, key frame by key frame."""
         settings, rows = settings_of(method), []
         weights = with_attention_lora(weights, scale=settings.lora_scale)
         for sample in self.samples:
-            crops = self.batch(method, [sample]).crops
-            assert crops is not None
+            crops = pixels_of(self.batch(method, [sample]).crops)
             rows.append(
                 key_frame_logits(
                     weights, settings, self.clips[sample.clip], sample.key_frame + 1,
@@ -325,6 +327,6 @@ def test_backbone_features_equal_the_reference(scene: Scene) -> None:
     ids = method.backbone.tokenize(LABELS)
     texts = torch.stack([encode_text(weights, settings, row) for row in ids])
     assert gap(method.encode_labels(LABELS), texts) < 1e-9
-    batch = scene.batch(method)
-    pictures = torch.stack([encode_picture(weights, settings, p.double()) for p in batch.images])
-    assert gap(method.backbone.encode(method.backbone.patches(batch.images)), pictures) < 1e-9
+    images = pixels_of(scene.batch(method).pictures)
+    pictures = torch.stack([encode_picture(weights, settings, p.double()) for p in images])
+    assert gap(method.backbone.encode(method.backbone.patches(images)), pictures) < 1e-9

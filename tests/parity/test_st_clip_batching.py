@@ -11,7 +11,7 @@ import torch
 from test_st_clip import LABELS, SIZES, Scene, gap, small_method
 from torch import Tensor
 
-from stclip.inputs.batch import Sample
+from stclip.inputs.batch import PersonSample
 
 
 @pytest.fixture(params=SIZES, ids=lambda s: f"{s[0]}x{s[1]}")
@@ -44,12 +44,14 @@ def test_equal_windows_are_mixed_once(scene: Scene) -> None:
     mixed: list[int] = []
     method.temporal.register_forward_hook(lambda *args: mixed.append(len(args[2])))
     boxes = np.array([[2, 3, 30, 40]], np.float32)
-    samples = [Sample("long", 12, frame, boxes, np.arange(1)) for frame in range(12)]
+    samples = [
+        PersonSample("long", 12, boxes, np.arange(1), key_frame=frame) for frame in range(12)
+    ]
     method(scene.batch(method, samples), method.encode_labels(LABELS))
     assert mixed == [4]
 
 
-def _shuffled(scene: Scene) -> tuple[list[Sample], Tensor]:
+def _shuffled(scene: Scene) -> tuple[list[PersonSample], Tensor]:
     """The persons of every frame in another order, and where each row went."""
     rng = np.random.default_rng(5)
     samples, order, start = [], [], 0
@@ -62,7 +64,7 @@ def _shuffled(scene: Scene) -> tuple[list[Sample], Tensor]:
     return samples, torch.cat(order)
 
 
-def _reversed(scene: Scene) -> tuple[list[Sample], Tensor]:
+def _reversed(scene: Scene) -> tuple[list[PersonSample], Tensor]:
     """The frames in the opposite order, and where each row went."""
     starts = np.cumsum([0] + [len(s.rows) for s in scene.samples])
     rows = [torch.arange(a, b) for a, b in pairwise(starts)]
@@ -71,7 +73,7 @@ def _reversed(scene: Scene) -> tuple[list[Sample], Tensor]:
 
 @pytest.mark.parametrize("rearrange", [_shuffled, _reversed])
 def test_rearranged_persons_and_frames_give_rearranged_logits(
-    scene: Scene, rearrange: Callable[[Scene], tuple[list[Sample], Tensor]]
+    scene: Scene, rearrange: Callable[[Scene], tuple[list[PersonSample], Tensor]]
 ) -> None:
     method = small_method(scene.size)
     text = method.encode_labels(LABELS)

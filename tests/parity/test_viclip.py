@@ -33,7 +33,7 @@ import baselines.viclip
 from baselines.viclip import ViCLIP
 from baselines.viclip_encoder import mean_map
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import Batch, ClipBatch, Pixels
 from stclip.methods.build import build
 
 
@@ -44,7 +44,6 @@ def videos(tmp_path: Path) -> Videos:
 
 def placed_boxes(batch: Batch) -> list[list[list[float]]]:
     """The boxes of each video as the loader placed them, float32 numbers."""
-    assert batch.picture_boxes is not None
     counts = batch.box_sample.bincount().tolist()
     return [boxes.tolist() for boxes in batch.picture_boxes.split(counts)]
 
@@ -197,13 +196,11 @@ def test_paths_are_dropped_ever_more_often_and_only_in_training() -> None:
 def scene(boxes: list[list[float]], *, count: int = 1) -> Batch:
     """Videos of random normalised pictures without the size of their frames."""
     frames = torch.arange(count * 4).view(count, 4)
-    return Batch(
-        images=clips(count, 4).flatten(0, 1),
+    return ClipBatch(
+        pictures=Pixels(clips(count, 4).flatten(0, 1)),
         frames=frames,
-        frame_mask=torch.ones_like(frames, dtype=torch.bool),
-        key=None,
-        crops=None,
         boxes=torch.tensor(boxes),
+        picture_boxes=torch.tensor(boxes),
         box_sample=torch.zeros(len(boxes), dtype=torch.long),
     )
 
@@ -373,7 +370,7 @@ def test_boxes_of_the_batch_stay_as_they_are(videos: Videos) -> None:
     method = small_method()
     batch = videos.batch(method)
     text = method.encode_labels(LABELS)
-    unplaced = replace(batch, picture_boxes=None)  # as if they were of the pictures
+    unplaced = replace(batch, picture_boxes=batch.boxes)  # as if they were of the pictures
     assert gap(method(unplaced, text), method(batch, text)) > 1e-3
-    placed = replace(unplaced, boxes=batch.picture_boxes)
-    assert torch.equal(method(placed, text), method(batch, text))
+    moved = replace(batch, boxes=batch.boxes + 1)
+    assert torch.equal(method(moved, text), method(batch, text))

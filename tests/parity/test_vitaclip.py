@@ -18,6 +18,8 @@ from vitaclip_scene import (
     small_method,
 )  # fmt: skip
 
+from stclip.inputs.batch import pixels_of
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
@@ -78,10 +80,10 @@ def test_views_are_the_clip_seen_several_times(scene: Scene) -> None:
         found = method(batch, method.encode_labels(LABELS))
     assert found.shape == (2, 3, len(LABELS))
     texts = [encode_class(weights, settings, row) for row in placeholder_ids(method, LABELS)]
-    assert batch.images is not None
+    images = pixels_of(batch.pictures)
     for sample, frames in enumerate(batch.frames.unflatten(1, (3, NUM_FRAMES))):
         for view, rows in enumerate(frames):
-            video = encode_video(weights, settings, list(batch.images[rows].double()))
+            video = encode_video(weights, settings, list(images[rows].double()))
             assert gap(found[sample, view], logits(weights, video, texts)) < 1e-9
 
 

@@ -26,7 +26,7 @@ from xclip_world import (
 import baselines.xclip
 from baselines.xclip import XCLIP, VideoPrompting, cross_frame
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch
+from stclip.inputs.batch import ClipBatch, Pixels, pixels_of
 from stclip.methods.clip.backbone import Backbone
 
 
@@ -35,18 +35,16 @@ def videos(tmp_path: Path) -> Videos:
     return Videos(tmp_path)
 
 
-def video_batch(method: XCLIP, *, count: int = 2, seed: int = 0, views: int = 1) -> Batch:
+def video_batch(method: XCLIP, *, count: int = 2, seed: int = 0, views: int = 1) -> ClipBatch:
     """Videos of random normalised pictures, each frame another."""
     torch.manual_seed(seed)
     num_frames = views * method.config.num_frames
     frames = torch.arange(count * num_frames).view(count, num_frames)
-    return Batch(
-        images=torch.randn(count * num_frames, 3, *SIZE, dtype=torch.float64),
+    return ClipBatch(
+        pictures=Pixels(torch.randn(count * num_frames, 3, *SIZE, dtype=torch.float64)),
         frames=frames,
-        frame_mask=torch.ones_like(frames, dtype=torch.bool),
-        key=None,
-        crops=None,
         boxes=torch.zeros(count, 4),
+        picture_boxes=torch.zeros(count, 4),
         box_sample=torch.arange(count),
     )
 
@@ -99,10 +97,9 @@ def test_another_video_in_the_batch_changes_nothing() -> None:
     method = small_method()
     text, batch = method.encode_labels(LABELS), video_batch(method)
     before = method(batch, text)
-    assert batch.images is not None
-    images = batch.images.clone()
+    images = pixels_of(batch.pictures).clone()
     images[4:] += torch.randn_like(images[4:])  # the second video
-    after = method(replace(batch, images=images), text)
+    after = method(replace(batch, pictures=Pixels(images)), text)
     assert torch.equal(after[0], before[0])
     assert gap(after[1], before[1]) > 1e-3
 
@@ -148,9 +145,7 @@ def test_views_stand_between_samples_and_labels() -> None:
     text = method.encode_labels(LABELS)
     found = method(batch, text)
     assert found.shape == (2, 2, 4)
-    each = replace(
-        batch, frames=batch.frames.reshape(4, 4), frame_mask=batch.frame_mask.reshape(4, 4)
-    )
+    each = replace(batch, frames=batch.frames.reshape(4, 4))
     single = small_method()
     assert gap(found.flatten(0, 1), single(each, text)) < 1e-12
 
@@ -248,7 +243,7 @@ def test_logits_equal_those_of_the_port_in_transformers(layers: int) -> None:
     port = port_of(method)
     port.load_state_dict(port_state(official_weights(method)))  # strict
     frames = torch.randn(2, 4, 3, 32, 32, dtype=torch.float64)
-    batch = replace(video_batch(method), images=frames.flatten(0, 1))
+    batch = replace(video_batch(method), pictures=Pixels(frames.flatten(0, 1)))
     with torch.no_grad():
         found = method(batch, method.encode_labels(LABELS))
         ids = method.backbone.tokenize(LABELS)
@@ -342,7 +337,7 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ConfigError, match=r"labels \['run'\] are given twice"):
         method.encode_labels(["run", "jump", "run"])
     batch = video_batch(method)
-    short = replace(batch, frames=batch.frames[:, :3], frame_mask=batch.frame_mask[:, :3])
+    short = replace(batch, frames=batch.frames[:, :3])
     with pytest.raises(ConfigError, match=r"XCLIP takes 4 frames .*not 3; repeat frames"):
         method(short, method.encode_labels(LABELS))
     for name in ("prompt_layers", "mit_layers"):

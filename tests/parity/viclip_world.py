@@ -15,7 +15,7 @@ from viclip_reference import person_logits
 
 from baselines.viclip import ViCLIP
 from stclip.config import Preprocessing
-from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.batch import Batch, PersonSample
 from stclip.inputs.frame_reader import FrameReader, window
 from stclip.inputs.loader import assemble
 from stclip.inputs.preprocess import to_model
@@ -103,12 +103,14 @@ class Videos:
             )
             rows, corners = np.arange(len(boxes)), np.array(boxes, np.float32)
             self.samples.append(
-                Sample(f"video_{number}", length, length // 2, corners, rows, size=FRAME)
+                PersonSample(
+                    f"video_{number}", length, corners, rows, key_frame=length // 2, size=FRAME
+                )
             )
 
     def batch(self, method: ViCLIP, which: slice = slice(None)) -> Batch:
         reader = FrameReader(self.folder, SIZE, preprocessing=self.preprocessing)
-        return assemble(reader, method.inputs, self.samples[which])
+        return assemble(reader, method.inputs, self.samples[which], training=False)
 
     def reference(self, method: ViCLIP, weights: Weights, boxes: list[list[list[float]]]) -> Tensor:
         """Reference logits (persons, K) of all videos; `boxes` in pixels of the pictures."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from vitaclip_reference import Settings, encode_class, encode_video, logits, segment_middles
 
 from baselines.vitaclip import VitaCLIP
-from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.batch import ClipBatch, Sample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.methods.clip.backbone import Backbone
@@ -123,10 +123,13 @@ class Scene:
             write_clip(folder, clip, pictures)
             self.videos[clip] = list(torch.from_numpy(pictures).permute(0, 3, 1, 2).double())
 
-    def batch(self, method: VitaCLIP, clips: list[str] | None = None) -> Batch:
+    def batch(self, method: VitaCLIP, clips: list[str] | None = None) -> ClipBatch:
         box = np.array([[1, 2, 20, 30]], np.float32)
-        samples = [Sample(clip, LENGTHS[clip], 0, box, np.array([0])) for clip in clips or LENGTHS]
-        return assemble(FrameReader(self.folder, SIZE), method.inputs, samples)
+        samples = [Sample(clip, LENGTHS[clip], box, np.array([0])) for clip in clips or LENGTHS]
+        reader = FrameReader(self.folder, SIZE)
+        batch = assemble(reader, method.inputs, samples, training=False)
+        assert isinstance(batch, ClipBatch)
+        return batch
 
     def reference(self, method: VitaCLIP, weights: dict[str, Tensor]) -> Tensor:
         """Reference logits (S, K) of the clips at the middles of their segments."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from xclip_reference import frame_numbers, video_logits
 
 from baselines.xclip import XCLIP
-from stclip.inputs.batch import Batch, Sample
+from stclip.inputs.batch import ClipBatch, Sample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import assemble
 from stclip.methods.clip.backbone import Backbone
@@ -106,10 +106,13 @@ class Videos:
             write_clip(folder, f"video_{number}", drawn)
             self.pictures.append(list(torch.from_numpy(drawn).permute(0, 3, 1, 2).double()))
             box = np.array([[1, 2, 20, 30]], np.float32)
-            self.samples.append(Sample(f"video_{number}", length, 0, box, np.array([number])))
+            self.samples.append(Sample(f"video_{number}", length, box, np.array([number])))
 
-    def batch(self, method: XCLIP, which: slice = slice(None)) -> Batch:
-        return assemble(FrameReader(self.folder, SIZE), method.inputs, self.samples[which])
+    def batch(self, method: XCLIP, which: slice = slice(None)) -> ClipBatch:
+        reader = FrameReader(self.folder, SIZE)
+        batch = assemble(reader, method.inputs, self.samples[which], training=False)
+        assert isinstance(batch, ClipBatch)
+        return batch
 
     def reference(self, method: XCLIP, weights: Weights) -> Tensor:
         """Reference logits (S, K), texts and all, video by video."""

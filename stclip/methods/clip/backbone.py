@@ -1,7 +1,7 @@
 """The frozen CLIP that every method builds on, through open_clip.
 
-Legend: B pictures, N patches, n tokens, d width of the image tower, e embedding width, K labels.
-All parameters are frozen; a method un-freezes or adds what it trains.
+All parameters are frozen; a method un-freezes or adds what it trains. Shape letters: see
+`stclip.methods`.
 """
 
 import logging
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from stclip.config import BackboneConfig
 from stclip.errors import ConfigError, DataError
 from stclip.methods.clip.weights import read_clip_weights, scatter_tokens
+from stclip.methods.layers.partial_block import block_of_first
 
 logger = logging.getLogger(__name__)
 STATISTICS = {  # mean and standard deviation of red, green, blue in 0..1
@@ -97,52 +98,50 @@ class Backbone(nn.Module):
             buffer.copy_(torch.tensor(values).view(3, 1, 1) * 255)
 
     def normalise(
-        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B 3 H W"]:
+        self, images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"]
+    ) -> Float[Tensor, "U 3 H W"]:
         """Pictures 0..255 to normalised floats; floats are taken for normalised."""
         if images.is_floating_point():
             return images
         return (images.to(self.mean.dtype) - self.mean) / self.std
 
     def patches(
-        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B N d"]:
+        self, images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"]
+    ) -> Float[Tensor, "U N d"]:
         """Patch embeddings, without class token, position or norm."""
         return self.clip.visual.conv1(self.normalise(images)).flatten(2).transpose(1, 2)
 
     def embed(
-        self, patches: Float[Tensor, "B N d"], *, added: Float[Tensor, "B d"] | None = None
-    ) -> Float[Tensor, "B n d"]:
+        self, patches: Float[Tensor, "U N d"], *, added: Float[Tensor, "U d"] | None = None
+    ) -> Float[Tensor, "U n d"]:
         """Prepend the class token, add the positions, apply `ln_pre`.
 
-        `added` joins all tokens of a picture, the class token too, before `ln_pre`.
+        `added` is added to all tokens of a picture, the class token too, before `ln_pre`.
         """
         visual = self.clip.visual
         cls = visual.class_embedding.expand(len(patches), 1, -1)
         tokens = torch.cat([cls, patches], 1) + visual.positional_embedding
         return visual.ln_pre(tokens if added is None else tokens + added[:, None])
 
-    def encode(self, patches: Float[Tensor, "B N d"]) -> Float[Tensor, "B d"]:
+    def encode(self, patches: Float[Tensor, "U N d"]) -> Float[Tensor, "U d"]:
         """Class token after all blocks and `ln_post`, before the projection.
 
-        The last block is computed for the class token alone, as nothing else is read: exact.
+        The last block is computed for the class token alone (`block_of_first`).
         """
         tokens = self.embed(patches)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
         last: Any = self.blocks[-1]
-        normed, cls = last.ln_1(tokens), tokens[:, :1]
-        cls = cls + last.ls_1(last.attention(normed[:, :1], normed, normed))
-        cls = cls + last.ls_2(last.mlp(last.ln_2(cls)))
+        cls = block_of_first(last, tokens[:, :1], last.ln_1(tokens))
         return self.clip.visual.ln_post(cls[:, 0])
 
-    def project(self, tokens: Float[Tensor, "*B d"]) -> Float[Tensor, "*B e"]:
+    def project(self, tokens: Float[Tensor, "*any d"]) -> Float[Tensor, "*any e"]:
         """Into the joint embedding; not normalised."""
         return tokens @ self.clip.visual.proj
 
     def encode_images(
-        self, images: UInt8[Tensor, "B 3 H W"] | Float[Tensor, "B 3 H W"]
-    ) -> Float[Tensor, "B e"]:
+        self, images: UInt8[Tensor, "U 3 H W"] | Float[Tensor, "U 3 H W"]
+    ) -> Float[Tensor, "U e"]:
         """CLIP's image features, `AT_ONCE` pictures in one pass; not normalised."""
         parts = images.chunk(max(1, -(-len(images) // AT_ONCE)))
         return torch.cat([self.project(self.encode(self.patches(part))) for part in parts])
@@ -180,12 +179,15 @@ class Backbone(nn.Module):
     def encode_embedded(
         self, embedded: Float[Tensor, "K n w"], eot: Integer[Tensor, " K"]
     ) -> Float[Tensor, "K e"]:
-        """Features of token sequences that are embedded already, without positions.
+        """Features of embedded texts; not normalised.
+
+        The text tower is causal, so positions behind a text's end do not matter: n may be the
+        length of the longest text instead of the whole context. The same features come out:
+        `tests/parity/test_fast_forms.py`, `test_texts_cut_behind_the_longest`.
 
         Args:
-            embedded: from the first position on; as the text tower is causal, nothing behind a
-                text's end matters, so n may be as short as the longest text.
-            eot: where each text ends; its feature is taken there. Not normalised.
+            embedded: token embeddings without positions, from the first token on.
+            eot: where each text ends; its feature is taken there.
         """
         clip, length = self.clip, embedded.shape[1]
         x = embedded + clip.positional_embedding[:length]
@@ -199,8 +201,8 @@ class Backbone(nn.Module):
 
 
 def cosine(
-    visual: Float[Tensor, "*b S e"], text: Float[Tensor, "*b K e"], *, dtype: torch.dtype
-) -> Float[Tensor, "*b S K"]:
+    visual: Float[Tensor, "*any R e"], text: Float[Tensor, "*any K e"], *, dtype: torch.dtype
+) -> Float[Tensor, "*any R K"]:
     """Cosine similarities, computed in `dtype` even under autocast.
 
     bfloat16 would know the logits that follow, near 14 or 100, only to 1/16 or 1/2.

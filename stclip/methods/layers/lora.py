@@ -1,6 +1,6 @@
-"""LoRA on the image tower: which layers carry it, and what becomes of it when scoring.
+"""LoRA on the image tower: which layers carry it, and how scoring merges it or leaves it out.
 
-r rank, o rows and i columns of a weight.
+Shape letters: r rank, o rows and i columns of a weight.
 """
 
 from typing import Any, Literal

@@ -3,7 +3,7 @@
 Counted are matrix products, convolutions and five operations per element of a LayerNorm, as fvcore
 counts; biases, activations and softmax are not. The papers call these "GFLOPs".
 
-n tokens, d width, e joint width, N patches, K labels, T frames.
+Shape letters: see `stclip.methods`.
 """
 
 from dataclasses import dataclass

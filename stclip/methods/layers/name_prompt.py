@@ -1,6 +1,6 @@
 """Prompts of learned vectors around a class name, the same for all names.
 
-Legend: K labels, n positions, w width of the text tower.
+Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from stclip.methods.clip.backbone import Backbone
 
 
 class PromptedNames(NamedTuple):
-    """Names amid places for learned vectors: [start] learned name learned [end]."""
+    """Token embeddings of [start] learned name learned [end], with gaps for learned vectors."""
 
     embedded: Float[Tensor, "K n w"]  # CLIP's token embeddings; 0 where a vector is learned
     learned: Bool[Tensor, "K n"]

@@ -1,6 +1,6 @@
-"""Blocks in which a text draws from visual tokens.
+"""Blocks in which the label texts attend to visual tokens.
 
-Legend: S key frames, n image tokens, K labels, d image width, e text width.
+Shape letters: see `stclip.methods`.
 """
 
 import torch
@@ -26,27 +26,41 @@ class CrossAttention(nn.Module):
     def forward(
         self, text: Float[Tensor, "S K e"], visual: Float[Tensor, "S n e"]
     ) -> Float[Tensor, "S K e"]:
-        """What each label draws from the image tokens."""
+        """softmax(q k^T / sqrt(e/h)) v in each head, then an output projection.
+
+        q = W_q text, k = W_k visual, v = W_v visual.
+        """
         q = self.q_proj(text).unflatten(-1, (self.heads, -1))  # (S, K, h, e/h)
-        num_queries, width = q.shape[1] * self.heads, text.shape[-1]
-        if num_queries < width:
-            # Few labels: keys and values of all tokens cost more than what is done with them. The
-            # projections go to the other side of the products, q (W_k x) = (q W_k) x and
-            # a (W_v x) = W_v (a x): exact.
-            to_key = self.k_proj.weight.unflatten(0, (self.heads, -1))  # (h, e/h, e)
-            to_value = self.v_proj.weight.unflatten(0, (self.heads, -1))
-            q = torch.einsum("skhc,hce->skhe", q, to_key).flatten(1, 2)  # (S, K h, e)
-            scale = (width // self.heads) ** -0.5
-            mixed = F.scaled_dot_product_attention(q, visual, visual, scale=scale)
-            mixed = mixed.unflatten(1, (-1, self.heads))  # (S, K, h, e)
-            mixed = torch.einsum("skhe,hce->skhc", mixed, to_value)
-            return self.proj(mixed.flatten(2))
+        # With few labels, keys and values of all tokens cost more than what is done with them.
+        few = q.shape[1] * self.heads < text.shape[-1]
+        mixed = self.mix_folded(q, visual) if few else self.mix(q, visual)
+        return self.proj(mixed.flatten(2))
+
+    def mix(
+        self, q: Float[Tensor, "S K h c"], visual: Float[Tensor, "S n e"]
+    ) -> Float[Tensor, "S K h c"]:
+        """softmax(q k^T / sqrt(c)) v in each head, of c = e/h channels."""
         k, v = (
-            project(visual).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (S, h, n, e/h)
+            project(visual).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (S, h, n, c)
             for project in (self.k_proj, self.v_proj)
         )
-        mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k, v)
-        return self.proj(mixed.transpose(1, 2).flatten(2))
+        return F.scaled_dot_product_attention(q.transpose(1, 2), k, v).transpose(1, 2)
+
+    def mix_folded(
+        self, q: Float[Tensor, "S K h c"], visual: Float[Tensor, "S n e"]
+    ) -> Float[Tensor, "S K h c"]:
+        """`mix` with the projections of keys and values on the side of the queries.
+
+        q (W_k x) = (q W_k) x, and a (W_v x) = W_v (a x) for attention weights a. It equals `mix`:
+        `tests/parity/test_fast_forms.py`, `test_cross_attention_folded`.
+        """
+        to_key = self.k_proj.weight.unflatten(0, (self.heads, -1))  # (h, c, e)
+        to_value = self.v_proj.weight.unflatten(0, (self.heads, -1))
+        folded = torch.einsum("skhc,hce->skhe", q, to_key).flatten(1, 2)  # (S, K h, e)
+        scale = q.shape[-1] ** -0.5
+        mixed = F.scaled_dot_product_attention(folded, visual, visual, scale=scale)
+        mixed = mixed.unflatten(1, (-1, self.heads))  # (S, K, h, e)
+        return torch.einsum("skhe,hce->skhc", mixed, to_value)
 
 
 class PromptingBlock(nn.Module):

@@ -4,7 +4,8 @@ torchvision's operator has a deterministic gradient on a GPU in a form that must
 This one needs no compiler: bilinear samples averaged over a bin are a weighted sum of rows times a
 weighted sum of columns, so both are matrix products.
 
-Legend: C maps, B boxes, D channels, h w map size in cells, b bins along a side, s samples of a bin.
+Shape letters: see `stclip.methods`; c channels, b bins along a side, s samples of a bin. A cell of
+a map is a patch.
 """
 
 import torch
@@ -13,16 +14,18 @@ from torch import Tensor
 
 
 def roi_align(
-    maps: Float[Tensor, "C D h w"],
+    maps: Float[Tensor, "S c gy gx"],
     boxes: Float[Tensor, "B 4"],
     box_map: Integer[Tensor, " B"],
     *,
     bins: int = 7,
-) -> Float[Tensor, "B D b b"]:
+) -> Float[Tensor, "B c b b"]:
     """What `torchvision.ops.roi_align` gives with sampling_ratio 0 and aligned False.
 
     That is the form of the first detectors (He et al. 2017): no half-cell shift, a box is at least
-    a cell wide and high, a bin averages ceil(side / bins) samples along each side.
+    a cell wide and high, a bin averages ceil(side / bins) samples along each side. Here each bin is
+    a product rows @ map @ columns; torchvision gives the same: `tests/test_roi.py`,
+    `test_boxes_inside_the_map_are_pooled_as_by_torchvision`.
 
     Args:
         maps: feature maps.
@@ -32,10 +35,10 @@ def roi_align(
         bins: along a side.
     """
     boxes = boxes.to(torch.promote_types(maps.dtype, torch.float32))
-    rows = _sampled(boxes[:, 1], boxes[:, 3], cells=maps.shape[2], bins=bins)  # (B, b, h)
-    columns = _sampled(boxes[:, 0], boxes[:, 2], cells=maps.shape[3], bins=bins)  # (B, b, w)
+    rows = _sampled(boxes[:, 1], boxes[:, 3], cells=maps.shape[2], bins=bins)  # (B, b, gy)
+    columns = _sampled(boxes[:, 0], boxes[:, 2], cells=maps.shape[3], bins=bins)  # (B, b, gx)
     with torch.autocast(maps.device.type, enabled=False):
-        of_box = maps.to(boxes.dtype)[box_map]  # (B, D, h, w)
+        of_box = maps.to(boxes.dtype)[box_map]  # (B, c, gy, gx)
         across = torch.einsum("bdhw,bjw->bdhj", of_box, columns)
         return torch.einsum("bdhj,bih->bdij", across, rows)
 

@@ -1,6 +1,6 @@
 """The transformer over the frames of a clip that the video-level methods put on CLIP's features.
 
-Legend: C clips, T frames, e joint width.
+Shape letters: see `stclip.methods`.
 """
 
 from functools import partial

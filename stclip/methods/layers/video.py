@@ -1,7 +1,6 @@
 """What the video-level methods share: one row of logits for a clip, or a person's track.
 
-Legend: S samples, V views of each, T frames of a view, U distinct pictures, K labels, e joint
-width.
+Shape letters: see `stclip.methods`. SV is the product S * V.
 """
 
 from abc import abstractmethod
@@ -12,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import ClipBatch, Inputs
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.contract import Method
 
@@ -41,7 +40,7 @@ class VideoMethod(Method):
             crops=config.crops,
         )
 
-    def logits(self, batch: Batch, text: Any) -> Float[Tensor, "S *V K"]:
+    def logits(self, batch: ClipBatch, text: Any) -> Float[Tensor, "S *V K"]:
         """A row per sample; with several views an axis for them."""
         found = self.view_logits(batch, text)  # (S * V, K), or (S * V, some, K)
         views = len(found) // len(batch.frames)
@@ -50,11 +49,11 @@ class VideoMethod(Method):
         return found.unflatten(0, (-1, views)).flatten(1, -2)
 
     @abstractmethod
-    def view_logits(self, batch: Batch, text: Any) -> Float[Tensor, "SV *some K"]:
+    def view_logits(self, batch: ClipBatch, text: Any) -> Float[Tensor, "SV *some K"]:
         """A row per view of each sample, perhaps several whose probabilities are averaged."""
 
     def by_view(
-        self, pictures: Shaped[Tensor, " U *any"], batch: Batch
+        self, pictures: Shaped[Tensor, " U *any"], batch: ClipBatch
     ) -> Shaped[Tensor, " SV T *any"]:
         """What is known of each picture, set in order for each view.
 

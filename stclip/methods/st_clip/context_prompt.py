@@ -1,6 +1,6 @@
-"""Context prompting (Huang et al. 2025, section 3.3, Eq. 4): the text learns what the frame shows.
+"""Context prompting (Huang et al. 2025, section 3.3, Eq. 4): the frame is mixed into the texts.
 
-Legend: S key frames, n image tokens, K labels, d image width, e text width.
+Shape letters: see `stclip.methods`.
 """
 
 import torch

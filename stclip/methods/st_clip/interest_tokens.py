@@ -1,7 +1,7 @@
 """Interest token spotting: which tokens matter to a person (Huang et al. 2025, sec. 3.4).
 
-s frames with equally many persons P, n tokens (class token, persons, patches), d image width,
-h heads, k interest tokens.
+Shape letters: see `stclip.methods`; s frames with equally many persons, k interest tokens. The n
+tokens are the class token, the persons and the patches.
 """
 
 from typing import Any
@@ -15,9 +15,12 @@ from torch.nn import functional as F
 def attend(
     block: Any, tokens: Float[Tensor, "s n d"], num_people: int
 ) -> tuple[Float[Tensor, "s n d"], Float[Tensor, "s P n"]]:
-    """A CLIP block, and what each person attends to in it, averaged over heads.
+    """The output of a CLIP block, and the persons' rows of its attention map.
 
-    Of the attention map only the persons' rows are ever there.
+    The map is the mean over heads of softmax(q k^T / sqrt(d/h)), which the block would compute with
+    `need_weights`. Here only the persons' rows of it are computed, and the output comes from fused
+    attention. Both are the same: `tests/parity/test_fast_forms.py`,
+    `test_a_block_with_the_attention_of_persons`.
 
     Args:
         block: a residual attention block of the image tower.

@@ -1,7 +1,6 @@
 """Person-context interaction (Huang et al. 2025, section 3.2): who is there, in what surroundings.
 
-Legend: S key frames, T frames of a window, N patches, P persons, d width of the image tower,
-h heads.
+Shape letters: see `stclip.methods`.
 """
 
 from typing import Literal
@@ -29,13 +28,13 @@ class PersonAdapter(nn.Module):
         else:
             self.mlp = nn.Sequential(*([nn.Linear(width, width)] if kind == "linear" else []))
 
-    def forward(self, person: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
+    def forward(self, person: Float[Tensor, "*any d"]) -> Float[Tensor, "*any d"]:
         """Adapt person features to the interaction."""
         return person + self.mlp(self.norm(person)) if len(self.mlp) else person
 
 
 class TemporalLayer(nn.Module):
-    """A residual attention of every patch to itself over the window; no MLP behind it."""
+    """Residual self-attention of each patch position over the frames of a window; no MLP."""
 
     def __init__(self, width: int, *, heads: int) -> None:
         """`heads` must divide `width`."""
@@ -46,7 +45,10 @@ class TemporalLayer(nn.Module):
     def forward(
         self, x: Float[Tensor, "S N T d"], mask: Bool[Tensor, "S T"]
     ) -> Float[Tensor, "S N T d"]:
-        """Every frame's patches mixed; frames where `mask` is False are not attended to."""
+        """X + W_o softmax(q k^T / sqrt(d/h)) v over time; q, k, v are projections of norm(x).
+
+        Frames where `mask` is False are not attended to.
+        """
         d, normed = x.shape[-1], self.norm(x)
         in_weight, in_bias = self.attention.in_proj_weight, self.attention.in_proj_bias
         value = F.linear(normed, in_weight[2 * d :], in_bias[2 * d :])
@@ -57,10 +59,11 @@ class TemporalLayer(nn.Module):
     def mean(
         self, x: Float[Tensor, "S N T d"], mask: Bool[Tensor, "S T"]
     ) -> Float[Tensor, "S N d"]:
-        """The mean over time of `forward`.
+        """The mean of `forward(x, mask)` over the frames where `mask` is True, at half its cost.
 
-        As averaging is linear, the attention rows are averaged first; values and output are
-        projected once, not T times: exact at half the cost.
+        Averaging is linear, so the rows of the attention map are averaged first; then values and
+        output are projected once instead of T times. It equals the mean of `forward`:
+        `tests/parity/test_fast_forms.py`, `test_mean_over_time`.
         """
         d, heads, normed = x.shape[-1], self.attention.num_heads, self.norm(x)
         weight = _frame_weights(mask, x.dtype)  # (S, 1, T, 1)

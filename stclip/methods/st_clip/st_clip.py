@@ -1,7 +1,6 @@
 """ST-CLIP (Huang, Chen, Lai, WACV 2025), assembled.
 
-Legend: S key frames, U pictures, T frames of a window, N patches, B boxes, P persons of a frame,
-K labels, d image width, e joint width.
+Shape letters: see `stclip.methods`. s is the number of samples with equally many persons.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Batch, Inputs
+from stclip.inputs.batch import Inputs, PersonBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.contract import Method
 from stclip.methods.layers.lora import Placement, add_lora, settle_lora
@@ -93,13 +92,11 @@ class STCLIP(Method):
             for _ in range({"all": len(backbone.blocks), "last": 1, "none": 0}[config.prompting])
         )
 
-    def logits(self, batch: Batch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
+    def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Cosine similarity over the temperature, a row per box."""
-        assert batch.images is not None
-        assert batch.key is not None
-        assert batch.crops is not None
-        patches = self.backbone.patches(batch.images)  # (U, N, d), shared by all windows
-        persons = self.adapter(self._person_features(batch.crops))  # (B, d)
+        # (U, N, d), shared by all windows
+        patches = self.backbone.patches(pixels_of(batch.pictures))
+        persons = self.adapter(self._person_features(pixels_of(batch.crops)))  # (B, d)
         context = self._context(patches, batch)  # (S, N, d)
         if self.config.image_residual:
             keys, which = batch.key.unique(return_inverse=True)
@@ -131,7 +128,9 @@ class STCLIP(Method):
             features.append(self.backbone.encode(patches) if whole_crop else patches.mean(1))
         return torch.cat(features)
 
-    def _context(self, patches: Float[Tensor, "U N d"], batch: Batch) -> Float[Tensor, "S N d"]:
+    def _context(
+        self, patches: Float[Tensor, "U N d"], batch: PersonBatch
+    ) -> Float[Tensor, "S N d"]:
         """The mixed patches of each sample's window; equal windows are mixed once.
 
         The first key frames of a clip share one window, and so do the last.
@@ -154,7 +153,7 @@ class STCLIP(Method):
         whole: Float[Tensor, "s e"],
         text: Float[Tensor, "K e"],
     ) -> Float[Tensor, "s P K"]:
-        """The joint pass of frames with equally many persons."""
+        """Context, persons and texts together through all blocks; all frames have P persons."""
         num_people = persons.shape[1]
         embedded = self.backbone.embed(context)
         tokens = torch.cat([embedded[:, :1], persons, embedded[:, 1:]], 1)  # (s, 1 + P + N, d)
