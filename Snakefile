@@ -1,14 +1,15 @@
 # Table of contents. The road: download -> prepare -> splits -> detect -> train -> score -> evaluate -> tables;
 # features beside it: what a frozen CLIP makes of frames and boxes.
-# The main job:  snakemake --cores 8 results/table2.csv
+# A table:        snakemake --cores 8 results/TABLE.csv, of a file of config/tables
 # The ablations:  snakemake --cores 8 ablations
-# At paper scale: snakemake --cores 8 results/table2.csv --config scale=paper
+# At paper scale: snakemake --cores 8 results/TABLE.csv --config scale=paper
 
 
 configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/paths.smk"
 include: "workflow/rules/mini.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/prepare.smk"
@@ -29,18 +30,20 @@ localrules:
     all,
     download_archive,
     download_model,
+    key_frames,
     splits,
     quality,
-    detectors,
-    table2,
-    ablation,
+    table,
+    errors,
     ablations,
     active_scale,
 
 
+# Every main table of the chosen data sets, and what there is to look at.
 rule all:
     default_target: True
     input:
-        "results/table2.csv",
-        f"results/{SCALE}/samples.png",
+        expand("results/{table}.csv", table=MAIN_TABLES),
+        expand("results/{scale}/errors/{table}.csv", scale=SCALE, table=MAIN_TABLES),
+        expand("results/{scale}/samples/{dataset}.png", scale=SCALE, dataset=DATASETS),
         f"results/{SCALE}/report.html",

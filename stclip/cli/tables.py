@@ -59,12 +59,15 @@ def errors(
 def summary(
     metrics: MetricsFiles,
     out: Out,
+    plots: Annotated[
+        tuple[Path, Path], typer.Option(help="Where to write mAP by method and AP by class (csv).")
+    ],
 ) -> None:
-    """A JSON of means for each method, with csv files to plot beside their folder."""
+    """A JSON of means for each method of a data set, and csv files to plot."""
     from stclip.storage.files import read_json
     from stclip.tables.summary import write_summary
 
-    write_summary([read_json(path) for path in metrics], out)
+    write_summary([read_json(path) for path in metrics], out, plots=plots)
 
 
 @app.command()

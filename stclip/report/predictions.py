@@ -48,8 +48,8 @@ def judge(scores: Scores, data: Data, *, clips: Sequence[str], protocol: Protoco
     Returns:
         One row per (person, ground-truth label): clip, frame, x1, y1, x2, y2, label, row (of the
         box in `scores`, -1: none overlaps it), overlap (their IoU), enough (for a hit), best
-        (score of that box's best name), named (that is the label, and they overlap enough), right (the same
-        with any of the person's labels). Index: the person's in `truth`.
+        (score of that box's best name), named (that is the label, and they overlap enough),
+        right (the same with any of the person's labels). Index: the person's row of the boxes.
     """
     table = data.boxes.table[data.boxes.table["clip"].isin(clips)]
     table = table[data.key_frames.contain(table)]

@@ -20,10 +20,9 @@ from stclip.tables.aggregate import (
 )
 
 logger = logging.getLogger(__name__)
-MAP_FILE, CLASSES_FILE = "map.csv", "ap_by_class.csv"
 
 
-def summarize(runs: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+def summarize(runs: Sequence[RunContent]) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """Frame mAP and AP on the first box source, means over splits and seeds.
 
     Args:
@@ -77,13 +76,13 @@ def _label(title: str, assumption: str) -> str:
     return title if assumption == "independent" else f"{title}, {assumption}"
 
 
-def write_summary(runs: Sequence[dict[str, Any]], out: Path) -> None:
-    """Write a JSON per method into the folder `out`; `map.csv` and `ap_by_class.csv` beside it."""
+def write_summary(runs: Sequence[RunContent], out: Path, *, plots: tuple[Path, Path]) -> None:
+    """Write a JSON per method into the folder `out`, and the two csv files of `plots`."""
     values, maps, by_class = summarize(runs)
-    for name, frame in ((MAP_FILE, maps), (CLASSES_FILE, by_class)):
-        with whole_file(out.with_name(name)) as path:
-            frame.to_csv(path, index=False, float_format="%.2f", lineterminator="\n")
+    for path, frame in zip(plots, (maps, by_class), strict=True):
+        with whole_file(path) as temporary:
+            frame.to_csv(temporary, index=False, float_format="%.2f", lineterminator="\n")
     with whole_folder(out) as folder:
         for name, cells in values.items():
-            write_json(folder / f"{name}.json", cells)
+            write_json(folder / f"{Path(name).name}.json", cells)
     logger.info("summary: read %d runs of %d methods, dropped none", len(runs), len(values))

@@ -7,9 +7,9 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from stclip import config as settings
-from stclip.config import hashes as keys
+from stclip.config import hashes
+from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import ConfigError
-from stclip.config.table import load_table
 
 validate(config, "../schemas/config.schema.yaml")
 
@@ -24,7 +24,17 @@ CONFIG = Path("config")
 SCALE = config["scale"]
 VERSION = config["stage_version"]
 LABEL_GROUPS = ["unseen", "base"]
-RUN = "runs/{scale}/{dataset}/{split}/{method}/{seed}"
+DATA = "data/{scale}/{dataset}"
+RUN = "runs/{scale}/{dataset}/{family}/{split}/{method}/{seed}"
+PREPARED = {  # what most stages read of a data set
+    name: f"{DATA}/{file}"
+    for name, file in {
+        "clips": "clips.parquet",
+        "boxes": "boxes.parquet",
+        "key_frames": "key_frames.parquet",
+        "frames": "frames",
+    }.items()
+}
 
 
 def checked(load, *arguments, **keywords):
@@ -52,9 +62,31 @@ ALL_TABLES = {
     path.stem: checked(load_table, CONFIG, path.stem, scale=SCALE)
     for path in sorted((CONFIG / "tables").glob("*.yaml"))
 }
-TABLES = {n: table for n, table in ALL_TABLES.items() if table.dataset in DATASETS}
-RUN_METHODS = {(dataset, method) for dataset in DATASETS for method in METHODS}
-RUN_METHODS |= {(t.dataset, row.method) for t in TABLES.values() for row in t.rows}
+SEEDS = [int(seed) for seed in config["seeds"]]
+# Tables of other data sets than those chosen are not built; one of detectors is of all.
+TABLES = {
+    name: table
+    for name, table in ALL_TABLES.items()
+    if getattr(table, "dataset", None) in {None, *DATASETS}
+}
+TABLE_RUNS = {
+    name: table.runs(METHODS, SEEDS) if hasattr(table, "runs") else []
+    for name, table in TABLES.items()
+}
+# What stands in no table is run too: every chosen method on a data set's own splits.
+DATASET_RUNS = {
+    name: [
+        RunName(name, dataset.family, split, method, seed)
+        for split in dataset.splits
+        for method in METHODS
+        for seed in SEEDS
+    ]
+    for name, dataset in DATASETS.items()
+}
+ALL_RUNS = {
+    run for runs in [*TABLE_RUNS.values(), *DATASET_RUNS.values()] for run in runs
+}
+RUN_METHODS = {(run.dataset, run.method) for run in ALL_RUNS}
 METHOD_SETTINGS = {
     (dataset, method): checked(
         settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE
@@ -62,20 +94,20 @@ METHOD_SETTINGS = {
     for dataset, method in RUN_METHODS
 }
 FRAME_FEATURES = {
-    (dataset, keys.frames_key(method)): method
+    (dataset, hashes.frames_key(method)): method
     for (dataset, _), method in sorted(METHOD_SETTINGS.items())
     if "frames" in method.features
 }
 BOX_FEATURES = {
-    (dataset, keys.crops_key(method)): method
+    (dataset, hashes.crops_key(method)): method
     for (dataset, _), method in sorted(METHOD_SETTINGS.items())
     if {"boxes", "objects"} & set(method.features)
 }
-RUN_SPLITS = {(name, split) for name, d in DATASETS.items() for split in d.splits}
-RUN_SPLITS |= {(t.dataset, split) for t in TABLES.values() for split in t.splits}
-for name, split in sorted(RUN_SPLITS):
-    committed = {path.stem: path for path in Path("splits", name).glob("*.json")}
-    checked(settings.pick, committed, split, what=f"split of {name}")
+RUN_SPLITS = {(run.dataset, run.family, run.split) for run in ALL_RUNS}
+for name, family, split in sorted(RUN_SPLITS):
+    folder = Path("splits", name, family)
+    committed = {path.stem: path for path in folder.glob("*.json")}
+    checked(settings.pick, committed, split, what=f"split in {folder}")
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what="box source")
@@ -116,7 +148,8 @@ wildcard_constraints:
     scale=re.escape(SCALE),
     dataset=one_of(DATASETS),
     method=one_of({method for _, method in RUN_METHODS}),
-    split=one_of({split for _, split in RUN_SPLITS}),
+    family=one_of({family for _, family, _ in RUN_SPLITS}),
+    split=one_of({split for _, _, split in RUN_SPLITS}),
     seed=r"\d+",
     boxes=one_of(config["boxes"]),
     detector=one_of(OF_PERSONS),
@@ -133,7 +166,7 @@ def local_files(*urls):
 
 def settings_of(stage, *parts):
     """What a job's result depends on beside its inputs; a change runs it again."""
-    return f"{VERSION[stage]}-{keys.config_hash(*parts)}"
+    return f"{VERSION[stage]}-{hashes.config_hash(*parts)}"
 
 
 def need(rule, resource, default):
@@ -147,107 +180,3 @@ def on_gpus(wildcards, resources):
 
 def run_settings(wildcards):
     return METHOD_SETTINGS[wildcards.dataset, wildcards.method]
-
-
-def backbone_files(method):
-    """Weights to download first; those inside the package are always there."""
-    weights = method.backbone.weights
-    return [] if weights is None or weights.startswith("package:") else [weights]
-
-
-def detections_file(dataset, detector, split):
-    """The boxes that a detector finds; a fine-tuned one has boxes of its own for every split."""
-    part = split if DETECTORS[detector].finetune else "all"
-    return f"data/{SCALE}/{dataset}/detections/{detector}/{part}.parquet"
-
-
-def objects_file(dataset):
-    """The boxes of objects that the data set's detector of objects finds."""
-    return f"data/{SCALE}/{dataset}/objects/{DATASETS[dataset].objects}.parquet"
-
-
-def stored_features(dataset, method, split):
-    """What a method reads in place of pictures: kind -> file."""
-    folder = f"data/{SCALE}/{dataset}/features"
-    crops = f"{folder}/{keys.crops_key(method)}"
-
-    def of_boxes(path):
-        table = path.removeprefix(f"data/{SCALE}/{dataset}/").removesuffix(".parquet")
-        return f"{crops}/{table}.safetensors"
-
-    files = {
-        "frames": {"frames": f"{folder}/{keys.frames_key(method)}.safetensors"},
-        "boxes": {
-            "ground_truth": f"{crops}/boxes.safetensors",
-            "detections": of_boxes(
-                detections_file(dataset, DATASETS[dataset].detector, split)
-            ),
-        },
-        "objects": {"objects": of_boxes(objects_file(dataset))},
-    }
-    return {k: path for kind in method.features for k, path in files[kind].items()}
-
-
-def features_of_run(wildcards):
-    return stored_features(wildcards.dataset, run_settings(wildcards), wildcards.split)
-
-
-def features_to_train(wildcards):
-    """A method that trains nothing reads nothing, and no training looks at detections."""
-    if not run_settings(wildcards).train.iterations:
-        return {}
-    found = features_of_run(wildcards)
-    return {kind: path for kind, path in found.items() if kind != "detections"}
-
-
-def objects_of_run(wildcards):
-    return [objects_file(wildcards.dataset)] if run_settings(wildcards).objects else []
-
-
-def feature_options(features, objects):
-    """--features KIND=FILE ... --objects FILE"""
-    options = [f"--features {kind}={path}" for kind, path in features.items()]
-    return " ".join([*options, *(f"--objects {path}" for path in objects)])
-
-
-def compared_detectors(dataset):
-    """The detectors of the table that have boxes for a data set; its own among them."""
-    own = DATASETS[dataset].detector
-    fit = [n for n in COMPARED if dataset in (DETECTORS[n].datasets or [dataset])]
-    return fit if own in fit else [own, *fit]
-
-
-def scoring_settings(wildcards):
-    """Settings of the data set that choose boxes and frames."""
-    dataset = DATASETS[wildcards.dataset]
-    return {
-        "boxes": {name: dataset.boxes[name].model_dump() for name in config["boxes"]},
-        "key_frame_stride": dataset.key_frame_stride,
-    }
-
-
-def evaluation_settings(wildcards):
-    dataset = DATASETS[wildcards.dataset]
-    return {"protocol": dataset.protocol, "video_map": dataset.video_map}
-
-
-def runs_of(dataset, name):
-    return expand(
-        f"{RUN}/{name}",
-        scale=SCALE,
-        dataset=dataset,
-        split=DATASETS[dataset].splits,
-        method=METHODS,
-        seed=config["seeds"],
-    )
-
-
-def rows_of(table, name):
-    return expand(
-        f"{RUN}/{name}",
-        scale=SCALE,
-        dataset=table.dataset,
-        split=table.splits,
-        method=[row.method for row in table.rows],
-        seed=table.seeds or config["seeds"],
-    )

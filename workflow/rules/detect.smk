@@ -1,16 +1,14 @@
 # Persons on the key frames of the test clips, unfiltered; how good they are, and their ceiling.
-# Objects there and on every frame of the training clips.
+# Objects there and on key frames of the training clips.
 rule finetune:
     input:
         lambda w: detector_paths(DETECTORS[w.detector]),
-        split="data/{scale}/{dataset}/splits/{split}.json",
-        clips="data/{scale}/{dataset}/clips.parquet",
-        boxes="data/{scale}/{dataset}/boxes.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        **PREPARED,
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
     output:
-        "data/{scale}/{dataset}/detectors/{detector}/{split}.safetensors",
+        f"{DATA}/detectors/{{detector}}/{{family}}/{{split}}.safetensors",
     log:
-        "logs/finetune/{scale}/{dataset}/{detector}/{split}.log",
+        "logs/finetune/{scale}/{dataset}/{detector}/{family}/{split}.log",
     threads: need("finetune", "threads", 1)
     resources:
         gpu=need("finetune", "gpu", 0),
@@ -19,15 +17,15 @@ rule finetune:
     params:
         launcher=on_gpus,
         settings=lambda w: settings_of(
-            "finetune", keys.finetuning_settings(DETECTORS[w.detector])
+            "finetune", hashes.finetuning_settings(DETECTORS[w.detector])
         ),
         workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} finetune"
         " --detector {wildcards.detector}"
         " --scale {wildcards.scale} --split {input.split} --clips {input.clips}"
-        " --boxes {input.boxes} --frames {input.frames} --workers {params.workers}"
-        " --out {output}"
+        " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
+        " --workers {params.workers} --out {output}"
 
 
 def detector_inputs(wildcards):
@@ -54,10 +52,11 @@ def finetuned_options(wildcards, input):
 rule detect:
     input:
         detector=detector_inputs,
-        clips="data/{scale}/{dataset}/clips.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        clips=PREPARED["clips"],
+        key_frames=PREPARED["key_frames"],
+        frames=PREPARED["frames"],
     output:
-        "data/{scale}/{dataset}/detections/{detector}/{part}.parquet",
+        f"{DATA}/detections/{{detector}}/{{part}}.parquet",
     log:
         "logs/detect/{scale}/{dataset}/{detector}/{part}.log",
     threads: need("detect", "threads", 1)
@@ -69,8 +68,7 @@ rule detect:
         launcher=on_gpus,
         settings=lambda w: settings_of(
             "detect",
-            keys.detection_settings(DETECTORS[w.detector]),
-            str(DATASETS[w.dataset].key_frame_stride),
+            hashes.detection_settings(DETECTORS[w.detector]),
         ),
         finetuned=finetuned_options,
         workers=lambda w, threads: threads - 1,
@@ -78,17 +76,18 @@ rule detect:
         "{params.launcher}stclip --log {log} --threads {threads} detect"
         " --detector {wildcards.detector}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} {params.finetuned}"
-        " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
+        " --clips {input.clips} --key-frames {input.key_frames} --frames {input.frames} --workers {params.workers}"
         " --out {output}"
 
 
 rule objects:
     input:
         detector=lambda w: detector_paths(OF_OBJECTS[w.objects]),
-        clips="data/{scale}/{dataset}/clips.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        clips=PREPARED["clips"],
+        key_frames=PREPARED["key_frames"],
+        frames=PREPARED["frames"],
     output:
-        "data/{scale}/{dataset}/objects/{objects}.parquet",
+        f"{DATA}/objects/{{objects}}.parquet",
     log:
         "logs/objects/{scale}/{dataset}/{objects}.log",
     threads: need("objects", "threads", 1)
@@ -100,39 +99,39 @@ rule objects:
         launcher=on_gpus,
         settings=lambda w: settings_of(
             "detect",
-            keys.detection_settings(OF_OBJECTS[w.objects]),
-            str(DATASETS[w.dataset].key_frame_stride),
+            hashes.detection_settings(OF_OBJECTS[w.objects]),
         ),
         workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} detect"
         " --detector {wildcards.objects}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --train-clips"
-        " --clips {input.clips} --frames {input.frames} --workers {params.workers}"
+        " --clips {input.clips} --key-frames {input.key_frames} --frames {input.frames} --workers {params.workers}"
         " --out {output}"
 
 
 def named_detections(wildcards):
     """NAME=FILE or NAME:SPLIT=FILE of every detector of the table."""
+    dataset = DATASETS[wildcards.dataset]
     return [
-        f"{name}:{split}={detections_file(wildcards.dataset, name, split)}"
+        f"{name}:{split}={detections_file(wildcards.dataset, name, dataset.family, split)}"
         for name in compared_detectors(wildcards.dataset)
-        for split in DATASETS[wildcards.dataset].splits
+        for split in dataset.splits
     ]
 
 
 rule quality:
     input:
         lambda w: sorted({text.partition("=")[2] for text in named_detections(w)}),
-        splits=lambda w: expand(
-            "data/{scale}/{dataset}/splits/{split}.json",
-            split=DATASETS[w.dataset].splits,
-            **w,
-        ),
-        clips="data/{scale}/{dataset}/clips.parquet",
-        boxes="data/{scale}/{dataset}/boxes.parquet",
+        splits=lambda w: [
+            split_file(w.dataset, DATASETS[w.dataset].family, split)
+            for split in DATASETS[w.dataset].splits
+        ],
+        clips=PREPARED["clips"],
+        boxes=PREPARED["boxes"],
+        key_frames=PREPARED["key_frames"],
     output:
-        "data/{scale}/{dataset}/detections/quality.json",
+        f"{DATA}/quality.json",
     log:
         "logs/quality/{scale}/{dataset}.log",
     resources:
@@ -142,7 +141,6 @@ rule quality:
         settings=lambda w: settings_of(
             "quality",
             {n: b.model_dump() for n, b in DATASETS[w.dataset].boxes.items()},
-            str(DATASETS[w.dataset].key_frame_stride),
             DATASETS[w.dataset].title,
         ),
         detections=named_detections,
@@ -150,27 +148,4 @@ rule quality:
     shell:
         "stclip --log {log} --threads 1 quality {params.detections} {params.splits}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --boxes {input.boxes} --out {output}"
-
-
-rule detectors:
-    input:
-        measured=expand(
-            "data/{scale}/{dataset}/detections/quality.json",
-            scale=SCALE,
-            dataset=DATASETS,
-        ),
-        published=[
-            f"config/published/{dataset.published}.yaml"
-            for dataset in DATASETS.values()
-            if dataset.published
-        ],
-    output:
-        multiext("results/{scale}/detectors", ".csv", ".md", ".tex"),
-    log:
-        "logs/tables/{scale}/detectors.log",
-    params:
-        settings=settings_of("tables", str(SCALE_SETTINGS.published)),
-    shell:
-        "stclip --log {log} detectors {input.measured} --scale {wildcards.scale}"
-        " --out {output[0]}"
+        " --boxes {input.boxes} --key-frames {input.key_frames} --out {output}"

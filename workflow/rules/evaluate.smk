@@ -1,27 +1,21 @@
-# Scores and ground truth -> metrics.json with intervals, curves, errors, a picture of predictions.
+# Scores and ground truth -> metrics.json with intervals, curves, errors. No pixel is looked at.
 rule evaluate:
     input:
         scores=rules.score.output,
         weights=f"{RUN}/weights.safetensors",
-        split="data/{scale}/{dataset}/splits/{split}.json",
-        boxes="data/{scale}/{dataset}/boxes.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
+        boxes=PREPARED["boxes"],
+        key_frames=PREPARED["key_frames"],
     output:
         metrics=f"{RUN}/metrics.json",
         replicates=f"{RUN}/replicates.parquet",
         report=expand(
             f"{RUN}/{{file}}",
-            file=[
-                "classes.csv",
-                "curves.csv",
-                "errors.csv",
-                "errors.png",
-                "predictions.png",
-            ],
+            file=["classes.csv", "curves.csv", "errors.csv", "errors.png"],
             allow_missing=True,
         ),
     log:
-        "logs/evaluate/{scale}/{dataset}/{split}/{method}/{seed}.log",
+        "logs/evaluate/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
     resources:
         mem_mb=need("evaluate", "mem_mb", 2000),
         runtime=need("evaluate", "runtime", 30),
@@ -34,5 +28,5 @@ rule evaluate:
     shell:
         "stclip --log {log} --threads 1 evaluate --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.out}"
-        " --split {input.split} --boxes {input.boxes} --frames {input.frames} {params.sources}"
+        " --split {input.split} --boxes {input.boxes} --key-frames {input.key_frames} {params.sources}"
         " --seed {wildcards.seed}"

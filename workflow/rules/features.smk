@@ -1,11 +1,10 @@
 # Frames, and boxes cut out of them, through a frozen backbone: once for all methods that read it.
 rule frame_features:
     input:
-        clips="data/{scale}/{dataset}/clips.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        **PREPARED,
         backbone=lambda w: backbone_files(FRAME_FEATURES[w.dataset, w.features]),
     output:
-        "data/{scale}/{dataset}/features/{features}.safetensors",
+        f"{DATA}/features/{{features}}.safetensors",
     log:
         "logs/features/{scale}/{dataset}/{features}.log",
     wildcard_constraints:
@@ -23,22 +22,22 @@ rule frame_features:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --frames {input.frames} --out {output}"
+        " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
+        " --out {output}"
 
 
 rule box_features:
     input:
-        table="data/{scale}/{dataset}/{table}.parquet",
-        clips="data/{scale}/{dataset}/clips.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        **PREPARED,
+        table=f"{DATA}/{{table}}.parquet",
         backbone=lambda w: backbone_files(BOX_FEATURES[w.dataset, w.features]),
     output:
-        "data/{scale}/{dataset}/features/{features}/{table}.safetensors",
+        f"{DATA}/features/{{features}}/{{table}}.safetensors",
     log:
         "logs/features/{scale}/{dataset}/{features}/{table}.log",
     wildcard_constraints:
         features=one_of({key for _, key in BOX_FEATURES}),
-        table=r"boxes|detections/[^/]+/[^/]+|objects/[^/]+",
+        table=r"boxes|detections/.+|objects/[^/]+",
     threads: need("features", "threads", 1)
     resources:
         gpu=need("features", "gpu", 0),
@@ -46,12 +45,11 @@ rule box_features:
         runtime=need("features", "runtime", 30),
     params:
         launcher=on_gpus,
-        settings=lambda w: settings_of(
-            "features", w.features, str(DATASETS[w.dataset].key_frame_stride)
-        ),
+        settings=lambda w: settings_of("features", w.features),
         method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --frames {input.frames} --boxes {input.table} --out {output}"
+        " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
+        " --table {input.table} --out {output}"

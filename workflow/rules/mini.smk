@@ -1,30 +1,22 @@
 # The miniature: draw the archives, train the tiny detector; `snakemake tiny_clip` trains CLIP anew.
-MINI_SOURCE = f"data/{SCALE}/source/jhmdb"
+for name, recipe in SCALE_SETTINGS.miniature.render.items():
 
-
-rule render_jhmdb:
-    output:
-        expand(
-            "{folder}/{file}",
-            folder=MINI_SOURCE,
-            file=[
-                "Rename_Images.tar.gz",
-                "splits.zip",
-                "puppet_mask.zip",
-                "SHA256SUMS",
-                "props.json",
-                "props_images.json",
-            ],
-        ),
-    log:
-        f"logs/{SCALE}/render.log",
-    threads: 2
-    params:
-        settings=settings_of("render", SCALE_SETTINGS.miniature.get("render", {})),
-        folder=MINI_SOURCE,
-        scale=SCALE,
-    shell:
-        "stclip --log {log} mini render --scale {params.scale} --workers {threads} --out {params.folder}"
+    rule:
+        name:
+            f"render_{name}"
+        output:
+            [f"data/{SCALE}/source/{name}/{file}" for file in recipe.files],
+        log:
+            f"logs/{SCALE}/render/{name}.log",
+        threads: 2
+        params:
+            settings=settings_of("render", recipe),
+            folder=f"data/{SCALE}/source/{name}",
+            dataset=name,
+            scale=SCALE,
+        shell:
+            "stclip --log {log} mini render --scale {params.scale} --dataset {params.dataset}"
+            " --workers {threads} --out {params.folder}"
 
 
 rule tiny_detector:
@@ -33,7 +25,7 @@ rule tiny_detector:
     log:
         "logs/mini/detector.log",
     params:
-        settings=settings_of("detector", SCALE_SETTINGS.miniature.get("detector", {})),
+        settings=settings_of("detector", SCALE_SETTINGS.miniature.detector),
     shell:
         "stclip --log {log} --threads 1 mini detector --scale mini --out {output}"
 
@@ -49,13 +41,13 @@ rule tiny_clip:
 
 rule samples:
     input:
-        clips="data/{scale}/jhmdb/clips.parquet",
-        boxes="data/{scale}/jhmdb/boxes.parquet",
-        frames="data/{scale}/jhmdb/frames",
+        clips=PREPARED["clips"],
+        boxes=PREPARED["boxes"],
+        frames=PREPARED["frames"],
     output:
-        "results/{scale}/samples.png",
+        "results/{scale}/samples/{dataset}.png",
     log:
-        "logs/samples/{scale}.log",
+        "logs/samples/{scale}/{dataset}.log",
     params:
         version=VERSION["render"],
     shell:

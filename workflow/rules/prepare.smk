@@ -8,9 +8,9 @@ rule prepare:
             archive=DATASETS[w.dataset].archives,
         ),
     output:
-        clips="data/{scale}/{dataset}/clips.parquet",
-        boxes="data/{scale}/{dataset}/boxes.parquet",
-        frames=directory("data/{scale}/{dataset}/frames"),
+        clips=PREPARED["clips"],
+        boxes=PREPARED["boxes"],
+        frames=directory(PREPARED["frames"]),
     log:
         "logs/prepare/{scale}/{dataset}.log",
     resources:
@@ -18,10 +18,44 @@ rule prepare:
         runtime=need("prepare", "runtime", 30),
     params:
         settings=lambda w: settings_of(
-            "prepare", DATASETS[w.dataset].params, DATASETS[w.dataset].target
+            "prepare",
+            DATASETS[w.dataset].params,
+            DATASETS[w.dataset].target,
+            DATASETS[w.dataset].frame_store,
         ),
         raw=lambda w: DATASETS[w.dataset].extracted or f"data/{w.scale}/{w.dataset}/raw",
     shell:
         "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --raw {params.raw:q}"
         " --out data/{wildcards.scale}/{wildcards.dataset}"
+
+
+def excluded_seconds(wildcards):
+    """The list of what counts on neither side, among the archives."""
+    name = getattr(DATASETS[wildcards.dataset].key_frames, "excluded", None)
+    folder = (
+        DATASETS[wildcards.dataset].extracted or f"data/{SCALE}/{wildcards.dataset}/raw"
+    )
+    return [] if name is None else [f"{folder}/{name}"]
+
+
+# Which frames are tested, and which are trained on.
+rule key_frames:
+    input:
+        clips=PREPARED["clips"],
+        boxes=PREPARED["boxes"],
+        excluded=excluded_seconds,
+    output:
+        PREPARED["key_frames"],
+    log:
+        "logs/key_frames/{scale}/{dataset}.log",
+    params:
+        settings=lambda w: settings_of(
+            "prepare",
+            DATASETS[w.dataset].key_frames,
+            DATASETS[w.dataset].test_split,
+        ),
+        excluded=lambda w, input: [f"--excluded {path}" for path in input.excluded],
+    shell:
+        "stclip --log {log} key-frames --dataset {wildcards.dataset} --scale {wildcards.scale}"
+        " --clips {input.clips} --boxes {input.boxes} {params.excluded} --out {output}"

@@ -1,24 +1,43 @@
-# Runs' folders and tables -> one page to read, results/{scale}/report.html.
-MADE_TABLES = {name: name for name in ["table2", "table10", "detectors", *TABLES]}
-REPORTED = [
-    checked(settings.pick, MADE_TABLES, name, what="table of the report")
-    for name in config["report"]
-]
+# Runs' folders and tables -> pictures of predictions, and one page to read.
+MAIN_TABLES = [name for name, table in TABLES.items() if isinstance(table, MainTable)]
+REPORTED = MAIN_TABLES if config["report"] == "main" else config["report"]
+for name in REPORTED:
+    checked(settings.pick, TABLES, name, what="table of the report")
 
 
-def reported_runs(name):
-    return [path for dataset in DATASETS for path in runs_of(dataset, name)]
+# Apart from the metrics: these depend on no pixel.
+rule predictions:
+    input:
+        **PREPARED,
+        scores=f"{RUN}/scores_{config['boxes'][0]}_unseen.parquet",
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
+    output:
+        f"{RUN}/predictions.png",
+    log:
+        "logs/predictions/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
+    params:
+        settings=lambda w: settings_of(
+            "report", run_settings(w).title, evaluation_settings(w)
+        ),
+        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        run=RUN,
+    shell:
+        "stclip --log {log} --threads 1 predictions --method {wildcards.method}"
+        " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.run}"
+        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
+        " --key-frames {input.key_frames} --frames {input.frames} {params.sources}"
+        " --seed {wildcards.seed} --out {output}"
 
 
 rule report:
     input:
-        metrics=reported_runs("metrics.json"),
+        metrics=reported_files("metrics.json"),
         files=[
             path
             for name in ("log.jsonl", "config.yaml", "classes.csv", "errors.csv")
-            for path in reported_runs(name)
+            for path in reported_files(name)
         ],
-        pictures=reported_runs("predictions.png"),
+        pictures=reported_files("predictions.png"),
         tables=expand("results/{{scale}}/{table}.csv", table=REPORTED),
         captions=expand("results/{{scale}}/{table}.md", table=REPORTED),
     output:

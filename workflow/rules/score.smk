@@ -1,16 +1,14 @@
 # Weights and boxes -> class probabilities of every box, per box source and label group.
 rule score:
     input:
+        **PREPARED,
         weights=f"{RUN}/weights.safetensors",
-        split="data/{scale}/{dataset}/splits/{split}.json",
-        clips="data/{scale}/{dataset}/clips.parquet",
-        boxes="data/{scale}/{dataset}/boxes.parquet",
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
         detections=lambda w: detections_file(
-            w.dataset, DATASETS[w.dataset].detector, w.split
+            w.dataset, DATASETS[w.dataset].detector, w.family, w.split
         ),
-        frames="data/{scale}/{dataset}/frames",
         backbone=lambda w: backbone_files(run_settings(w)),
-        features=lambda w: list(features_of_run(w).values()),
+        features=lambda w: list(stored_features(w).values()),
         objects=objects_of_run,
     output:
         expand(
@@ -20,7 +18,7 @@ rule score:
             allow_missing=True,
         ),
     log:
-        "logs/score/{scale}/{dataset}/{split}/{method}/{seed}.log",
+        "logs/score/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
     threads: need("score", "threads", 1)
     resources:
         gpu=need("score", "gpu", 0),
@@ -33,12 +31,13 @@ rule score:
         ),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,
-        features=lambda w: feature_options(features_of_run(w), objects_of_run(w)),
+        features=lambda w: feature_options(stored_features(w), objects_of_run(w)),
         workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} score"
         " --method {wildcards.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --weights {input.weights}"
         " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
-        " --detections {input.detections} --frames {input.frames} {params.sources}"
+        " --key-frames {input.key_frames} --detections {input.detections}"
+        " --frames {input.frames} {params.sources}"
         " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"

@@ -1,14 +1,18 @@
 # The committed label splits -> the clips they select.
 rule splits:
     input:
-        split="splits/{dataset}/{split}.json",
-        clips="data/{scale}/{dataset}/clips.parquet",
+        split="splits/{dataset}/{family}/{split}.json",
+        clips=PREPARED["clips"],
     output:
-        "data/{scale}/{dataset}/splits/{split}.json",
+        f"{DATA}/splits/{{family}}/{{split}}.json",
     log:
-        "logs/splits/{scale}/{dataset}/{split}.log",
+        "logs/splits/{scale}/{dataset}/{family}/{split}.log",
     params:
-        version=VERSION["splits"],
+        settings=lambda w: settings_of(
+            "splits",
+            DATASETS[w.dataset].test_split,
+            DATASETS[w.dataset].scored_labels,
+        ),
     shell:
-        "stclip --log {log} splits resolve --split {input.split} --clips {input.clips}"
-        " --out {output}"
+        "stclip --log {log} splits resolve --scale {wildcards.scale} --split {input.split}"
+        " --clips {input.clips} --out {output}"

@@ -1,99 +1,22 @@
-# metrics.json files -> tables: Table 2, and one for each file of config/tables; results/table2.csv
-# and the like are copies of the active scale's.
-rule table2:
+# What the stages wrote -> tables, one for each file of config/tables; results/{table}.csv is a copy
+# of the active scale's.
+def table_inputs(wildcards):
+    """metrics.json files of its runs, and what its kind needs beside them."""
+    table = TABLES[wildcards.table]
+    beside = {
+        "costs": [f"data/{SCALE}/costs/{wildcards.table}.json"],
+        "detectors": [f"data/{SCALE}/{dataset}/quality.json" for dataset in DATASETS],
+    }
+    return [
+        *files_of(TABLE_RUNS[wildcards.table], "metrics.json"),
+        *beside.get(table.kind, []),
+    ]
+
+
+rule table:
     input:
-        metrics=runs_of("jhmdb", "metrics.json"),
-        replicates=runs_of("jhmdb", "replicates.parquet"),
-        errors=runs_of("jhmdb", "errors.csv"),
-        published="config/published/table2.yaml",
-    output:
-        multiext(
-            "results/{scale}/table2",
-            ".csv",
-            ".md",
-            ".tex",
-            "_errors.csv",
-            "_errors.png",
-        ),
-    log:
-        "logs/tables/{scale}/table2.log",
-    params:
-        settings=settings_of(
-            "tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)
-        ),
-    shell:
-        "stclip --log {log} tables --dataset jhmdb --scale {wildcards.scale} --published {input.published}"
-        " --out {output[0]} {input.metrics}"
-
-
-# The same runs in a few numbers, to compare over commits.
-rule summary:
-    input:
-        [path for dataset in DATASETS for path in runs_of(dataset, "metrics.json")],
-    output:
-        expand(
-            "results/{{scale}}/metrics/{dataset}/{method}.json",
-            dataset=DATASETS,
-            method=METHODS,
-        ),
-        multiext("results/{scale}/", "map.csv", "ap_by_class.csv"),
-    log:
-        "logs/tables/{scale}/summary.log",
-    params:
-        version=VERSION["tables"],
-    shell:
-        "stclip --log {log} summary {input} --out results/{wildcards.scale}/metrics"
-
-
-COSTED = {
-    name: stored_features("jhmdb", METHOD_SETTINGS["jhmdb", name], "1")
-    for name in (METHODS if "jhmdb" in DATASETS else [])
-}
-COSTED_OBJECTS = any(METHOD_SETTINGS["jhmdb", name].objects for name in COSTED)
-
-
-# What the methods cost, by one counter and clock; it takes all cores, so that nothing runs beside it.
-rule table10:
-    input:
-        metrics=runs_of("jhmdb", "metrics.json"),
-        split=f"data/{SCALE}/jhmdb/splits/1.json",
-        clips=f"data/{SCALE}/jhmdb/clips.parquet",
-        boxes=f"data/{SCALE}/jhmdb/boxes.parquet",
-        frames=f"data/{SCALE}/jhmdb/frames",
-        features=sorted({path for files in COSTED.values() for path in files.values()}),
-        objects=[objects_file("jhmdb")] if COSTED_OBJECTS else [],
-        published="config/published/table10.yaml",
-    output:
-        multiext("results/{scale}/table10", ".csv", ".md", ".tex"),
-    log:
-        "logs/tables/{scale}/table10.log",
-    threads: need("table10", "threads", 512)  # more than there are: all of them
-    resources:
-        gpu=need("score", "gpu", 0),
-    params:
-        launcher=on_gpus,
-        settings=settings_of(
-            "tables", SCALE_SETTINGS.title, str(SCALE_SETTINGS.published)
-        ),
-        methods=" ".join(f"--method {name}" for name in METHODS),
-        features=[
-            f"--features {method}:{kind}={path}"
-            for method, files in COSTED.items()
-            for kind, path in files.items()
-        ],
-        objects=lambda w, input: [f"--objects {path}" for path in input.objects],
-    shell:
-        "{params.launcher}stclip --log {log} --threads {threads} costs"
-        " {input.metrics} --dataset jhmdb"
-        " --scale {wildcards.scale} {params.methods} --split {input.split} --clips {input.clips}"
-        " --boxes {input.boxes} --frames {input.frames} {params.features} {params.objects}"
-        " --published {input.published} --out {output[0]}"
-
-
-rule ablation:
-    input:
-        metrics=lambda w: rows_of(TABLES[w.table], "metrics.json"),
-        replicates=lambda w: rows_of(TABLES[w.table], "replicates.parquet"),
+        table_inputs,
+        replicates=lambda w: files_of(TABLE_RUNS[w.table], "replicates.parquet"),
     output:
         multiext("results/{scale}/{table}", ".csv", ".md", ".tex"),
     log:
@@ -107,17 +30,107 @@ rule ablation:
             SCALE_SETTINGS.title,
             str(SCALE_SETTINGS.published),
         ),
+        files=table_inputs,
     shell:
-        "stclip --log {log} ablation {input.metrics} --table {wildcards.table}"
+        "stclip --log {log} tables {params.files} --table {wildcards.table}"
         " --scale {wildcards.scale} --out {output[0]}"
+
+
+# What the rows of a main table get wrong, side by side.
+rule errors:
+    input:
+        metrics=lambda w: files_of(TABLE_RUNS[w.table], "metrics.json"),
+        errors=lambda w: files_of(TABLE_RUNS[w.table], "errors.csv"),
+    output:
+        multiext("results/{scale}/errors/{table}", ".csv", ".png"),
+    log:
+        "logs/tables/{scale}/errors/{table}.log",
+    wildcard_constraints:
+        table=one_of([n for n, t in TABLES.items() if isinstance(t, MainTable)]),
+    params:
+        settings=lambda w: settings_of("tables", TABLES[w.table]),
+    shell:
+        "stclip --log {log} errors {input.metrics} --table {wildcards.table}"
+        " --scale {wildcards.scale} --out {output[0]}"
+
+
+# The same runs in a few numbers, to compare over commits.
+rule summary:
+    input:
+        lambda w: files_of(DATASET_RUNS[w.dataset], "metrics.json"),
+    output:
+        directory("results/{scale}/metrics/{dataset}"),
+        multiext("results/{scale}/summary/{dataset}/", "map.csv", "ap_by_class.csv"),
+    log:
+        "logs/tables/{scale}/summary/{dataset}.log",
+    params:
+        version=VERSION["tables"],
+    shell:
+        "stclip --log {log} summary {input} --out {output[0]} --plots {output[1]} {output[2]}"
+
+
+def costed_runs(wildcards):
+    """A run of each method of the table, for what it reads."""
+    table = TABLES[wildcards.table]
+    return [
+        RunName(table.dataset, table.family, table.measured_split, method, SEEDS[0])
+        for method in table.methods(METHODS)
+    ]
+
+
+# What the methods cost, by one counter and clock; it takes all cores, so that nothing runs beside it.
+rule costs:
+    input:
+        **{
+            name: lambda w, path=path: path.format(
+                scale=SCALE, dataset=TABLES[w.table].dataset
+            )
+            for name, path in PREPARED.items()
+        },
+        metrics=lambda w: files_of(TABLE_RUNS[w.table], "metrics.json"),
+        split=lambda w: split_file(*costed_runs(w)[0][:3]),
+        features=lambda w: sorted(
+            {path for run in costed_runs(w) for path in stored_features(run).values()}
+        ),
+        objects=lambda w: sorted(
+            {path for run in costed_runs(w) for path in objects_of_run(run)}
+        ),
+    output:
+        "data/{scale}/costs/{table}.json",
+    log:
+        "logs/costs/{scale}/{table}.log",
+    wildcard_constraints:
+        table=one_of([n for n, t in TABLES.items() if t.kind == "costs"]),
+    threads: need("costs", "threads", 512)  # more than there are: all of them
+    resources:
+        gpu=need("score", "gpu", 0),
+    params:
+        launcher=on_gpus,
+        settings=lambda w: settings_of("tables", *map(run_settings, costed_runs(w))),
+        dataset=lambda w: TABLES[w.table].dataset,
+        methods=lambda w: [f"--method {run.method}" for run in costed_runs(w)],
+        features=lambda w: [
+            f"--features {run.method}:{kind}={path}"
+            for run in costed_runs(w)
+            for kind, path in stored_features(run).items()
+        ],
+        objects=lambda w, input: [f"--objects {path}" for path in input.objects],
+    shell:
+        "{params.launcher}stclip --log {log} --threads {threads} costs {input.metrics}"
+        " --dataset {params.dataset} --scale {wildcards.scale} {params.methods}"
+        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
+        " --key-frames {input.key_frames} --frames {input.frames} {params.features}"
+        " {params.objects} --out {output}"
 
 
 # Those of the paper.
 rule ablations:
     input:
-        expand(
-            "results/{table}.csv", table=[t for t in TABLES if t.startswith("table")]
-        ),
+        [
+            f"results/{name}.csv"
+            for name, table in TABLES.items()
+            if isinstance(table, AblationTable) and table.of_paper
+        ],
 
 
 rule active_scale:

@@ -20,10 +20,8 @@ def workers_of_a_process(wildcards, threads, resources):
 # One method on the base classes of one split.
 rule train:
     input:
-        split="data/{scale}/{dataset}/splits/{split}.json",
-        clips="data/{scale}/{dataset}/clips.parquet",
-        boxes="data/{scale}/{dataset}/boxes.parquet",
-        frames="data/{scale}/{dataset}/frames",
+        **PREPARED,
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
         backbone=lambda w: backbone_files(run_settings(w)),
         features=lambda w: list(features_to_train(w).values()),
         objects=objects_of_run,
@@ -32,14 +30,16 @@ rule train:
         config=f"{RUN}/config.yaml",
         log=f"{RUN}/log.jsonl",
     log:
-        "logs/train/{scale}/{dataset}/{split}/{method}/{seed}.log",
+        "logs/train/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
     threads: need("train", "threads", 1)
     resources:
         gpu=gpus_to_train,
         mem_mb=need("train", "mem_mb", 2000),
         runtime=need("train", "runtime", 30),
     params:
-        settings=lambda w: settings_of("train", keys.training_settings(run_settings(w))),
+        settings=lambda w: settings_of(
+            "train", hashes.training_settings(run_settings(w))
+        ),
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,
@@ -48,5 +48,6 @@ rule train:
     shell:
         "{params.launcher}stclip --log {log} --threads {params.threads} train"
         " --method {wildcards.method} --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --split {input.split} --clips {input.clips} --boxes {input.boxes} --frames {input.frames}"
+        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
+        " --key-frames {input.key_frames} --frames {input.frames}"
         " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"

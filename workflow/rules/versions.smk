@@ -1,50 +1,41 @@
 # What the stages of dvc.yaml build: targets only.
+rule weights:
+    input:
+        [path for d in USED_DETECTORS.values() for path in detector_paths(d)],
+        [path for method in METHOD_SETTINGS.values() for path in backbone_files(method)],
+
+
 rule data:
     input:
         expand(
             "data/{scale}/{dataset}/{file}",
             scale=SCALE,
             dataset=DATASETS,
-            file=["clips.parquet", "boxes.parquet", "frames"],
+            file=["clips.parquet", "boxes.parquet", "key_frames.parquet", "frames"],
         ),
-        [
-            f"data/{SCALE}/{dataset}/splits/{split}.json"
-            for dataset, split in sorted(RUN_SPLITS)
-        ],
-        [path for d in USED_DETECTORS.values() for path in detector_paths(d)],
-        [path for method in METHOD_SETTINGS.values() for path in backbone_files(method)],
+        [split_file(*split) for split in sorted(RUN_SPLITS)],
 
 
 rule detections:
     input:
-        expand(
-            "data/{scale}/{dataset}/detections/quality.json",
-            scale=SCALE,
-            dataset=DATASETS,
-        ),
+        expand("data/{scale}/{dataset}/quality.json", scale=SCALE, dataset=DATASETS),
         [objects_file(name) for name, d in DATASETS.items() if d.objects],
 
 
 rule models:
     input:
-        [path for dataset in DATASETS for path in runs_of(dataset, "metrics.json")],
+        reported_files("metrics.json"),
         [
             path
             for name in REPORTED
-            if name in TABLES
-            for path in rows_of(TABLES[name], "metrics.json")
+            for path in files_of(TABLE_RUNS[name], "metrics.json")
         ],
 
 
-rule versioned_tables:
+rule page:
     input:
+        expand("results/{scale}/samples/{dataset}.png", scale=SCALE, dataset=DATASETS),
         expand(
-            f"results/{SCALE}/{{file}}",
-            file=[
-                "table2.csv",
-                "detectors.csv",
-                "map.csv",
-                "samples.png",
-                "report.html",
-            ],
+            "results/{scale}/summary/{dataset}/map.csv", scale=SCALE, dataset=DATASETS
         ),
+        f"results/{SCALE}/report.html",

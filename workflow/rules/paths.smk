@@ -1,0 +1,101 @@
+# Where things lie, and which of them a job reads.
+def backbone_files(method):
+    """Weights to download first; those inside the package are always there."""
+    weights = method.backbone.weights
+    return [] if weights is None or weights.startswith("package:") else [weights]
+
+
+def split_file(dataset, family, split):
+    return f"data/{SCALE}/{dataset}/splits/{family}/{split}.json"
+
+
+def detections_file(dataset, detector, family, split):
+    """The boxes that a detector finds; a fine-tuned one has boxes of its own for every split."""
+    part = f"{family}/{split}" if DETECTORS[detector].finetune else "all"
+    return f"data/{SCALE}/{dataset}/detections/{detector}/{part}.parquet"
+
+
+def objects_file(dataset):
+    """The boxes of objects that the data set's detector of objects finds."""
+    return f"data/{SCALE}/{dataset}/objects/{DATASETS[dataset].objects}.parquet"
+
+
+def stored_features(run):
+    """What a method reads in place of pictures: kind -> file."""
+    dataset, method = run.dataset, METHOD_SETTINGS[run.dataset, run.method]
+    folder = f"data/{SCALE}/{dataset}/features"
+    crops = f"{folder}/{hashes.crops_key(method)}"
+
+    def of_boxes(path):
+        table = path.removeprefix(f"data/{SCALE}/{dataset}/").removesuffix(".parquet")
+        return f"{crops}/{table}.safetensors"
+
+    detected = detections_file(
+        dataset, DATASETS[dataset].detector, run.family, run.split
+    )
+    files = {
+        "frames": {"frames": f"{folder}/{hashes.frames_key(method)}.safetensors"},
+        "boxes": {
+            "ground_truth": f"{crops}/boxes.safetensors",
+            "detections": of_boxes(detected),
+        },
+        "objects": {"objects": of_boxes(objects_file(dataset))},
+    }
+    return {k: path for kind in method.features for k, path in files[kind].items()}
+
+
+def features_to_train(run):
+    """A method that trains nothing reads nothing, and no training looks at detections."""
+    if not run_settings(run).train.iterations:
+        return {}
+    found = stored_features(run)
+    return {kind: path for kind, path in found.items() if kind != "detections"}
+
+
+def objects_of_run(run):
+    return [objects_file(run.dataset)] if run_settings(run).objects else []
+
+
+def feature_options(features, objects):
+    """--features KIND=FILE ... --objects FILE"""
+    options = [f"--features {kind}={path}" for kind, path in features.items()]
+    return " ".join([*options, *(f"--objects {path}" for path in objects)])
+
+
+def compared_detectors(dataset):
+    """The detectors of the table that have boxes for a data set; its own among them."""
+    own = DATASETS[dataset].detector
+    fit = [n for n in COMPARED if dataset in (DETECTORS[n].datasets or [dataset])]
+    return fit if own in fit else [own, *fit]
+
+
+def scoring_settings(wildcards):
+    """Settings of the data set that choose boxes and labels."""
+    dataset = DATASETS[wildcards.dataset]
+    return {
+        "boxes": {name: dataset.boxes[name].model_dump() for name in config["boxes"]},
+        "scored_labels": dataset.scored_labels,
+        "patience_s": dataset.linking.patience_s,
+    }
+
+
+def evaluation_settings(wildcards):
+    dataset = DATASETS[wildcards.dataset]
+    return {
+        "metrics": [metric.model_dump() for metric in dataset.metrics],
+        "linking": dataset.linking.model_dump(),
+        "voting": dataset.voting,
+        "version": dataset.version,
+    }
+
+
+def files_of(runs, name):
+    """A file of each run."""
+    return [RUN.format(scale=SCALE, **run._asdict()) + f"/{name}" for run in runs]
+
+
+def reported_files(name):
+    """A file of every run of the chosen data sets' own splits."""
+    return [
+        path for dataset in DATASETS for path in files_of(DATASET_RUNS[dataset], name)
+    ]
