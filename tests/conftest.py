@@ -10,8 +10,9 @@ import pytest
 import yaml
 from jhmdb_archives import raw  # noqa: F401  a fixture
 
-from stclip.config import MethodConfig, load_method
-from stclip.records import Boxes, Clips, Detections, LabelSplit
+from stclip.config import EveryFrames, MethodConfig, load_method
+from stclip.records import Boxes, Clips, Data, Detections, KeyFrames, LabelSplit
+from stclip.splits.key_frames import make_key_frames
 from stclip.storage.frame_store import write_clip
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +40,17 @@ class World:
         return self.folder / "frames"
 
     @property
+    def data(self) -> Data:
+        """Every frame of a test clip is a key frame."""
+        return self.with_key_frames(every=1)
+
+    def with_key_frames(self, *, every: int) -> Data:
+        return Data(
+            clips=self.clips, boxes=self.boxes, frames=self.frames, detections=self.detections,
+            objects=self.objects, key_frames=key_frames(self.clips, self.boxes, every=every),
+        )  # fmt: skip
+
+    @property
     def config(self) -> Path:
         """A config folder whose scale `small` uses the small random CLIP for every method."""
         return self.folder / "config"
@@ -49,6 +61,12 @@ class World:
         scale["methods"].setdefault(name, {})["train"] = train
         path.write_text(yaml.safe_dump(scale))
         return load_method(self.config, name, dataset="jhmdb", scale="small")
+
+
+def key_frames(clips: Clips, boxes: Boxes, *, every: int = 1) -> KeyFrames:
+    """Every n-th frame of the test clips, and the annotated ones of the training clips."""
+    rule = EveryFrames(rule="every", frames=every)
+    return make_key_frames(rule, clips=clips, boxes=boxes, test_split="test")
 
 
 @pytest.fixture
@@ -111,6 +129,7 @@ def make_world(folder: Path) -> World:
         objects=Detections(pd.DataFrame(things, columns=[*box, "score"])),
         split=LabelSplit(
             dataset="jhmdb",
+            family="st-clip",
             name="1",
             base=BASE,
             unseen=UNSEEN,

@@ -28,8 +28,5 @@ TRAINED = [name for name in METHODS if _is_recorded(name)]
 
 def ten_losses(world: World, name: str, out: Path) -> list[float]:
     """The loss of each step."""
-    train(
-        world.method(name, **STEPS), split=world.split, clips=world.clips,
-        ground_truth=world.boxes, frames=world.frames, objects=world.objects, seed=0, out=out,
-    )  # fmt: skip
+    train(world.method(name, **STEPS), world.data, split=world.split, seed=0, out=out)
     return [line["loss"] for line in read_json_lines(out / "log.jsonl")]
