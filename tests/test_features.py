@@ -204,7 +204,7 @@ def test_damaged_and_missing_features_are_told(world: World, stored: dict[str, P
     with pytest.raises(DataError, match=r"frames\.safetensors: damaged"):
         FrameFeatures(path, clips=world.clips, config=config)
     path.unlink()
-    with pytest.raises(DataError, match="no features; run the features stage"):
+    with pytest.raises(DataError, match="no such file; run the features stage"):
         FrameFeatures(path, clips=world.clips, config=config)
 
 

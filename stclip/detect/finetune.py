@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from stclip.config import DetectorConfig, FinetuneConfig
@@ -25,8 +23,8 @@ from stclip.inputs.read_ahead import read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
-from stclip.storage.files import digest, whole_file
-from stclip.storage.seal import check_seal, sealed_tensors
+from stclip.storage.files import digest
+from stclip.storage.tensors import read_metadata, write_tensors
 from stclip.train.resume import make_optimizer, read_checkpoint, write_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -100,8 +98,7 @@ def finetune(
         if epoch + 1 < how.epochs:
             _save(model, optimizer, checkpoint, begun=begun, epochs=epoch + 1)
     state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(out) as temporary:
-        temporary.write_bytes(sealed_tensors(serialize(state), run=run))
+    write_tensors(out, state, run=run)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -116,12 +113,7 @@ def check_finetuned(path: Path, settings: DetectorConfig, split: LabelSplit) -> 
     Raises:
         DataError: missing or damaged. ConfigError: made for something else.
     """
-    try:
-        check_seal(path.read_bytes(), path)
-        with safe_open(path, "pt") as file:
-            found = file.metadata().get("run")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run the finetune stage.") from None
+    found = read_metadata(path, stage="finetune").get("run")
     if found != finetune_hash(settings, split):
         raise ConfigError(
             f"{path}: fine-tuned by other settings or on another split than {split.name} of "

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.numpy import save as serialize
 
 from stclip.boxes.select import clip_to_picture
 from stclip.config import MethodConfig
@@ -24,9 +23,8 @@ from stclip.methods.clip.backbone import Backbone
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips
 from stclip.runtime.device import best_device
-from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
-from stclip.storage.seal import sealed_tensors
+from stclip.storage.tensors import write_tensors
 
 logger = logging.getLogger(__name__)
 BATCH = 128  # pictures
@@ -111,5 +109,4 @@ def _encode(
 
 def _write(out: Path, found: np.ndarray, rows: np.ndarray, made_of: dict[str, str]) -> None:
     tensors = {"features": found, "rows": rows.astype(np.int64)}
-    with whole_file(out) as path:
-        path.write_bytes(sealed_tensors(serialize(tensors), **made_of))
+    write_tensors(out, tensors, **made_of)
