@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stclip.boxes.clipping import clip_to_picture
 from stclip.config import DetectorConfig, FinetuneConfig
 from stclip.config.hashes import config_hash, finetuning_settings
 from stclip.config.target import make_config, resolve_target
@@ -143,19 +144,19 @@ def _truth(
         raise DataError(f"training clip {min(unknown)!r} is not listed in clips.parquet.")
     table = ground_truth.table
     table = table[table["clip"].isin(set(split.train_clips)) & (table["frame"] % stride == 0)]
-    size = clips.table.set_index("clip").loc[table["clip"], ["width", "height"]].to_numpy()
-    boxes = table[BOX_COLUMNS].to_numpy(np.float32).clip(0, np.tile(size - 1, 2))
-    whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    if len(boxes) > whole.sum():
-        logger.info("finetune: read %d boxes, dropped %d without area", len(boxes), (~whole).sum())
-    if not whole.any():
+    inside = clip_to_picture(table, clips)
+    if len(table) > len(inside):
+        dropped = len(table) - len(inside)
+        logger.info("finetune: read %d boxes, dropped %d without area", len(table), dropped)
+    if inside.empty:
         raise DataError(
             f"split {split.name} of {split.dataset}: no ground-truth box on every {stride}. frame "
             f"of its {len(split.train_clips)} training clips."
         )
-    groups = table[whole].groupby(["clip", "frame"], sort=False).indices
+    boxes = inside[BOX_COLUMNS].to_numpy(np.float32)
+    groups = inside.groupby(["clip", "frame"], sort=False).indices
     return {
-        (str(key[0]), int(key[1])): boxes[whole][rows]
+        (str(key[0]), int(key[1])): boxes[rows]
         for key, rows in groups.items()
         if isinstance(key, tuple)
     }

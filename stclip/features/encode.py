@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from stclip.boxes.select import clip_to_picture
+from stclip.boxes.clipping import clip_to_picture
 from stclip.config import MethodConfig
 from stclip.inputs.preprocess import crop_box, to_model
 from stclip.inputs.stored_features import boxes_made_of, frames_made_of
@@ -70,7 +70,6 @@ def write_box_features(
     of_train = clips.table.loc[clips.table["official_split"] == "train", "clip"]
     kept = table["clip"].isin(set(of_train)) | (table["frame"] % stride == 0)
     boxes = clip_to_picture(table[kept], clips)
-    boxes = boxes[(boxes["x2"] > boxes["x1"]) & (boxes["y2"] > boxes["y1"])]
     # Neighbours in the video lie side by side on the disk.
     boxes = boxes.sort_values(["clip", "frame"], kind="stable")
     keys = list(zip(boxes["clip"], boxes["frame"].tolist(), strict=True))
