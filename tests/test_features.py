@@ -58,6 +58,20 @@ def stored(world: World) -> dict[str, Path]:
     return paths
 
 
+def test_worker_processes_write_the_same_bytes(world: World, stored: dict[str, Path]) -> None:
+    config, out = settings(world), world.folder / "again.safetensors"
+    backbone = seeded_backbone(config)
+    write_frame_features(
+        backbone, config, clips=world.clips, frames=world.frames, out=out, workers=2
+    )
+    assert out.read_bytes() == stored["frames"].read_bytes()
+    write_box_features(
+        backbone, config, table=world.boxes.table, clips=world.clips, stride=STRIDE,
+        frames=world.frames, out=out, workers=2,
+    )  # fmt: skip
+    assert out.read_bytes() == stored["ground_truth"].read_bytes()
+
+
 def tables(world: World) -> dict[str, pd.DataFrame]:
     return {"ground_truth": world.boxes.table, "detections": world.detections.table}
 

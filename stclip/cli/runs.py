@@ -53,6 +53,7 @@ def features(
     boxes: Annotated[
         Path | None, typer.Option(help="Encode these boxes, cut out, not whole frames.")
     ] = None,
+    workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Encode a data set's frames, or boxes, by a method's frozen CLIP, once for all like it."""
@@ -64,7 +65,9 @@ def features(
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
     backbone, all_clips = load_backbone(settings.backbone), Clips.read(clips)
     if boxes is None:
-        write_frame_features(backbone, settings, clips=all_clips, frames=frames, out=out)
+        write_frame_features(
+            backbone, settings, clips=all_clips, frames=frames, out=out, workers=workers
+        )
         return
     stride = c.load_dataset(config, dataset, scale=scale).key_frame_stride
     write_box_features(
@@ -75,6 +78,7 @@ def features(
         stride=stride,
         frames=frames,
         out=out,
+        workers=workers,
     )
 
 

@@ -20,7 +20,7 @@ from stclip.config.target import make_config, resolve_target
 from stclip.detect.backends.backend import Key, needed_file
 from stclip.detect.backends.torchvision import TorchvisionDetector, as_tensor
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.inputs.read_ahead import read_ahead
+from stclip.inputs.feed import feed_frames
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
@@ -52,7 +52,7 @@ def finetune(
         ground_truth: the data set's boxes, every one a person.
         frames: folder of the prepared frames.
         out: .safetensors; its metadata says which settings and clips made it.
-        workers: threads that read frames ahead of the training.
+        workers: processes that read frames ahead of the training.
 
     Raises:
         ConfigError: the detector cannot be fine-tuned so.
@@ -90,7 +90,7 @@ def finetune(
     for epoch in range(first, how.epochs):
         seed_everything(how.seed + epoch)  # the model draws proposals at random
         plan = _plan(truth, how, epoch=epoch)
-        pictures = read_ahead(frames, [[k for k, _ in b] for b in plan], workers=workers)
+        pictures = feed_frames(frames, [[k for k, _ in b] for b in plan], workers=workers)
         mean_loss = _epoch(
             model, optimizer, plan, pictures, truth, how, epoch=epoch, person=own.person,
             progress=progress,

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,28 +10,9 @@ import torch
 
 from stclip.config import Augmentation
 from stclip.inputs.batch import Batch, Inputs, Objects, Sample
+from stclip.inputs.feed import Feed
 from stclip.inputs.frame_reader import FrameReader, window
 from stclip.inputs.sampling import SAMPLERS, Draw
-
-
-class BatchLoader(torch.utils.data.Dataset[Batch]):
-    """A list of batches of samples, read when asked for."""
-
-    def __init__(
-        self, reader: FrameReader, inputs: Inputs, batches: Sequence[Sequence[Sample]]
-    ) -> None:
-        """`batches`: the samples of each batch, in order."""
-        self.reader = reader
-        self.inputs = inputs
-        self.batches = batches
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Batch:
-        """Read batch `index`."""
-        return assemble(self.reader, self.inputs, self.batches[index])
 
 
 def make_loader(
@@ -39,21 +21,11 @@ def make_loader(
     batches: Sequence[Sequence[Sample]],
     *,
     workers: int,
-) -> torch.utils.data.DataLoader[Batch]:
-    """The batches in order; each of `workers` processes reads two ahead, with 0 this one reads.
-
-    Workers share the reader's cache by size, and torch gives each one thread. The generator keeps
-    the loader from drawing on the training's random numbers.
-    """
+) -> Feed[Sequence[Sample], Batch]:
+    """The batches in order; `workers` processes read them ahead and share the reader's cache."""
     if workers:
         reader = reader.part(workers)
-    return torch.utils.data.DataLoader(
-        BatchLoader(reader, inputs, batches),
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),
-    )
+    return Feed(partial(assemble, reader, inputs), batches, workers=workers)
 
 
 def assemble(reader: FrameReader, inputs: Inputs, samples: Sequence[Sample]) -> Batch:

@@ -19,11 +19,12 @@ rule frame_features:
         launcher=on_gpus,
         settings=lambda w: settings_of("features", w.features),
         method=lambda w: FRAME_FEATURES[w.dataset, w.features].name,
+        workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --frames {input.frames} --out {output}"
+        " --frames {input.frames} --workers {params.workers} --out {output}"
 
 
 rule box_features:
@@ -50,8 +51,10 @@ rule box_features:
             "features", w.features, str(DATASETS[w.dataset].key_frame_stride)
         ),
         method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
+        workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --frames {input.frames} --boxes {input.table} --out {output}"
+        " --frames {input.frames} --boxes {input.table} --workers {params.workers}"
+        " --out {output}"
