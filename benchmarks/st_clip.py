@@ -32,7 +32,7 @@ from torch import Tensor
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
 from stclip.inputs.batch import PersonSample
 from stclip.inputs.frame_reader import FrameReader
-from stclip.inputs.loader import BatchLoader
+from stclip.inputs.loader import make_loader
 from stclip.methods.build import build
 from stclip.methods.label_semantics import classification_loss
 from stclip.methods.layers.multiply_adds import Tower
@@ -145,13 +145,10 @@ class Batched:
         """Logits of every batch."""
         reader = FrameReader(self.data.decoded, self.method.backbone.image_size)
         batches = [samples[i : i + size] for i in range(0, len(samples), size)]
-        loader = torch.utils.data.DataLoader(
-            BatchLoader(reader, self.method.inputs, batches, training=False),
-            batch_size=None,
-            num_workers=self.workers,
-        )
         found = []
-        for batch in loader:
+        for batch in make_loader(
+            reader, self.method.inputs, batches, training=False, workers=self.workers
+        ):
             with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.bf16):
                 found.append(self.method(batch.to(DEVICE), text))
         return found

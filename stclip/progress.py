@@ -4,30 +4,55 @@ import logging
 import time
 
 logger = logging.getLogger(__name__)
+EVERY_S = 10.0  # seconds between two lines
+MEGABYTE = 1e6
 
 
 class Progress:
-    """Counts units of work and logs `what 120/300 (40%), 8.1/s, 22 s left, loss 0.93`."""
+    """Counts units of work and logs `what 120/300 (40%), 8.1/s, 22 s left, loss 0.93`.
 
-    def __init__(self, what: str, *, total: int, done: int = 0, every_s: float = 10.0) -> None:
-        """`done`: units finished by an earlier try."""
+    Bytes are shown as MB. Where the total is unknown, percent and time left are left out.
+    """
+
+    def __init__(self, what: str, *, total: int | None, done: int = 0, unit: str = "") -> None:
+        """Say what is counted.
+
+        Args:
+            what: the work's name.
+            total: units in all; None if nobody knows.
+            done: units finished by an earlier try.
+            unit: "bytes", or a word that is shown behind the numbers, as "files".
+        """
         self.what, self.total, self.done = what, total, done
-        self._every_s = every_s
+        self._bytes = unit == "bytes"
+        self._unit = " MB" if self._bytes else unit and f" {unit}"
         self._began = self._spoke = time.monotonic()
-        self._before = done
+        self._before, self._ended = done, False
 
     def advance(self, units: int = 1, **values: float) -> None:
-        """Count `units` as done; `values` are shown when a line is due."""
-        self.done += units
+        """Count `units` more as done; `values` are shown when a line is due."""
+        self.reach(self.done + units, **values)
+
+    def reach(self, done: int, **values: float) -> None:
+        """So many units are done in all; as `advance`. The end is told too, once."""
+        self.done = done
         now = time.monotonic()
-        if now - self._spoke < self._every_s and self.done < self.total:
+        ends = self.total is not None and done >= self.total and not self._ended
+        if now - self._spoke < EVERY_S and not ends:
             return
-        self._spoke = now
-        rate = (self.done - self._before) / max(now - self._began, 1e-9)
-        left = (self.total - self.done) / max(rate, 1e-9)
+        self._spoke, self._ended = now, self._ended or ends
         shown = "".join(f", {name} {value:.4g}" for name, value in values.items())
-        logger.info(
-            "%s %d/%d (%.0f%%), %.3g/s, %.0f s left%s",
-            self.what, self.done, self.total, 100 * self.done / max(self.total, 1), rate, left,
-            shown,
-        )  # fmt: skip
+        logger.info("%s %s%s", self.what, self._standing(now), shown)
+
+    def _standing(self, now: float) -> str:
+        """`120/300 (40%), 8.1/s, 22 s left`."""
+        rate = (self.done - self._before) / max(now - self._began, 1e-9)  # units/s
+        speed = f"{rate / MEGABYTE if self._bytes else rate:.3g}{self._unit}/s"
+        if self.total is None:
+            return f"{self._count(self.done)}{self._unit}, {speed}"
+        counted = f"{self._count(self.done)}/{self._count(self.total)}{self._unit}"
+        left_s = (self.total - self.done) / max(rate, 1e-9)
+        return f"{counted} ({self.done / max(self.total, 1):.0%}), {speed}, {left_s:.0f} s left"
+
+    def _count(self, units: int) -> str:
+        return f"{units / MEGABYTE:.1f}" if self._bytes else str(units)

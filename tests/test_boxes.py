@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stclip.boxes.clipping import clip_corners, clip_to_picture, has_area
 from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource
 from stclip.errors import DataError
@@ -95,7 +96,7 @@ def test_boxes_are_clipped_to_the_last_pixel_and_empty_ones_dropped(
         ],
         columns=[*BOX_COLUMNS, "score"],
     ).assign(clip="a", frame=0)
-    with caplog.at_level(logging.INFO, logger="stclip.inputs.samples"):
+    with caplog.at_level(logging.INFO, logger="stclip.boxes.select"):
         found = select(Detections(table), BoxSource(source="detections", top=4))
     # Filter before clipping, as published: the fifth box does not take an empty one's place.
     assert found[BOX_COLUMNS].to_numpy().tolist() == [[0, 0, 319, 239]]
@@ -143,3 +144,21 @@ def test_samples_group_boxes_by_key_frame_or_clip_in_table_order() -> None:
     samples = make_samples(table, clips, inputs=Inputs(unit="clip"))
     assert [(s.clip, s.key_frame) for s in samples] == [("b", 5), ("a", 5)]  # the middle of 10
     assert [s.rows.tolist() for s in samples] == [[0, 1], [2, 3, 4]]
+
+
+def test_corners_move_to_the_last_pixel_of_their_own_picture() -> None:
+    boxes = np.array([[-2, 3.5, 9, 50], [70, 1, 90, 5], [3, 47, 9, 60]], np.float32)
+    sizes = np.array([[64, 48], [64, 48], [8, 40]])  # width, height
+    found = clip_corners(boxes, sizes)
+    assert found.dtype == np.float32
+    assert found.tolist() == [[0, 3.5, 9, 47], [63, 1, 63, 5], [3, 39, 7, 39]]
+    assert has_area(found).tolist() == [True, False, False]
+
+
+def test_a_table_is_clipped_like_its_corners_and_keeps_its_rows() -> None:
+    rows = [("a", 0, -1, 5, 400, 20), ("b", 1, 330, 5, 340, 20), ("b", 2, 1, 2, 3, 4)]
+    table = pd.DataFrame(rows, columns=["clip", "frame", *BOX_COLUMNS], index=[7, 8, 9])
+    found = clip_to_picture(table, clips_of("a", "b"))  # 320 x 240
+    assert found.index.tolist() == [7, 9]
+    assert found[BOX_COLUMNS].to_numpy().tolist() == [[0, 5, 319, 20], [1, 2, 3, 4]]
+    assert len(clip_to_picture(table[:0], clips_of("a"))) == 0

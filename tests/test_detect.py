@@ -232,7 +232,7 @@ def test_weights_missing_or_of_another_model_are_named(world: World) -> None:
     with pytest.raises(DataError, match=r"other\.safetensors: not the weights of test_detect:Stub"):
         detect(world, config(), files={"weights": path})
     path.write_bytes(b"cut")
-    with pytest.raises(DataError, match=r"other\.safetensors: not the weights"):
+    with pytest.raises(DataError, match=r"other\.safetensors: damaged, or no safetensors"):
         detect(world, config(), files={"weights": path})
     with pytest.raises(ConfigError, match=r"needs `weights`, a path; none is given"):
         detect(world, config(), files={})

@@ -3,11 +3,13 @@
 import gzip
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import World
+from conftest import ROOT, World
 
 from stclip.config import DetectorConfig
 from stclip.detect.backends.backend import load_backend
@@ -185,3 +187,38 @@ def test_clips_without_a_row_count_as_missed_and_are_counted(
     ]  # fmt: skip
     assert "no row for 3 of 5 test clips (clip_7, ...)" in caplog.text
     assert "3 boxes; 13 frames and 3 whole clips have none and count as missed" in caplog.text
+
+
+WITHOUT_TORCH = """
+import json, sys
+from pathlib import Path
+
+import stclip.cli
+from stclip.config import DetectorConfig
+from stclip.detect.backends.backend import files_of
+from stclip.detect.detect import detect
+from stclip.records import Clips
+
+folder = Path(sys.argv[1])
+files = {name: str(folder / f"{name}.json") for name in ("found", "images")}
+settings = DetectorConfig(
+    target="stclip.detect.backends.file:FileDetector",
+    files={"detections": files["found"], "images": files["images"]},
+)
+found = detect(
+    settings, files=files_of(settings), clips=Clips.read(folder / "clips.parquet"),
+    frames=folder / "frames", key_frame_stride=5, out=folder / "boxes.parquet", workers=2,
+)
+print(json.dumps([len(found), sorted({"torch", "open_clip"} & sys.modules.keys())]))
+"""
+
+
+def test_boxes_from_a_file_need_no_torch(world: World) -> None:
+    """Its import takes longer than the whole detection."""
+    write(world.folder, ROWS)
+    world.clips.write(world.folder / "clips.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, str(world.folder)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [3, []]

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stclip import progress
 from stclip.config import Download
 from stclip.download import download as download_module
 from stclip.download.download import download
@@ -280,10 +282,10 @@ def test_progress_is_logged(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(download_module, "_PROGRESS_S", 0.0)
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
     with caplog.at_level(logging.INFO):
         fetch(server, tmp_path / "out.bin")
-    assert "(100%), 0 s left" in caplog.text
+    assert re.search(r"out\.bin [\d.]+/[\d.]+ MB \(100%\), [\d.]+ MB/s, 0 s left", caplog.text)
     assert "sha256 is right" in caplog.text
 
 

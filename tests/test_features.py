@@ -59,6 +59,20 @@ def stored(world: World) -> dict[str, Path]:
     return paths
 
 
+def test_worker_processes_write_the_same_bytes(world: World, stored: dict[str, Path]) -> None:
+    config, out = settings(world), world.folder / "again.safetensors"
+    backbone = seeded_backbone(config)
+    write_frame_features(
+        backbone, config, clips=world.clips, frames=world.frames, out=out, workers=2
+    )
+    assert out.read_bytes() == stored["frames"].read_bytes()
+    write_box_features(
+        backbone, config, table=world.boxes.table, clips=world.clips, stride=STRIDE,
+        frames=world.frames, out=out, workers=2,
+    )  # fmt: skip
+    assert out.read_bytes() == stored["ground_truth"].read_bytes()
+
+
 def tables(world: World) -> dict[str, pd.DataFrame]:
     return {"ground_truth": world.boxes.table, "detections": world.detections.table}
 
@@ -206,7 +220,7 @@ def test_damaged_and_missing_features_are_told(world: World, stored: dict[str, P
     with pytest.raises(DataError, match=r"frames\.safetensors: damaged"):
         FrameFeatures(path, clips=world.clips, config=config)
     path.unlink()
-    with pytest.raises(DataError, match="no features; run the features stage"):
+    with pytest.raises(DataError, match="no such file; run the features stage"):
         FrameFeatures(path, clips=world.clips, config=config)
 
 

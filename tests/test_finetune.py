@@ -63,8 +63,8 @@ def test_a_seed_fixes_the_weights_and_only_training_frames_are_read(
         read.update(key for batch in batches for key in batch)
         return stage_read(frames, batches, workers=workers)
 
-    stage_read = stage.read_ahead
-    monkeypatch.setattr(stage, "read_ahead", spy)
+    stage_read = stage.feed_frames
+    monkeypatch.setattr(stage, "feed_frames", spy)
     first = finetune(world, config(), "first")
     assert {clip for clip, _ in read} == set(world.split.train_clips)
     assert not {clip for clip, _ in read} & set(world.split.unseen_clips)

@@ -15,7 +15,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.inputs import frame_reader as frames
 from stclip.inputs.batch import Inputs, PersonBatch, PersonSample, pixels_of
 from stclip.inputs.frame_reader import CACHE_BYTES, FrameReader, window
-from stclip.inputs.loader import BatchLoader, assemble, make_loader
+from stclip.inputs.loader import assemble, make_loader
 from stclip.inputs.preprocess import crop_box, to_model
 from stclip.storage.frame_store import read_frame
 from stclip.storage.frame_store import write_clip as store_clip
@@ -336,24 +336,36 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path, read: Reads
 def test_loader_gives_the_batches_in_order(tmp_path: Path) -> None:
     write_clip(tmp_path, "a", 10)
     batches = [[sample("a", 10, 0), sample("a", 10, 1)], [sample("a", 10, 9)]]
-    loader = BatchLoader(FrameReader(tmp_path, (24, 24)), WINDOW, batches, training=False)
+    loader = make_loader(
+        FrameReader(tmp_path, (24, 24)), WINDOW, batches, training=False, workers=0
+    )
     assert len(loader) == 2
-    assert [len(loader[i].frames) for i in range(2)] == [2, 1]
+    assert [len(batch.key) for batch in loader] == [2, 1]
 
 
 def test_worker_processes_share_the_size_of_one_cache(tmp_path: Path) -> None:
     reader = FrameReader(tmp_path, (24, 24)).part(2)  # of two training processes
     loader = make_loader(reader, WINDOW, [], training=False, workers=2)
-    assert isinstance(loader.dataset, BatchLoader)
-    assert loader.dataset.reader.cache_bytes == CACHE_BYTES // 4
+    assert loader.read.args[0].cache_bytes == CACHE_BYTES // 4
     alone = make_loader(reader, WINDOW, [], training=False, workers=0)
-    assert isinstance(alone.dataset, BatchLoader)
-    assert alone.dataset.reader is reader  # whose pictures outlive the loader
+    assert alone.read.args[0] is reader  # whose pictures outlive the loader
 
 
 def test_loaders_draw_no_random_numbers(tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    iter(make_loader(FrameReader(tmp_path, (24, 24)), WINDOW, [], training=False, workers=0))
+    write_clip(tmp_path, "a", 10)
+    for workers in (0, 1):
+        reader = FrameReader(tmp_path, (24, 24))
+        assert (
+            len(
+                list(
+                    make_loader(
+                        reader, WINDOW, [[sample("a", 10, 0)]], training=False, workers=workers
+                    )
+                )
+            )
+            == 1
+        )
     assert torch.equal(torch.get_rng_state(), before)
 
 

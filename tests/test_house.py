@@ -7,8 +7,8 @@ from conftest import ROOT
 
 FLOORS = [  # from the ground up; a room uses those below it, never one beside or above it
     {"errors", "progress"},
-    {"checkpoints", "config", "storage"},
-    {"download", "records"},
+    {"config", "storage"},
+    {"checkpoints", "download", "records"},
     {"boxes", "mini", "runtime", "splits"},
     {"inputs", "prepare"},
     {"evaluate", "methods"},

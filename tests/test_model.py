@@ -305,10 +305,10 @@ def test_unknown_model_and_bad_weights_are_told(tmp_path: Path) -> None:
     save_file({"some": torch.zeros(1)}, other)
     with pytest.raises(DataError, match=r"other\.safetensors: not the weights of package:mini"):
         load(other)
-    for name in ("cut.safetensors", "cut.pt"):
+    for name, told in (("cut.safetensors", "no safetensors"), ("cut.pt", "cannot read CLIP")):
         cut = tmp_path / name
         cut.write_bytes(other.read_bytes()[:20])
-        with pytest.raises(DataError, match=f"{name}: cannot read CLIP weights"):
+        with pytest.raises(DataError, match=rf"{name}: .*{told}"):
             load(cut)
 
 

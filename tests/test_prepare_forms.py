@@ -21,7 +21,7 @@ from PIL import Image
 
 from stclip.config import load_dataset
 from stclip.errors import DataError
-from stclip.prepare import authors, tubes
+from stclip.prepare import authors, gttubes
 from stclip.prepare.jhmdb import prepare
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.frame_store import read_clip
@@ -141,7 +141,7 @@ def test_every_form_of_the_data_gives_the_same(
         target = partial(prepare, **META)
     elif form == "repackaged":
         repackage(raw, pickle.dumps(as_tubes(expected), 2), archives)
-        target = partial(tubes.prepare, **REPACKAGED, **META)
+        target = partial(gttubes.prepare, **REPACKAGED, **META)
     else:
         annotate(expected, raw.write(archives), "test", "train")
         target = partial(authors.prepare, **AUTHORS, **META)
@@ -161,7 +161,7 @@ def test_repackaged_frames_may_be_jpegs(raw: Raw, tmp_path: Path) -> None:
             Image.open(io.BytesIO(content)).save(buffer, "jpeg", quality=95)
             raw.pictures[name] = buffer.getvalue()
     folder = repackage(raw, pickle.dumps(as_tubes(expected)), tmp_path / "tar", suffix="jpg")
-    tubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
+    gttubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
     shapes = [read_clip(out / "frames", ODD).shape for out in (tmp_path / "found", expected)]
     assert shapes == [(4, HEIGHT, WIDTH, 3)] * 2
 
@@ -169,7 +169,7 @@ def test_repackaged_frames_may_be_jpegs(raw: Raw, tmp_path: Path) -> None:
 def test_the_flow_is_not_read(raw: Raw, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     truth = pickle.dumps(as_tubes(run(raw, tmp_path)))
     with caplog.at_level(logging.INFO):
-        tubes.prepare(
+        gttubes.prepare(
             repackage(raw, truth, tmp_path / "tar"), tmp_path / "found", **REPACKAGED, **META
         )
     assert "JHMDB.tar.gz: 16 files of other kinds ignored" in caplog.text  # 13 flow, 3 others
@@ -182,7 +182,7 @@ def test_a_hostile_ground_truth_is_named_and_not_run(raw: Raw, tmp_path: Path) -
 
     folder = repackage(raw, pickle.dumps(Evil()), tmp_path / "tar")
     with pytest.raises(DataError, match=r"JHMDB-GT\.pkl: the pickle asks for (posix|nt)\.mkdir"):
-        tubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
+        gttubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
     assert not (tmp_path / "PROOF").exists()
     assert list((tmp_path / "found").iterdir()) == []
 
@@ -226,14 +226,14 @@ def test_spoiled_tubes_are_named(name: str, raw: Raw, tmp_path: Path) -> None:
     spoil(truth)
     folder = repackage(raw, pickle.dumps(truth), tmp_path / "tar")
     with pytest.raises(DataError, match=rf"JHMDB\.tar\.gz: .*{message}"):
-        tubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
+        gttubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
     assert list((tmp_path / "found").iterdir()) == []
 
 
 def test_a_missing_repackaged_archive_is_named(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     with pytest.raises(DataError, match=r"raw/JHMDB\.tar\.gz: no such file; run the download"):
-        tubes.prepare(tmp_path / "raw", tmp_path / "found", **REPACKAGED, **META)
+        gttubes.prepare(tmp_path / "raw", tmp_path / "found", **REPACKAGED, **META)
 
 
 def test_the_authors_test_side_alone(

@@ -126,7 +126,7 @@ def test_damaged_and_missing_weights_are_named(world: World) -> None:
     with pytest.raises(DataError, match=r"weights\.safetensors: damaged.*Delete it"):
         run_score(world, config, weights)
     weights.unlink()
-    with pytest.raises(DataError, match=r"no weights; run the train stage"):
+    with pytest.raises(DataError, match=r"no such file; run the train stage"):
         run_score(world, config, weights)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import World
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save_file
 
 from stclip.detect.backends.torchvision import load_weights
 from stclip.errors import DataError
@@ -24,7 +24,8 @@ from stclip.storage.files import check_listed, digest, read_json, write_json
 from stclip.storage.frame_store import clip_file, read_clip, write_clip
 from stclip.storage.parquet import read_parquet, write_parquet
 from stclip.storage.resume_log import open_journal
-from stclip.storage.seal import SEAL, sealed_tensors
+from stclip.storage.seal import SEAL
+from stclip.storage.tensors import sealed_tensors, write_tensors
 from stclip.train.resume import read_checkpoint, write_checkpoint
 from stclip.train.run_folder import run_hash, write_untrained
 
@@ -88,7 +89,7 @@ def test_changed_weights_of_a_run_are_told(world: World) -> None:
     write_untrained(config, split=world.split, seed=0, out=world.folder)
     assert load_file(path) == {}
     is_always_told(path, lambda: read_weights(path, run=run))
-    path.write_bytes(sealed_tensors(save(TENSORS), run=run))
+    write_tensors(path, TENSORS, run=run)
     assert all(torch.equal(load_file(path)[name], tensor) for name, tensor in TENSORS.items())
     is_always_told(path, lambda: read_weights(path, run=run))
     save_file(TENSORS, path, {"run": run})
@@ -99,7 +100,7 @@ def test_changed_weights_of_a_run_are_told(world: World) -> None:
 def test_sealed_tensors_are_the_same_bytes_each_time() -> None:
     """The library alone puts metadata in an order that changes."""
     metadata = dict.fromkeys("abcdefgh", "x")
-    assert len({sealed_tensors(save(TENSORS), **metadata) for _ in range(5)}) == 1
+    assert len({sealed_tensors(TENSORS, **metadata) for _ in range(5)}) == 1
 
 
 def test_a_changed_checkpoint_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which boxes are scored: source, filter, clipping."""
+"""Which boxes are scored: source, filter, those inside the picture."""
 
 import logging
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from stclip.boxes.clipping import clip_to_picture
 from stclip.config import BoxSource
 from stclip.errors import DataError
 from stclip.records import BOX_COLUMNS, Clips, Data
@@ -52,17 +53,17 @@ def select_boxes(source: BoxSource, data: Data, *, names: Sequence[str]) -> pd.D
         keep &= ((score > best - source.within) | (rank == 0)).to_numpy()
     if source.top is not None:
         keep &= (rank < source.top).to_numpy()
-    table = clip_to_picture(table[keep], data.clips)
-    empty = (table["x2"] <= table["x1"]) | (table["y2"] <= table["y1"])
+    table = table[keep]
+    inside = clip_to_picture(table, data.clips)
     logger.info(
         "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping; "
         "%d clips have none",
-        read, source.source, len(names), len(table) - empty.sum(), read - len(table), empty.sum(),
-        len(names) - table.loc[~empty, "clip"].nunique(),
+        read, source.source, len(names), len(inside), read - len(table), len(table) - len(inside),
+        len(names) - inside["clip"].nunique(),
     )  # fmt: skip
     columns = ["clip", "frame", *BOX_COLUMNS, "detector_score", "origin", "stored"]
-    columns += [c for c in ("tube", "actions") if c in table]
-    return table.loc[~empty, columns].reset_index(drop=True)
+    columns += [c for c in ("tube", "actions") if c in inside]
+    return inside[columns].reset_index(drop=True)
 
 
 def check_frames(detections: pd.DataFrame, clips: Clips) -> None:
@@ -78,19 +79,3 @@ def check_frames(detections: pd.DataFrame, clips: Clips) -> None:
                 f"detections in frame {frame} of clip {clip!r}, whose frames are 0 to "
                 f"{lengths[clip] - 1}; run detect again."
             )
-
-
-def clip_to_picture(table: pd.DataFrame, clips: Clips) -> pd.DataFrame:
-    """Corners moved into 0..width-1, 0..height-1; some boxes lose their area by it."""
-    size = clips.table.set_index("clip")
-    unknown = set(table["clip"]) - set(size.index)
-    if unknown:
-        raise DataError(f"boxes of clip {min(unknown)!r}, which clips.parquet does not list.")
-    width = size.loc[table["clip"], "width"].to_numpy() - 1
-    height = size.loc[table["clip"], "height"].to_numpy() - 1
-    return table.assign(
-        x1=table["x1"].clip(0, width),
-        y1=table["y1"].clip(0, height),
-        x2=table["x2"].clip(0, width),
-        y2=table["y2"].clip(0, height),
-    )

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from stclip.errors import DataError
+from stclip.storage.tensors import read_foreign_tensors
 
 logger = logging.getLogger(__name__)
 PARALLEL = "module."  # what DistributedDataParallel puts before every name
@@ -163,9 +163,9 @@ def read_official(
     Raises:
         DataError: missing, damaged, or more than tensors and plain containers.
     """
+    if path.suffix == ".safetensors":
+        return unwrapped(read_foreign_tensors(path))
     try:
-        if path.suffix == ".safetensors":
-            return unwrapped(load_file(path))
         with torch.serialization.safe_globals(SETTINGS):
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from stclip.cli.options import (
     MethodName,
     Out,
     ScaleName,
+    Workers,
     app,
     read_data,
 )
@@ -35,6 +36,7 @@ def features(
         Path | None,
         typer.Option(help="Encode the boxes of this table, cut out, not whole frames."),
     ] = None,
+    workers: Workers = 0,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Encode a data set's frames, or boxes, by a method's frozen CLIP, once for all like it."""
@@ -47,6 +49,9 @@ def features(
     data = read_data(clips, boxes, key_frames, frames)
     backbone = load_backbone(settings.backbone)
     if table is None:
-        write_frame_features(backbone, settings, data, out=out)
+        write_frame_features(backbone, settings, data, out=out, workers=workers)
     else:
-        write_box_features(backbone, settings, data, table=read_boxes(table), out=out)
+        boxes_to_encode = read_boxes(table)
+        write_box_features(
+            backbone, settings, data, table=boxes_to_encode, out=out, workers=workers
+        )

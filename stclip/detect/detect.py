@@ -5,7 +5,7 @@ planned over all clips, and a batch that holds an unfinished clip runs again as 
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from stclip.config import DetectorConfig
 from stclip.config.hashes import config_hash, detection_settings
 from stclip.detect.backends.backend import Backend, Found, Key, load_backend
 from stclip.errors import DataError
-from stclip.inputs.read_ahead import read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections, KeyFrames
 from stclip.storage.files import digest
@@ -56,7 +55,7 @@ def detect(
         frames: folder of the prepared frames.
         out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
         train_clips: look at the key frames of training clips too.
-        workers: threads that read frames ahead of the model.
+        workers: processes that read frames ahead of the model.
 
     Raises:
         ConfigError: a wrong setting, or a library that is not installed.
@@ -82,8 +81,11 @@ def detect(
             logger.info("detect: %d of %d frames are done already", done, len(wanted))
         progress = Progress("detect", total=len(wanted), done=done)
         found: dict[Key, Found] = {}
-        looked_at = batches if backend.needs_frames else [[] for _ in batches]
-        pictures_of = read_ahead(frames, looked_at, workers=workers)
+        pictures_of: Iterable[list[np.ndarray]] = ([] for _ in batches)
+        if backend.needs_frames:
+            from stclip.inputs.feed import feed_frames  # torch, which boxes from a file do without
+
+            pictures_of = feed_frames(frames, batches, workers=workers)
         for keys, pictures in zip(batches, pictures_of, strict=True):
             found |= zip(keys, _find(backend, keys, pictures), strict=True)
             for clip in dict.fromkeys(clip for clip, _ in keys):

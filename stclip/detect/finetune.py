@@ -11,22 +11,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from stclip.boxes.clipping import clip_to_picture
 from stclip.config import DetectorConfig, FinetuneConfig
 from stclip.config.hashes import config_hash, finetuning_settings
 from stclip.config.target import make_config, resolve_target
 from stclip.detect.backends.backend import Key, needed_file
 from stclip.detect.backends.torchvision import TorchvisionDetector, as_tensor
 from stclip.errors import ConfigError, DataError, TrainingError
-from stclip.inputs.read_ahead import read_ahead
+from stclip.inputs.feed import feed_frames
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
-from stclip.storage.files import digest, whole_file
-from stclip.storage.seal import check_seal, sealed_tensors
+from stclip.storage.files import digest
+from stclip.storage.tensors import read_metadata, write_tensors
 from stclip.train.resume import make_optimizer, read_checkpoint, write_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ def finetune(
         files: what the detector reads; training begins at "weights".
         split: the label split with its clips filled in.
         out: .safetensors; its metadata says which settings and clips made it.
-        workers: threads that read frames ahead of the training.
+        workers: processes that read frames ahead of the training.
 
     Raises:
         ConfigError: the detector cannot be fine-tuned so.
@@ -87,7 +86,7 @@ def finetune(
     for epoch in range(first, how.epochs):
         seed_everything(how.seed + epoch)  # the model draws proposals at random
         plan = _plan(truth, how, epoch=epoch)
-        pictures = read_ahead(data.frames, [[k for k, _ in b] for b in plan], workers=workers)
+        pictures = feed_frames(data.frames, [[k for k, _ in b] for b in plan], workers=workers)
         mean_loss = _epoch(
             model, optimizer, plan, pictures, truth, how, epoch=epoch, person=own.person,
             progress=progress,
@@ -96,8 +95,7 @@ def finetune(
         if epoch + 1 < how.epochs:
             _save(model, optimizer, checkpoint, begun=begun, epochs=epoch + 1)
     state = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
-    with whole_file(out) as temporary:
-        temporary.write_bytes(sealed_tensors(serialize(state), run=run))
+    write_tensors(out, state, run=run)
     checkpoint.unlink(missing_ok=True)
 
 
@@ -112,12 +110,7 @@ def check_finetuned(path: Path, settings: DetectorConfig, split: LabelSplit) -> 
     Raises:
         DataError: missing or damaged. ConfigError: made for something else.
     """
-    try:
-        check_seal(path.read_bytes(), path)
-        with safe_open(path, "pt") as file:
-            found = file.metadata().get("run")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; run the finetune stage.") from None
+    found = read_metadata(path, stage="finetune").get("run")
     if found != finetune_hash(settings, split):
         raise ConfigError(
             f"{path}: fine-tuned by other settings or on another split than "
@@ -147,19 +140,19 @@ def _truth(
         raise DataError(f"training clip {min(unknown)!r} is not listed in clips.parquet.")
     table = ground_truth.table
     table = table[table["clip"].isin(set(split.train_clips)) & (table["frame"] % stride == 0)]
-    size = clips.table.set_index("clip").loc[table["clip"], ["width", "height"]].to_numpy()
-    boxes = table[BOX_COLUMNS].to_numpy(np.float32).clip(0, np.tile(size - 1, 2))
-    whole = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    if len(boxes) > whole.sum():
-        logger.info("finetune: read %d boxes, dropped %d without area", len(boxes), (~whole).sum())
-    if not whole.any():
+    inside = clip_to_picture(table, clips)
+    if len(table) > len(inside):
+        dropped = len(table) - len(inside)
+        logger.info("finetune: read %d boxes, dropped %d without area", len(table), dropped)
+    if inside.empty:
         raise DataError(
             f"{split.where}: no ground-truth box on every {stride}. frame "
             f"of its {len(split.train_clips)} training clips."
         )
-    groups = table[whole].groupby(["clip", "frame"], sort=False).indices
+    boxes = inside[BOX_COLUMNS].to_numpy(np.float32)
+    groups = inside.groupby(["clip", "frame"], sort=False).indices
     return {
-        (str(key[0]), int(key[1])): boxes[whole][rows]
+        (str(key[0]), int(key[1])): boxes[rows]
         for key, rows in groups.items()
         if isinstance(key, tuple)
     }

@@ -22,6 +22,7 @@ import urllib3
 
 from stclip.config import Download
 from stclip.errors import ConfigError, DataError
+from stclip.progress import Progress
 from stclip.storage.files import raise_disk_full, read_json, write_json
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _CHUNK = 1 << 16  # what a dropped connection loses at most
-_PROGRESS_S = 5.0
 _LONGEST_WAIT_S = 300.0  # a Retry-After beyond this is not waited for any longer
 _BUSY = {408, 425, 429}  # with 5xx the answers worth another try
 _HEX = {"sha256": r"[0-9a-f]{64}", "md5": r"[0-9a-f]{32}"}
@@ -250,44 +250,23 @@ class _Fetcher:
             _remember(url, part, response.headers)
             digest = _hash_file(part, algorithm) if offset else _hasher(algorithm)
             before = part.stat().st_size if part.exists() else 0
-            progress = _Progress(part.name.removesuffix(".part"), offset, total)
+            name = part.name.removesuffix(".part")
+            progress = Progress(name, total=total, done=offset, unit="bytes")
             try:
                 with _drops_are_passing(), part.open("ab" if offset else "wb") as file:
                     # raw: a server may call a .tar.gz "encoded"; its bytes are wanted all the same
                     for chunk in response.raw.stream(_CHUNK, decode_content=False):
                         file.write(chunk)
                         digest.update(chunk)
-                        progress.add(len(chunk))
+                        progress.advance(len(chunk))
             except _TryAgainError as error:
-                error.progressed = progress.size > before
+                error.progressed = progress.done > before
                 raise
-        if total is not None and progress.size != total:
+        if total is not None and progress.done != total:
             raise _TryAgainError(
-                f"got {progress.size} of {total} bytes", progressed=progress.size > before
+                f"got {progress.done} of {total} bytes", progressed=progress.done > before
             )
         return digest.hexdigest()
-
-
-class _Progress:
-    """Logs percent, speed and remaining time about every 5 s."""
-
-    def __init__(self, name: str, offset: int, total: int | None) -> None:
-        self.name, self.offset, self.total = name, offset, total
-        self.size = offset
-        self.start = self.reported = time.monotonic()
-
-    def add(self, num_bytes: int) -> None:
-        self.size += num_bytes
-        now = time.monotonic()
-        if now - self.reported < _PROGRESS_S:
-            return
-        self.reported = now
-        speed = (self.size - self.offset) / (now - self.start)  # bytes/s
-        rest = ""
-        if self.total:
-            left_s = (self.total - self.size) / max(speed, 1.0)
-            rest = f" ({self.size / self.total:.0%}), {left_s:.0f} s left"
-        logger.info("%s: %.0f MB, %.1f MB/s%s", self.name, self.size / 1e6, speed / 1e6, rest)
 
 
 def _memo(part: Path) -> Path:
@@ -344,12 +323,12 @@ def _copy(path: Path, part: Path, algorithm: str) -> str:
     if not path.is_file():
         raise DataError(f"{path}: no such file; run the stage that makes it.")
     digest = _hasher(algorithm)
-    progress = _Progress(path.name, 0, path.stat().st_size)
+    progress = Progress(path.name, total=path.stat().st_size, unit="bytes")
     with path.open("rb") as file, part.open("wb") as copy:
         while chunk := file.read(_CHUNK):
             copy.write(chunk)
             digest.update(chunk)
-            progress.add(len(chunk))
+            progress.advance(len(chunk))
     return digest.hexdigest()
 
 

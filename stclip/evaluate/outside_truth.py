@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from stclip.errors import ConfigError, DataError
+from stclip.prepare.authors import read_released
 from stclip.prepare.gttubes import KEYS, read_tubes
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.storage.restricted_pickle import load_pickle
@@ -143,18 +144,18 @@ def _from_tables(clips: Clips, boxes: Boxes) -> OutsideTruth:
 
 def _read_coco(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
     labels = dict(enumerate(sorted((*split.base, *split.unseen)), 1))  # action_ids, alphabetical
-    images = {i["id"]: (i["movie"], int(i["timestamp"])) for i in data["images"]}
-    rows = [
-        (*images[a["image_id"]], labels[action], a.get("person_id", 1), *a["bbox"])
-        for a in data["annotations"]
-        for action in a["action_ids"]
-    ]
-    boxes = pd.DataFrame(rows, columns=["video", "frame", "class", "tube", *BOX_COLUMNS])
-    frames = pd.DataFrame(data["images"]).assign(frame=[f for _, f in images.values()])
-    video = frames.groupby("movie").agg(last=("frame", "max"))
+    released = read_released(data)
+    boxes = released.boxes.explode("action_ids").dropna(subset="action_ids").reset_index(drop=True)
+    boxes = boxes.rename(columns={"movie": "video"}).assign(
+        **{"class": [labels[action] for action in boxes["action_ids"]]},
+        tube=boxes["person_id"].fillna(1).infer_objects(),
+    )
+    videos = released.images.groupby("movie")
+    video = videos.agg(last=("frame", "max"))
     for side in ("width", "height"):
-        video[side] = frames.groupby("movie")[side].first() if side in frames else np.nan
-    return OutsideTruth(boxes, video.assign(first=1))
+        video[side] = videos[side].first() if side in released.images else np.nan
+    columns = ["video", "frame", "class", "tube", *BOX_COLUMNS]
+    return OutsideTruth(boxes[columns], video.assign(first=1))
 
 
 def _read_boxes(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:

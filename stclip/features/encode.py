@@ -8,34 +8,40 @@ n rows, e joint width.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.numpy import save as serialize
+from torch import Tensor
 
-from stclip.boxes.select import clip_to_picture
-from stclip.config import MethodConfig
+from stclip.boxes.clipping import clip_to_picture
+from stclip.config import MethodConfig, Preprocessing
+from stclip.inputs.feed import Feed
 from stclip.inputs.preprocess import crop_box, to_model
 from stclip.inputs.stored_features import boxes_made_of, frames_made_of
 from stclip.methods.clip.backbone import Backbone
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Data
 from stclip.runtime.device import best_device
-from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
-from stclip.storage.seal import sealed_tensors
+from stclip.storage.tensors import write_tensors
 
 logger = logging.getLogger(__name__)
 BATCH = 128  # pictures
+Key = tuple[str, int]  # clip and 0-based frame
+T = TypeVar("T")
 
 
 def write_frame_features(
-    backbone: Backbone, config: MethodConfig, data: Data, *, out: Path
+    backbone: Backbone, config: MethodConfig, data: Data, *, out: Path, workers: int = 0
 ) -> None:
     """Encode every frame of the clips, in fp32, and write `out` (.safetensors).
+
+    `workers` processes read the pictures ahead of the backbone.
 
     Raises:
         DataError: a frame is missing or damaged.
@@ -44,18 +50,20 @@ def write_frame_features(
     lengths = data.clips.table["num_frames"].tolist()
     wanted = [(c, f) for c, n in zip(names, lengths, strict=True) for f in range(n)]
 
-    def picture(index: int) -> np.ndarray:
-        return to_model(
-            read_frame(data.frames, *wanted[index]), backbone.image_size, config.preprocessing
-        )
-
-    found = _encode(backbone, config, len(wanted), picture)
+    read = partial(_whole_frames, data.frames, backbone.image_size, config.preprocessing)
+    found = _encode(backbone, config, read, wanted, workers=workers)
     _write(out, found, np.arange(len(found)), frames_made_of(config, data.clips))
     logger.info("features: %d frames of %d clips, %d wide", *(len(found), len(names), len(found.T)))
 
 
 def write_box_features(
-    backbone: Backbone, config: MethodConfig, data: Data, *, table: pd.DataFrame, out: Path
+    backbone: Backbone,
+    config: MethodConfig,
+    data: Data,
+    *,
+    table: pd.DataFrame,
+    out: Path,
+    workers: int = 0,
 ) -> None:
     """Encode the boxes of `table` that trainings and scorings ask for; as `write_frame_features`.
 
@@ -63,44 +71,65 @@ def write_box_features(
     out.
     """
     boxes = clip_to_picture(table[data.key_frames.contain(table)], data.clips)
-    boxes = boxes[(boxes["x2"] > boxes["x1"]) & (boxes["y2"] > boxes["y1"])]
     # Neighbours in the video lie side by side on the disk.
     boxes = boxes.sort_values(["clip", "frame"], kind="stable")
     keys = list(zip(boxes["clip"], boxes["frame"].tolist(), strict=True))
-    corners, how = boxes[BOX_COLUMNS].to_numpy(np.float32), config.preprocessing
-
-    def picture(index: int) -> np.ndarray:
-        return crop_box(
-            read_frame(data.frames, *keys[index]), corners[index], backbone.image_size,
-            mode=how.crop_mode, scale=how.crop_scale,
-        )  # fmt: skip
-
-    found = _encode(backbone, config, len(boxes), picture)
+    wanted = list(zip(keys, boxes[BOX_COLUMNS].to_numpy(np.float32), strict=True))
+    read = partial(_crops, data.frames, backbone.image_size, config.preprocessing)
+    found = _encode(backbone, config, read, wanted, workers=workers)
     rows = boxes.index.to_numpy(np.int64)
     order = np.argsort(rows)
     _write(out, found[order], rows[order], boxes_made_of(config, table))
     logger.info("features: %d of %d boxes, %d wide", len(found), len(table), found.shape[1])
 
 
+def _whole_frames(
+    frames: Path, size: tuple[int, int], how: Preprocessing, wanted: Sequence[Key]
+) -> Tensor:
+    """Frames for the model, uint8 (pictures, 3, H, W)."""
+    pictures = [to_model(read_frame(frames, *key), size, how) for key in wanted]
+    return torch.from_numpy(np.stack(pictures))
+
+
+def _crops(
+    frames: Path,
+    size: tuple[int, int],
+    how: Preprocessing,
+    wanted: Sequence[tuple[Key, np.ndarray]],
+) -> Tensor:
+    """Boxes cut out of frames for the model, uint8 (pictures, 3, H, W)."""
+    pictures = [
+        crop_box(read_frame(frames, *key), box, size, mode=how.crop_mode, scale=how.crop_scale)
+        for key, box in wanted
+    ]
+    return torch.from_numpy(np.stack(pictures))
+
+
 def _encode(
-    backbone: Backbone, config: MethodConfig, count: int, picture: Callable[[int], np.ndarray]
+    backbone: Backbone,
+    config: MethodConfig,
+    read: Callable[[Sequence[T]], Tensor],
+    wanted: Sequence[T],
+    *,
+    workers: int,
 ) -> np.ndarray:
-    """Features (n, e) of `count` pictures."""
+    """Features (n, e) of the pictures that `read` makes of what is wanted."""
     device = best_device()
     backbone = backbone.to(device)
     backbone.normalise_by(config.preprocessing.statistics)
-    found = np.zeros((count, backbone.embed_dim), np.float32)
-    progress = Progress("features", total=count)
-    for start in range(0, count, BATCH):
-        part = range(start, min(start + BATCH, count))
-        pictures = torch.from_numpy(np.stack([picture(index) for index in part]))
+    found = np.zeros((len(wanted), backbone.embed_dim), np.float32)
+    progress = Progress("features", total=len(wanted))
+    batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+    done = 0
+    for pictures in Feed(read, batches, workers=workers):
         with torch.inference_mode():
-            found[start : part.stop] = backbone.encode_images(pictures.to(device)).cpu().numpy()
-        progress.advance(len(part))
+            encoded = backbone.encode_images(pictures.to(device, non_blocking=True))
+        found[done : done + len(pictures)] = encoded.cpu().numpy()
+        done += len(pictures)
+        progress.advance(len(pictures))
     return found
 
 
 def _write(out: Path, found: np.ndarray, rows: np.ndarray, made_of: dict[str, str]) -> None:
     tensors = {"features": found, "rows": rows.astype(np.int64)}
-    with whole_file(out) as path:
-        path.write_bytes(sealed_tensors(serialize(tensors), **made_of))
+    write_tensors(out, tensors, **made_of)

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,44 +22,12 @@ from stclip.inputs.batch import (
     TrackSample,
     no_objects,
 )
+from stclip.inputs.feed import Feed
 from stclip.inputs.frame_reader import FrameReader, window
 from stclip.inputs.sampling import SAMPLERS, Draw
 
 Read = PersonBatch | ClipBatch  # by the unit of the samples
 S = TypeVar("S", bound=Sample)
-
-
-class BatchLoader(torch.utils.data.Dataset[Read]):
-    """A list of batches of samples, read when asked for."""
-
-    def __init__(
-        self,
-        reader: FrameReader,
-        inputs: Inputs,
-        batches: Sequence[Sequence[Sample]],
-        *,
-        training: bool,
-    ) -> None:
-        """Say what is read.
-
-        Args:
-            reader: of the frames.
-            inputs: what the method looks at.
-            batches: the samples of each batch, in order.
-            training: see `assemble`.
-        """
-        self.reader = reader
-        self.inputs = inputs
-        self.batches = batches
-        self.training = training
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> Read:
-        """Read batch `index`."""
-        return assemble(self.reader, self.inputs, self.batches[index], training=self.training)
 
 
 def make_loader(
@@ -68,22 +37,14 @@ def make_loader(
     *,
     training: bool,
     workers: int,
-) -> torch.utils.data.DataLoader[Read]:
+) -> Feed[Sequence[Sample], Read]:
     """The batches in order, `training` as in `assemble`.
 
-    Each of `workers` processes reads two batches ahead; with 0, this process reads. Workers share
-    the reader's cache by size, and torch gives each one thread. The generator keeps the loader from
-    drawing on the training's random numbers.
+    `workers` processes read them ahead and share the reader's cache.
     """
     if workers:
         reader = reader.part(workers)
-    return torch.utils.data.DataLoader(
-        BatchLoader(reader, inputs, batches, training=training),
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),
-    )
+    return Feed(partial(assemble, reader, inputs, training=training), batches, workers=workers)
 
 
 def assemble(

@@ -5,7 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pandas as pd
 
-from stclip.boxes.select import check_frames, clip_to_picture
+from stclip.boxes.clipping import clip_to_picture
+from stclip.boxes.select import check_frames
 from stclip.inputs.batch import (
     NO_OBJECTS,
     Inputs,
@@ -77,7 +78,6 @@ def _objects_by_frame(objects: Detections, clips: Clips) -> dict[tuple[str, int]
     """The objects of every frame by falling score (ties in file order), clipped to the picture."""
     check_frames(objects.table, clips)
     table = clip_to_picture(objects.table.assign(stored=objects.table.index), clips)
-    table = table[(table["x2"] > table["x1"]) & (table["y2"] > table["y1"])]
     table = table.sort_values("score", ascending=False, kind="stable")
     boxes, scores = table[BOX_COLUMNS].to_numpy(np.float32), table["score"].to_numpy(np.float32)
     stored = table["stored"].to_numpy(np.int64)

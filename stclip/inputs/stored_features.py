@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
 from stclip.config import MethodConfig
 from stclip.config.hashes import crop_encoder, frame_encoder
 from stclip.errors import ConfigError, DataError
 from stclip.records import BOX_COLUMNS, Clips
-from stclip.storage.seal import check_seal
+from stclip.storage.tensors import read_arrays
 
 
 class Features:
@@ -32,13 +31,8 @@ class Features:
                 backbone or preprocessing.
         """
         self.path = path
-        try:
-            check_seal(path.read_bytes(), path)
-            with safe_open(path, "np") as file:
-                found = file.metadata()
-                self._features, self._rows = map(file.get_tensor, ("features", "rows"))
-        except FileNotFoundError:
-            raise DataError(f"{path}: no features; run the features stage.") from None
+        arrays, found = read_arrays(path, stage="features")
+        self._features, self._rows = arrays["features"], arrays["rows"]
         if found.get("items") != made_of["items"]:
             raise DataError(
                 f"{path}: features of other clips or boxes; delete it, it is made anew."

@@ -1,6 +1,5 @@
 """Training that gives the same weights each time on one kind of processor."""
 
-import hashlib
 import logging
 import math
 from collections.abc import Iterator
@@ -8,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from stclip.errors import TrainingError
-from stclip.storage.files import whole_file
-from stclip.storage.seal import sealed_tensors
+from stclip.storage.files import digest
+from stclip.storage.tensors import write_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +42,6 @@ def finite(loss: Tensor, what: str, step: int) -> float:
 
 def write_weights(path: Path, weights: dict[str, Tensor]) -> None:
     """Write a sealed .safetensors file, whole or not at all, and log what it is."""
-    content = sealed_tensors(save({n: tensor.contiguous() for n, tensor in weights.items()}))
-    with whole_file(path) as temporary:
-        temporary.write_bytes(content)
-    digest = hashlib.sha256(content).hexdigest()
-    megabytes = len(content) / 1e6
-    logger.info("%s: %d tensors, %.2f MB, sha256 %s", path, len(weights), megabytes, digest)
+    write_tensors(path, {name: tensor.contiguous() for name, tensor in weights.items()})
+    megabytes = path.stat().st_size / 1e6
+    logger.info("%s: %d tensors, %.2f MB, sha256 %s", path, len(weights), megabytes, digest(path))

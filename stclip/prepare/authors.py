@@ -13,6 +13,7 @@ of the class folders.
 import gzip
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -149,17 +150,44 @@ def _read_annotations(raw: Path, files: dict[str, str]) -> tuple[pd.DataFrame, d
     return pd.concat(parts, ignore_index=True), official_split
 
 
+@dataclass(frozen=True)
+class Released:
+    """What a released file holds; frames count from 1, as published.
+
+    `images`: movie, frame, and height and width where the file says them. `boxes`: movie, frame,
+    x1, y1, x2, y2, person_id (None where the file has none), action_ids (a list).
+    """
+
+    images: pd.DataFrame
+    boxes: pd.DataFrame
+
+
+def read_released(data: Any) -> Released:
+    """Understand the content of a released file.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is built in another way.
+    """
+    frames = [int(image["timestamp"]) for image in data["images"]]
+    images = pd.DataFrame(data["images"]).assign(frame=frames)
+    places = {i["id"]: (i["movie"], f) for i, f in zip(data["images"], frames, strict=True)}
+    rows = [
+        (*places[a["image_id"]], *a["bbox"], a.get("person_id"), a["action_ids"])
+        for a in data["annotations"]
+    ]
+    columns = ["movie", "frame", *BOX_COLUMNS, "person_id", "action_ids"]
+    kept = [c for c in ("movie", "frame", "height", "width") if c in images]
+    return Released(images[kept], pd.DataFrame(rows, columns=columns))
+
+
 def _read_file(path: Path) -> pd.DataFrame:
     content = path.read_bytes()
     try:
         data: Any = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-        places = {i["id"]: (i["movie"], int(i["timestamp"]) - 1) for i in data["images"]}
-        rows = [
-            (*places[a["image_id"]], *a["bbox"], a["person_id"], a["action_ids"])
-            for a in data["annotations"]
-        ]
-        columns = ["clip", "frame", *BOX_COLUMNS, "person_id", "action_ids"]
-        table = pd.DataFrame(rows, columns=columns)
+        table = read_released(data).boxes.rename(columns={"movie": "clip"})
+        table["frame"] -= 1
+        if table["person_id"].isna().any():
+            raise ValueError("an annotation has no person_id")
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not the annotations released with ST-CLIP ({type(error).__name__}: {error})."

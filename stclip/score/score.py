@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
 
 from stclip.boxes.select import select_boxes
 from stclip.config import BoxSource, MethodConfig
-from stclip.errors import ConfigError, DataError
+from stclip.errors import ConfigError
 from stclip.inputs.batch import PersonSample, Sample
 from stclip.inputs.frame_reader import FrameReader
 from stclip.inputs.loader import make_loader
@@ -26,7 +25,7 @@ from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
 from stclip.runtime.device import best_device, seed_everything
-from stclip.storage.seal import check_seal
+from stclip.storage.tensors import read_tensors
 from stclip.train.run_folder import run_hash
 
 logger = logging.getLogger(__name__)
@@ -153,13 +152,8 @@ def read_weights(path: Path, *, run: str) -> dict[str, torch.Tensor]:
     Raises:
         DataError: missing or damaged. ConfigError: of another run than the configuration says.
     """
-    try:
-        check_seal(path.read_bytes(), path)
-        with safe_open(path, "pt") as file:
-            found = file.metadata().get("run")
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise DataError(f"{path}: no weights; run the train stage.") from None
+    state, metadata = read_tensors(path, stage="train")
+    found = metadata.get("run")
     if found != run:
         raise ConfigError(
             f"{path}: these weights are of run {found}, the configuration is run {run}: settings, "

@@ -10,22 +10,21 @@ import logging
 import re
 import stat
 import tarfile
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
 
 from stclip.errors import DataError
+from stclip.progress import Progress
 
 logger = logging.getLogger(__name__)
 
 Member = tuple[str, str, Callable[[], bytes]]  # name, what it is if not a plain file, its content
 
 _CHUNK = 1 << 16
-_PROGRESS_S = 10.0
 # What a damaged archive raises: EOFError (gzip cut off), RuntimeError (zip with a password),
 # NotImplementedError (unknown compression), ValueError (a header that makes no sense).
 _DAMAGE = (
@@ -80,7 +79,7 @@ def iterate_members(
     """Yield (name, content) of the wanted files of a .tar.gz, a .zip or a folder.
 
     Archives come in their own order, folders sorted by name; a folder's names begin with its own,
-    as in an archive that holds it. Folders are skipped. Logs how far it is about every 10 s.
+    as in an archive that holds it. Folders are skipped. Logs how far it is.
 
     Raises:
         DataError: the archive is missing, of another kind, cut off or damaged, or a member is
@@ -88,7 +87,8 @@ def iterate_members(
             device.
     """
     if source.is_dir():
-        yield from _checked_members(source, _folder_members(source), wanted, _Progress())
+        seen = _Seen(Progress(source.name, total=None, unit="files"))
+        yield from _checked_members(source, _folder_members(source), wanted, seen)
         return
     suffix = next((s for s in _READERS if source.name.endswith(s)), None)
     if suffix is None:
@@ -100,14 +100,15 @@ def iterate_members(
         )
     size = source.stat().st_size
     with source.open("rb") as file:
-        progress = _Progress(lambda: f"{100 * file.tell() / size:.0f}% read, ")
+        seen = _Seen(Progress(source.name, total=size, unit="bytes"), file)
         try:
-            yield from _checked_members(source, _READERS[suffix](file), wanted, progress)
+            yield from _checked_members(source, _READERS[suffix](file), wanted, seen)
         except DataError:  # ours; a ValueError like some of the damage below
             raise
         except _DAMAGE as error:
-            count, last = progress.count, progress.last
-            where = f"after {count} files (the last is {last!r})" if count else "at its start"
+            where = "at its start"
+            if seen.count:
+                where = f"after {seen.count} files (the last is {seen.last!r})"
             raise DataError(
                 f"{source}: damaged or cut off {where}, at byte {file.tell()} of {size} "
                 f"({type(error).__name__}: {error}). Delete it and download it again."
@@ -115,25 +116,31 @@ def iterate_members(
 
 
 @dataclass
-class _Progress:
-    how_far: Callable[[], str] = lambda: ""
+class _Seen:
+    """How far the reading is: in bytes of the archive, in files of a folder."""
+
+    progress: Progress
+    archive: BinaryIO | None = None
     count: int = 0  # files passed
     last: str = ""
-    reported: float = field(default_factory=time.monotonic)
+
+    def add(self, name: str) -> None:
+        self.count, self.last = self.count + 1, name
+        if self.archive is None:
+            self.progress.advance()
+        else:
+            self.progress.reach(self.archive.tell(), files=self.count)
 
 
 def _checked_members(
-    source: Path, members: Iterator[Member], wanted: Callable[[str], bool], progress: _Progress
+    source: Path, members: Iterator[Member], wanted: Callable[[str], bool], seen: _Seen
 ) -> Iterator[tuple[str, bytes]]:
     for name, kind, read in members:
         _check_member(source, name, kind)
         content = read() if wanted(name) else None
-        progress.count, progress.last = progress.count + 1, name
+        seen.add(name)
         if content is not None:
             yield name, content
-        if time.monotonic() - progress.reported > _PROGRESS_S:
-            progress.reported = time.monotonic()
-            logger.info("%s: %s%d files", source.name, progress.how_far(), progress.count)
 
 
 def _check_member(archive: Path, name: str, kind: str) -> None:

@@ -7,7 +7,6 @@ it again before anything else is read.
 """
 
 import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -23,18 +22,6 @@ def sealed(content: bytes) -> bytes:
     """`content` with its digest in place of the one `BLANK` in it."""
     assert content.count(BLANK.encode()) == 1, "one seal a file"
     return content.replace(BLANK.encode(), f"{MARK}{_digest(content)}".encode())
-
-
-def sealed_tensors(content: bytes, **metadata: str) -> bytes:
-    """Serialised safetensors with metadata and a seal.
-
-    The library's own writer puts several metadata in an order that changes from call to call.
-    """
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = {"__metadata__": {**metadata, **SEAL}, **json.loads(content[8:start])}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return sealed(len(text).to_bytes(8, "little") + text + content[start:])
 
 
 def check_seal(content: bytes, path: Path, *, foreign: bool = False) -> None:

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as serialize
 
 from stclip.checkpoints.official import read_official
 from stclip.config import MethodConfig
@@ -13,8 +12,7 @@ from stclip.errors import DataError
 from stclip.methods.build import import_state_dict, load_method
 from stclip.methods.contract import Method
 from stclip.records import LabelSplit
-from stclip.storage.files import whole_file
-from stclip.storage.seal import sealed_tensors
+from stclip.storage.tensors import write_tensors
 from stclip.train.run_folder import run_hash, write_run
 
 logger = logging.getLogger(__name__)
@@ -28,8 +26,7 @@ def import_weights(file: Path, config: MethodConfig, out: Path) -> None:
         DataError: the file is no such checkpoint, or not of this backbone and configuration.
     """
     method = _imported(file, config)
-    with whole_file(out) as temporary:
-        temporary.write_bytes(serialize(method.trained_state()))
+    write_tensors(out, method.trained_state())
     logger.info("%s: %d trained tensors written", out, len(method.trained_state()))
 
 
@@ -43,9 +40,8 @@ def import_run(
     """
     method = _imported(file, config)
     run = run_hash(config, split, seed)
-    weights = sealed_tensors(serialize(method.trained_state()), run=run)
     resolved = config.model_copy(update={"params": asdict(method.config)})
-    write_run(out, resolved, [], weights=weights)
+    write_run(out, resolved, [], weights=method.trained_state(), run=run)
     logger.info("%s: run of split %s, seed %d written", out, split.name, seed)
 
 

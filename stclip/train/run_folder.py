@@ -2,17 +2,20 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
-from safetensors.numpy import save as serialize
 
 from stclip.config import MethodConfig
 from stclip.config.hashes import config_hash, training_settings
 from stclip.records import LabelSplit
 from stclip.storage.files import whole_file
-from stclip.storage.seal import sealed_tensors
+from stclip.storage.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 WEIGHTS = "weights.safetensors"
@@ -29,19 +32,18 @@ def write_run(
     config: MethodConfig,
     log: Sequence[dict[str, float]],
     *,
-    weights: bytes,
+    weights: Mapping[str, "Tensor"],
+    run: str,
 ) -> None:
-    """Write the resolved settings, a log line per step and, last, the sealed weights."""
+    """Write the resolved settings, a log line per step and, last, the weights of the run."""
     with whole_file(out / "config.yaml") as path:
         path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
     with whole_file(out / "log.jsonl") as path:
         path.write_text("".join(json.dumps(line) + "\n" for line in log), "utf-8")
-    with whole_file(out / WEIGHTS) as path:
-        path.write_bytes(weights)
+    write_tensors(out / WEIGHTS, weights, run=run)
 
 
 def write_untrained(config: MethodConfig, *, split: LabelSplit, seed: int, out: Path) -> None:
     """The run of a method that trains nothing: empty weights, without loading the model."""
-    weights = sealed_tensors(serialize({}), run=run_hash(config, split, seed))
-    write_run(out, config, [], weights=weights)
+    write_run(out, config, [], weights={}, run=run_hash(config, split, seed))
     logger.info("train: %s has nothing to train (train.iterations is 0)", config.name)

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors.torch import save as serialize
 from torch import Tensor
 
 from stclip.boxes.select import select_boxes
@@ -33,7 +32,6 @@ from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import Data, LabelSplit
 from stclip.runtime.device import peak_memory, random_state, seed_everything
-from stclip.storage.seal import sealed_tensors
 from stclip.train.processes import (
     all_rows,
     random_states,
@@ -91,9 +89,8 @@ def train(
         track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
-        weights = sealed_tensors(serialize(method.trained_state()), run=run)
         resolved = config.model_copy(update={"params": asdict(method.config)})
-        write_run(out, resolved, state.log, weights=weights)
+        write_run(out, resolved, state.log, weights=method.trained_state(), run=run)
         checkpoint.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -18,12 +18,13 @@ rule frame_features:
         launcher=on_gpus,
         settings=lambda w: settings_of("features", w.features),
         method=lambda w: FRAME_FEATURES[w.dataset, w.features].name,
+        workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
         " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
-        " --out {output}"
+        " --workers {params.workers} --out {output}"
 
 
 rule box_features:
@@ -47,9 +48,10 @@ rule box_features:
         launcher=on_gpus,
         settings=lambda w: settings_of("features", w.features),
         method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
+        workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
         " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
-        " --table {input.table} --out {output}"
+        " --table {input.table} --workers {params.workers} --out {output}"

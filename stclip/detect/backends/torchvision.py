@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -20,7 +19,7 @@ from stclip.detect.backends.half import compute_in_bf16
 from stclip.errors import DataError
 from stclip.records import Clips
 from stclip.runtime.device import best_device
-from stclip.storage.seal import check_seal
+from stclip.storage.tensors import read_foreign_tensors
 
 
 class TorchvisionDetector:
@@ -85,9 +84,7 @@ def load_weights(model: nn.Module, path: Path, *, what: str) -> None:
     """
     try:
         if path.suffix == ".safetensors":
-            check_seal(path.read_bytes(), path, foreign=True)
-            with safe_open(path, "pt") as file:
-                state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            state = read_foreign_tensors(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(state)

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from stclip.checkpoints.official import read_official, unwrapped
 from stclip.errors import DataError
 from stclip.storage.files import check_listed
-from stclip.storage.seal import check_seal
+from stclip.storage.tensors import read_foreign_tensors
 
 VIDEO_TOWER, TEXT_TOWER = "vision_encoder.", "text_encoder."
 TEMPORAL_POSITIONS = "temporal_positional_embedding"  # (1, T, d), of the patches of T frames
@@ -43,21 +42,17 @@ def read_clip_weights(path: Path) -> ClipWeights:
     check_listed(path)
     if path.suffix == ".pth":
         state = read_official(path)
-    else:
+    elif path.suffix == ".safetensors":
+        state = read_foreign_tensors(path)
+    else:  # OpenAI's archive is TorchScript; its checksum was verified on download
         try:
-            if path.suffix == ".safetensors":
-                check_seal(path.read_bytes(), path, foreign=True)
-                state = load_file(path)
-            else:  # OpenAI's archive is TorchScript; its checksum was verified on download
-                state = torch.jit.load(path, map_location="cpu").state_dict()
-                for size in ("input_resolution", "context_length", "vocab_size"):
-                    state.pop(size, None)
-        except DataError:
-            raise
-        except Exception as error:  # safetensors and TorchScript each have errors of their own
+            state = torch.jit.load(path, map_location="cpu").state_dict()
+        except Exception as error:  # TorchScript has errors of its own
             raise DataError(
                 f"{path}: cannot read CLIP weights ({error}); fetch them anew."
             ) from None
+        for size in ("input_resolution", "context_length", "vocab_size"):
+            state.pop(size, None)
     state = unwrapped(state)
     state = {key: t.float() if t.is_floating_point() else t for key, t in state.items()}
     if any(name.startswith(VIDEO_TOWER) for name in state):
