@@ -1,4 +1,5 @@
-# Two commands do everything: `make table2` (set up, run the main job) and `make test` (set up, run all tests).
+# Two commands do everything: `make TABLE`, as `make table2` (set up, run the main job, show that table of
+# config/tables), and `make test` (set up, run all tests).
 
 PYTHON ?= python3
 CORES ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || sysctl -n hw.ncpu)
@@ -8,7 +9,8 @@ BIN := .venv/bin
 DEBIAN := chromium munge slurm-client slurmctld slurmd
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup debian unlock table2 ablations choice faults test lint lock plan readme
+TABLES := $(basename $(notdir $(sort $(wildcard config/tables/*.yaml))))
+.PHONY: setup debian unlock ablations choice faults test lint lock plan readme $(TABLES)
 
 setup: .venv/.installed
 
@@ -33,19 +35,87 @@ unlock:
 		snakemake --unlock; \
 	fi
 
-# Its jobs are forks of one process that has imported PyTorch: many are shorter than the import.
-table2: setup unlock
-	stclip preloaded snakemake --cores $(CORES) all
-	@stclip show results/table2.csv
+# Main tables and what there is to look at, then the table that was asked for. Jobs are forks of one
+# process that has imported PyTorch: many are shorter than the import.
+$(TABLES): setup unlock
+	stclip preloaded snakemake --cores $(CORES) all results/$@.csv
+	@stclip show results/$@.csv
 
 ablations: setup unlock
 	snakemake --cores $(CORES) ablations
 
 # Mini's settings of training, compared on other videos than mini's.
+SETTINGS := $(filter settings%,$(TABLES))
 choice: setup unlock
-	snakemake --cores $(CORES) results/settings.csv results/settings_video.csv results/settings_person.csv --config scale=mini_choice
+	snakemake --cores $(CORES) $(SETTINGS:%=results/%.csv) --config scale=mini_choice
 	mkdir -p docs/results/mini_choice
-	set -e; for table in settings settings_video settings_person; do \
+	set -e; for table in $(SETTINGS); do \
+		cp results/mini_choice/$$table.csv docs/results/mini_choice/$$table.csv; \
+		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
+	done
+
+# Breaks the main job on purpose, in a copy, and sees whether it ends in the same table; over an hour on two cores.
+faults: setup
+	PYTHONPATH=tests python -m faults --out docs/results/mini/faults.csv
+	stclip show docs/results/mini/faults.csv --into docs/faults.md
+
+test: setup debian
+	pytest
+
+# Installs them where it may; elsewhere it says what is missing.
+debian:
+	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || { \
+		run=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+		command -v apt-get >/dev/null || { echo "The tests start $(DEBIAN) (Debian's names): install them."; exit 1; }; \
+		$$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends $(DEBIAN) >/dev/null; \
+	}
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+
+# The tables that documents show between markers are those that were last written.
+DOCUMENTS := README.md docs/detectors.md docs/speed.md docs/ablations.md
+readme:
+	mkdir -p docs/results/mini
+	set -e; for table in $(filter-out settings%,$(TABLES)); do \
+		cp results/mini/$$table.csv docs/results/mini/$$table.csv; \
+		stclip show docs/results/mini/$$table.csv --into $$(grep -l "<!-- $$table:begin -->" $(DOCUMENTS)); \
+	done
+
+# What the paper's tables cost: docs/scaling.md. Minutes: every method is built at its true size.
+plan: setup
+	stclip plan $(patsubst %,results/%.csv,$(filter-out settings%,$(TABLES))) ablations --scale paper --out results/paper/plan.csv
+	mkdir -p docs/results/paper
+	cp results/paper/plan.csv docs/results/paper/plan.csv
+	stclip show docs/results/paper/plan.csv --into docs/scaling.md
+
+lock:
+	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ]; then \
+		for process in $$(pgrep -f '[b]in/snakemake'); do \
+			folder=$$(readlink "/proc/$$process/cwd") || folder="$(CURDIR)"; \
+			[ "$$folder" != "$(CURDIR)" ] || exit 0; \
+		done; \
+		snakemake --unlock; \
+	fi
+
+# Main tables and what there is to look at, then the table that was asked for. Jobs are forks of one
+# process that has imported PyTorch: many are shorter than the import.
+$(TABLES): setup unlock
+	stclip preloaded snakemake --cores $(CORES) all results/$@.csv
+	@stclip show results/$@.csv
+
+ablations: setup unlock
+	snakemake --cores $(CORES) ablations
+
+# Mini's settings of training, compared on other videos than mini's.
+SETTINGS := $(filter settings%,$(TABLES))
+choice: setup unlock
+	snakemake --cores $(CORES) $(SETTINGS:%=results/%.csv) --config scale=mini_choice
+	mkdir -p docs/results/mini_choice
+	set -e; for table in $(SETTINGS); do \
 		cp results/mini_choice/$$table.csv docs/results/mini_choice/$$table.csv; \
 		stclip show docs/results/mini_choice/$$table.csv --into docs/mini.md; \
 	done

@@ -16,19 +16,23 @@ def bookkeeping(
     rules: Annotated[list[str], typer.Argument(help="Rules of the Snakefile.")],
     scale: ScaleName,
     out: Out,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of this data set's files alone; all without.")
+    ] = None,
 ) -> None:
     """Keep Snakemake's notes on the files of these rules in a file that travels with them."""
     from stclip.runtime.snakemake_notes import save
 
-    save(out, rules=rules, scale=scale)
+    save(out, rules=rules, scale=scale, dataset=dataset)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def pull(
     context: typer.Context,
     kept: Annotated[
-        Path, typer.Option(help="Folder below which `stclip bookkeeping` files are.")
-    ] = Path("data"),
+        list[Path] | None,
+        typer.Option(help="Folders below which `stclip bookkeeping` files are: data and results."),
+    ] = None,
     cached: Annotated[
         bool, typer.Option("--cached", help="From DVC's cache on this machine, without a remote.")
     ] = False,
@@ -40,4 +44,5 @@ def pull(
     done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False)
     if done.returncode:
         raise DataError(f"`dvc {' '.join(command)}` failed, see above; no file's time was changed.")
-    restore(sorted(kept.glob("*/bookkeeping/*.json")))
+    folders = kept or [Path("data"), Path("results")]
+    restore(sorted(f for k in folders for f in k.rglob("*.json") if "bookkeeping" in f.parts))

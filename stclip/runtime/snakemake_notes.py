@@ -22,16 +22,21 @@ FOLDER_TIME = ".snakemake_timestamp"  # the file whose time Snakemake takes for 
 _PART = 254  # characters of a file name, one less than file systems allow
 
 
-def save(out: Path, *, rules: Sequence[str], scale: str, notes: Path = NOTES) -> None:
+def save(
+    out: Path, *, rules: Sequence[str], scale: str, dataset: str | None = None, notes: Path = NOTES
+) -> None:
     """Write to `out` the notes on, and times of, what these rules made at a scale.
+
+    With `dataset`, of the files of that data set alone.
 
     Raises:
         DataError: there is none.
     """
     kept: dict[str, Any] = {}
+    wanted = {scale, dataset} - {None}
     for path, note in sorted(_notes(notes)):
         content = read_json(note)
-        if content["rule"] in rules and scale in Path(path).parts and _timed(path).exists():
+        if content["rule"] in rules and wanted <= {*Path(path).parts} and _timed(path).exists():
             kept[path] = {"note": content, "time_ns": _timed(path).stat().st_mtime_ns}
     if not kept:
         raise DataError(f"{notes}: nothing about files of {rules}, scale {scale}; run them first.")

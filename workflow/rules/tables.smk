@@ -4,7 +4,7 @@ def table_inputs(wildcards):
     """metrics.json files of its runs, and what its kind needs beside them."""
     table = TABLES[wildcards.table]
     beside = {
-        "costs": [f"data/{SCALE}/costs/{wildcards.table}.json"],
+        "costs": [f"results/{SCALE}/costs/{wildcards.table}.json"],
         "detectors": [f"data/{SCALE}/{dataset}/quality.json" for dataset in DATASETS],
     }
     return [
@@ -59,8 +59,8 @@ rule summary:
     input:
         lambda w: files_of(DATASET_RUNS[w.dataset], "metrics.json"),
     output:
-        directory("results/{scale}/metrics/{dataset}"),
-        multiext("results/{scale}/summary/{dataset}/", "map.csv", "ap_by_class.csv"),
+        directory("results/summary/{scale}/{dataset}/metrics"),
+        multiext("results/summary/{scale}/{dataset}/", "map.csv", "ap_by_class.csv"),
     log:
         "logs/tables/{scale}/summary/{dataset}.log",
     params:
@@ -96,7 +96,7 @@ rule costs:
             {path for run in costed_runs(w) for path in objects_of_run(run)}
         ),
     output:
-        "data/{scale}/costs/{table}.json",
+        "results/{scale}/costs/{table}.json",
     log:
         "logs/costs/{scale}/{table}.log",
     wildcard_constraints:

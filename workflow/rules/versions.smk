@@ -25,6 +25,7 @@ rule detections:
 rule models:
     input:
         reported_files("metrics.json"),
+        reported_files("predictions.png"),
         [
             path
             for name in REPORTED
@@ -32,10 +33,8 @@ rule models:
         ],
 
 
-rule page:
+rule summaries:
     input:
-        expand("results/{scale}/samples/{dataset}.png", scale=SCALE, dataset=DATASETS),
         expand(
-            "results/{scale}/summary/{dataset}/map.csv", scale=SCALE, dataset=DATASETS
+            "results/summary/{scale}/{dataset}/map.csv", scale=SCALE, dataset=DATASETS
         ),
-        f"results/{SCALE}/report.html",
