@@ -149,8 +149,8 @@ class KeyFrames(Table):
 
     @property
     def step_s(self) -> float:
-        """Seconds between neighbours; the median where clips differ."""
-        return float(self.table["step_s"].median())
+        """Seconds between neighbours of tested clips; the median where clips differ."""
+        return float(self.tested["step_s"].median())
 
 
 class Detections(Table):

@@ -12,6 +12,8 @@ from conftest import ROOT
 BIN = Path(sys.executable).parent
 TABLE, PAGE = "results/table2.csv", "results/mini/report.html"
 DETECTORS = "results/detectors.csv"
+RUN = "runs/mini/jhmdb/st-clip/1"  # the folder of a split's runs
+TOY = Path(__file__).parent / "toy"  # a second data set
 
 DUMMY_MODULE = '''
 """A video-level method: the mean CLIP feature of four frames; everyone gets the clip's scores."""
@@ -64,14 +66,14 @@ def copy_project(folder: Path) -> Path:
 
 
 def make_project(folder: Path) -> Path:
-    """A copy with a smaller mini scale and one method added by two files."""
+    """A copy with a smaller mini scale, one method added by two files, and a second data set."""
     copy_project(folder)
 
     def shrink(scale: dict) -> None:  # type: ignore[type-arg]
-        scale["miniature"]["render"] |= {"train_videos": 1, "test_videos": 2}
+        scale["miniature"]["render"]["jhmdb"]["params"] |= {"train_videos": 1, "test_videos": 2}
         scale["miniature"]["detector"]["steps"] = 12
         scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
-        scale["datasets"]["jhmdb"] |= {"splits": ["1"], "key_frame_stride": 5}
+        scale["datasets"]["jhmdb"] |= {"splits": ["1"]}
         scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
 
     edit(folder / "config" / "scales" / "mini.yaml", shrink)
@@ -79,7 +81,22 @@ def make_project(folder: Path) -> Path:
     edit(folder / "config" / "config.yaml", lambda c: c.update(methods=methods))
     (folder / "dummy_method.py").write_text(DUMMY_MODULE)
     (folder / "config" / "methods" / "dummy.yaml").write_text(yaml.safe_dump(DUMMY_CONFIG))
+    add_toy(folder)
     return folder
+
+
+def add_toy(folder: Path) -> None:
+    """A second data set: a YAML, a module, a label split, and its source; and a table of it."""
+    for name, place in {
+        "dataset.yaml": "config/datasets/toy.yaml",
+        "table.yaml": "config/tables/toy.yaml",
+        "split.json": "splits/toy/own/a.json",
+        "toy_data.py": "toy_data.py",
+        "videos.csv": "toy/videos.csv",
+        "excluded.csv": "toy/excluded.csv",
+    }.items():
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOY / name, folder / place)
 
 
 def environment(project: Path) -> dict[str, str]:

@@ -51,9 +51,10 @@ def test_the_table_has_a_row_per_method_and_assumption(project: Path) -> None:
         "Mean of frames",
         "ST-CLIP",
     ]
-    cells = table.drop(columns=["method", "assumption", "scale"]).to_numpy()
+    cells = table.drop(columns=["method", "assumption", "scale", "benchmark"]).to_numpy()
     assert (cells != "-").all()
     assert set(table["scale"]) == {"mini"}
+    assert set(table["benchmark"]) == {"mini-zs-jhmdb/st-clip@1"}
     assert not [c for c in table if "published" in c]
     for suffix in (".csv", ".md", ".tex"):
         assert (project / "results" / "mini" / f"table2{suffix}").stat().st_size > 0
@@ -61,7 +62,7 @@ def test_the_table_has_a_row_per_method_and_assumption(project: Path) -> None:
 
 
 def test_metrics_say_where_they_come_from(project: Path) -> None:
-    run = json.loads(metrics(project)["runs/mini/jhmdb/1/st_clip/0/metrics.json"])
+    run = json.loads(metrics(project)["runs/mini/jhmdb/st-clip/1/st_clip/0/metrics.json"])
     assert (run["scale"], run["dataset"], run["split"], run["seed"]) == ("mini", "jhmdb", "1", 0)
     assert run["config"]["train"]["iterations"] == 40
     assert len(run["split_sha256"]) == 64
@@ -74,6 +75,55 @@ def test_metrics_say_where_they_come_from(project: Path) -> None:
                 assert 0 <= low <= cell["mAP"] <= high <= 1
 
 
+RECORDED = Path(__file__).parent / "losses" / "metrics.json"
+
+
+def test_the_metrics_are_the_recorded_ones(project: Path) -> None:
+    """As `tests/losses` does for trainings; 0.02 mAP of room, for other processors."""
+    recorded = json.loads(RECORDED.read_text("utf-8"))
+    compared = set()
+    for content in metrics(project).values():
+        run = json.loads(content)
+        for boxes, groups in run["metrics"].items():
+            for labels, cells in groups.items():
+                for assumption, cell in cells.items():
+                    name = f"{run['method']}/{boxes}/{labels}/{assumption}"
+                    if name in recorded:
+                        expected = {k: recorded[name][k] for k in ("mAP", "video_mAP")}
+                        assert cell["mAP"] == pytest.approx(expected["mAP"], abs=2e-4), name
+                        found = cell["video_mAP"]
+                        assert found == pytest.approx(expected["video_mAP"], abs=2e-4), name
+                        compared.add(name)
+    assert compared == set(recorded)
+
+
+def test_a_second_data_set_needs_its_yaml_and_its_module(project: Path) -> None:
+    """Several people, several labels a person, untrimmed, another frame rate, tested on val."""
+    done = snakemake(project, "--config", "datasets=[jhmdb,toy]")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    tables = [pd.read_csv(project / name, dtype=str) for name in (TABLE, "results/toy.csv")]
+    assert [set(table["benchmark"]) for table in tables] == [
+        {"mini-zs-jhmdb/st-clip@1"},
+        {"toy/own@2"},
+    ]
+    # the video-level method has no row with voting, as these boxes may not vote
+    assert tables[1]["method"].tolist() == ["CLIP (baseline)", "ST-CLIP", "Mean of frames"]
+    assert (tables[1].drop(columns="avg 95% interval") != "-").all(axis=None)
+    run = json.loads((project / "runs/mini/toy/own/a/st_clip/0/metrics.json").read_text())
+    assert run["assumptions"] == ["independent"]
+    cells = run["metrics"]["gt"]
+    # Both groups are scored on all val videos. Annotated on seconds 1-6, without those excluded:
+    # d 1 2 4 5 6, e 1-5, f 1 2 4 5 6; persons with a label of the group count.
+    assert {labels: cell["independent"]["num_clips"] for labels, cell in cells.items()} == {
+        "unseen": 3,
+        "base": 3,
+    }
+    assert cells["unseen"]["independent"]["num_frames"] == 3 + 5 + 3
+    assert "video_mAP" not in cells["unseen"]["independent"]
+    assert "toy" in (project / PAGE).read_text("utf-8")
+    assert "Nothing to be done" in snakemake(project, "--config", "datasets=[jhmdb,toy]").stderr
+
+
 def test_every_training_and_evaluation_is_mirrored_to_wandb(project: Path) -> None:
     """Offline, beside the files that are the record."""
     runs = {
@@ -84,9 +134,11 @@ def test_every_training_and_evaluation_is_mirrored_to_wandb(project: Path) -> No
     assert {("train", "st_clip"), ("evaluate", "st_clip"), ("evaluate", "dummy")} <= set(runs)
     assert ("train", "clip_frame") not in runs  # nothing is trained
     trained = runs["train", "st_clip"]
-    assert trained.history == read_json_lines(project / "runs/mini/jhmdb/1/st_clip/0/log.jsonl")
+    assert trained.history == read_json_lines(
+        project / "runs/mini/jhmdb/st-clip/1/st_clip/0/log.jsonl"
+    )
     for method in ("clip_frame", "st_clip", "dummy"):
-        path = f"runs/mini/jhmdb/1/{method}/0/metrics.json"
+        path = f"runs/mini/jhmdb/st-clip/1/{method}/0/metrics.json"
         numbers = numbers_of(json.loads(metrics(project)[path])["metrics"])
         summary = runs["evaluate", method].summary
         assert {key: summary[key] for key in numbers} == numbers
@@ -105,7 +157,7 @@ def test_each_stage_logs_what_it_read_and_kept(project: Path) -> None:
 def test_the_table_of_detectors_needs_no_method(project: Path) -> None:
     jobs = planned(snakemake(project, "-n", DETECTORS))
     assert jobs == {
-        "finetune": 1, "detect": 1, "quality": 1, "detectors": 1, "active_scale": 1, "total": 5,
+        "finetune": 1, "detect": 1, "quality": 1, "table": 1, "active_scale": 1, "total": 5,
     }  # fmt: skip
     done = snakemake(project, DETECTORS)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
@@ -118,23 +170,22 @@ def test_the_table_of_detectors_needs_no_method(project: Path) -> None:
     assert set(table["scale"]) == {"mini"}
     assert not [c for c in table if "published" in c or c.startswith("ceiling split 2")]
     folder = project / "data/mini/jhmdb/detections"
-    assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == [
-        "1.parquet", "all.parquet", "quality.json",
-    ]  # fmt: skip
+    files = sorted(p.name for p in folder.rglob("*") if p.is_file())
+    assert files == ["1.parquet", "all.parquet"]
     assert "Nothing to be done" in snakemake(project, DETECTORS).stderr
 
 
 def test_a_table_of_ablations_is_one_file(project: Path) -> None:
     """It trains the variant alone: the method's own run is that of Table 2."""
     table = {
-        "title": "Mine", "note": "A test.", "dataset": "jhmdb", "splits": ["1"],
+        "kind": "ablation", "title": "Mine", "note": "A test.", "dataset": "jhmdb", "splits": ["1"],
         "reference": "st_clip",
         "rows": [{"method": "st_clip+no_prompting"}, {"method": "st_clip", "title": "full"}],
     }  # fmt: skip
     (project / "config" / "tables" / "mine.yaml").write_text(yaml.safe_dump(table))
     jobs = planned(snakemake(project, "-n", "results/mine.csv"))
     assert jobs == {
-        "train": 1, "score": 1, "evaluate": 1, "ablation": 1, "active_scale": 1, "total": 5,
+        "train": 1, "score": 1, "evaluate": 1, "table": 1, "active_scale": 1, "total": 5,
     }  # fmt: skip
     done = snakemake(project, "results/mine.csv")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
@@ -144,8 +195,14 @@ def test_a_table_of_ablations_is_one_file(project: Path) -> None:
     assert (cells.drop(columns="std over seeds") != "-").all(axis=None)
     of_table_2 = pd.read_csv(project / TABLE, dtype=str).set_index(["method", "assumption"])
     assert cells.loc[1, "split 1"] == of_table_2.loc[("ST-CLIP", "independent"), "split 1"]
-    assert (project / "results/mini/mine.md").read_text().startswith("Mine (scale mini). A test.")
-    run = json.loads(metrics(project)["runs/mini/jhmdb/1/st_clip+no_prompting/0/metrics.json"])
+    assert (
+        (project / "results/mini/mine.md")
+        .read_text()
+        .startswith("Mine (scale mini, mini-zs-jhmdb/st-clip@1). A test.")
+    )
+    run = json.loads(
+        metrics(project)["runs/mini/jhmdb/st-clip/1/st_clip+no_prompting/0/metrics.json"]
+    )
     assert run["config"]["params"]["prompting"] == "none"
     assert "Nothing to be done" in snakemake(project, "results/mine.csv", TABLE).stderr
 
@@ -163,7 +220,7 @@ def test_a_fine_tuned_detector_can_be_that_of_a_data_set(project: Path) -> None:
     done = snakemake(project, "-n", "-p", TABLE, "--quiet", "host")
     path.write_text(before)
     assert planned(done)["score"] == 3
-    assert "--detections data/mini/jhmdb/detections/tiny_finetuned/1.parquet" in done.stdout
+    assert "--detections data/mini/jhmdb/detections/tiny_finetuned/st-clip/1.parquet" in done.stdout
 
 
 def test_fine_tuning_settings_make_the_fine_tuned_boxes_anew(project: Path) -> None:
@@ -174,15 +231,16 @@ def test_fine_tuning_settings_make_the_fine_tuned_boxes_anew(project: Path) -> N
     jobs = planned(snakemake(project, "-n", DETECTORS))
     command = ["stclip", "detect", "--detector", "tiny_finetuned", "--dataset", "jhmdb", "--scale"]
     folder = "data/mini/jhmdb"
-    command += ["mini", "--weights", f"{folder}/detectors/tiny_finetuned/1.safetensors"]
-    command += ["--split", f"{folder}/splits/1.json", "--clips", f"{folder}/clips.parquet"]
+    command += ["mini", "--weights", f"{folder}/detectors/tiny_finetuned/st-clip/1.safetensors"]
+    command += ["--split", f"{folder}/splits/st-clip/1.json", "--clips", f"{folder}/clips.parquet"]
+    command += ["--key-frames", f"{folder}/key_frames.parquet"]
     command += ["--frames", f"{folder}/frames", "--out", "elsewhere.parquet"]
     done = subprocess.run(
         command, cwd=project, env=environment(project), capture_output=True, text=True
     )
     path.write_text(before)
     assert jobs == {
-        "finetune": 1, "detect": 1, "quality": 1, "detectors": 1, "active_scale": 1, "total": 5,
+        "finetune": 1, "detect": 1, "quality": 1, "table": 1, "active_scale": 1, "total": 5,
     }  # fmt: skip
     assert done.returncode == 1
     assert "fine-tuned by other settings or on another split" in done.stderr
@@ -201,18 +259,18 @@ def test_a_method_s_learning_rate_retrains_that_method_alone(project: Path) -> N
     jobs = planned(snakemake(project, "-n", TABLE))
     path.write_text(before)
     assert jobs == {
-        "train": 1, "score": 1, "evaluate": 1, "table2": 1, "active_scale": 1, "total": 5,
+        "train": 1, "score": 1, "evaluate": 1, "table": 1, "active_scale": 1, "total": 5,
     }  # fmt: skip
 
 
 STAGES = {  # stage -> a file that says it is at work
-    "render": "logs/mini/render.log",
+    "render": "logs/mini/render/jhmdb.log",
     "prepare": "data/mini/jhmdb/.frames.tmp",
     "detector": "logs/mini/detector.log",
     "detect": "logs/detect/mini/jhmdb/tiny/all.log",
-    "train": "runs/mini/jhmdb/1/st_clip/0/checkpoint.pt",
-    "score": "logs/score/mini/jhmdb/1/st_clip/0.log",
-    "evaluate": "logs/evaluate/mini/jhmdb/1/st_clip/0.log",
+    "train": "runs/mini/jhmdb/st-clip/1/st_clip/0/checkpoint.pt",
+    "score": "logs/score/mini/jhmdb/st-clip/1/st_clip/0.log",
+    "evaluate": "logs/evaluate/mini/jhmdb/st-clip/1/st_clip/0.log",
 }
 
 
@@ -238,13 +296,15 @@ def test_kill_in_every_stage_ends_with_the_same_numbers(
     unlock(other)
     done = snakemake(other, TABLE)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    log = (project / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
-    resumed = (other / "logs/train/mini/jhmdb/1/st_clip/0.log").read_text()
+    log = (project / "logs/train/mini/jhmdb/st-clip/1/st_clip/0.log").read_text()
+    resumed = (other / "logs/train/mini/jhmdb/st-clip/1/st_clip/0.log").read_text()
     assert "steps 0 to 40" in log
     assert "steps 0 to 40" not in resumed
     tries = read_runs(other / "wandb")
     (trained,) = [run for run in tries if run.finished and run.about["job"] == "train"]
-    assert trained.history == read_json_lines(other / "runs/mini/jhmdb/1/st_clip/0/log.jsonl")
+    assert trained.history == read_json_lines(
+        other / "runs/mini/jhmdb/st-clip/1/st_clip/0/log.jsonl"
+    )
     same = [run for run in tries if trained.about["id"] in run.path.name]
     assert len(same) > 1  # a try each of the same run of W&B
     assert same[-1] is trained
@@ -257,14 +317,17 @@ def test_kill_in_every_stage_ends_with_the_same_numbers(
 OUTPUTS = {  # stage -> its command line (folders of the finished project) and what it would write
     "prepare": "prepare --raw data/mini/jhmdb/raw --out {out} --dataset jhmdb --scale mini",
     "detect": "detect --detector tiny"
-    " --clips {d}/clips.parquet --frames {d}/frames --out {out}/all.parquet --dataset jhmdb"
+    " --clips {d}/clips.parquet --key-frames {d}/key_frames.parquet --frames {d}/frames"
+    " --out {out}/all.parquet --dataset jhmdb --scale mini",
+    "train": "train --method st_clip --split {d}/splits/st-clip/1.json --clips {d}/clips.parquet"
+    " --boxes {d}/boxes.parquet --key-frames {d}/key_frames.parquet --frames {d}/frames"
+    " --seed 0 --out {out} --dataset jhmdb"
     " --scale mini",
-    "train": "train --method st_clip --split {d}/splits/1.json --clips {d}/clips.parquet"
-    " --boxes {d}/boxes.parquet --frames {d}/frames --seed 0 --out {out} --dataset jhmdb"
-    " --scale mini",
-    "score": "score --method st_clip --weights runs/mini/jhmdb/1/st_clip/0/weights.safetensors"
-    " --split {d}/splits/1.json --clips {d}/clips.parquet --boxes {d}/boxes.parquet"
-    " --detections {d}/detections/tiny/all.parquet --frames {d}/frames --source gt --seed 0"
+    "score": "score --method st_clip"
+    " --weights runs/mini/jhmdb/st-clip/1/st_clip/0/weights.safetensors"
+    " --split {d}/splits/st-clip/1.json --clips {d}/clips.parquet --boxes {d}/boxes.parquet"
+    " --key-frames {d}/key_frames.parquet --detections {d}/detections/tiny/all.parquet"
+    " --frames {d}/frames --source gt --seed 0"
     " --out {out} --dataset jhmdb --scale mini",
 }
 
@@ -334,4 +397,7 @@ def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
     done = snakemake(project, "-n", TABLE)
     path.write_text(before)
     assert done.returncode != 0
-    assert "unknown split of jhmdb '9'; known are ['1', '2', '3', '4']" in done.stdout + done.stderr
+    assert (
+        "unknown split in splits/jhmdb/st-clip '9'; known are ['1', '2', '3', '4']"
+        in done.stdout + done.stderr
+    )
