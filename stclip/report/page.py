@@ -96,7 +96,6 @@ def build_page(
         files=[METRICS_FILE, LOG_FILE, CONFIG_FILE],
         picture_file=PREDICTIONS,
         labels=LABEL_GROUPS,
-        assumptions=ASSUMPTION_ORDER,
     )
 
 

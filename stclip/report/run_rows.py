@@ -87,6 +87,7 @@ class DatasetRuns:
     splits: list[str]
     sources: list[str]  # of boxes
     boxes: str  # the source that figures show
+    assumptions: list[str]  # under which its runs were evaluated
     runs: list[Run]  # by the methods' order, split, seed
     rows: list[Row]  # by assumption and the methods' order
 
@@ -178,7 +179,9 @@ def _dataset(name: str, runs: list[Run]) -> DatasetRuns:
                 f"{run.folder}: scored on {list(run.about['metrics'])} boxes, the runs before it "
                 f"on {sources}; run score and evaluate again."
             )
-    return DatasetRuns(name, splits, sources, shown_boxes(sources), runs, list(_rows(runs)))
+    boxes = shown_boxes(sources)
+    assumptions = list(runs[0].about["metrics"][boxes]["unseen"])
+    return DatasetRuns(name, splits, sources, boxes, assumptions, runs, list(_rows(runs)))
 
 
 def _rows(runs: list[Run]) -> Iterator[Row]:

@@ -1,5 +1,6 @@
 """What the rows of a table get wrong, side by side: a csv and a figure beside the table."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from stclip.errors import DataError
 from stclip.evaluate.breakdown import ERRORS
 from stclip.storage.files import whole_file
 
+logger = logging.getLogger(__name__)
 COLUMNS = ["cell", "label", "kind", "rows", "top", "gain"]
 
 
@@ -83,6 +85,7 @@ def write_comparison(
     from stclip.evaluate.error_figures import draw_comparison
 
     rows = compare_errors(runs, errors, boxes=boxes)
+    logger.info("errors: read %d runs, made %d rows, dropped none", len(runs), len(rows))
     joined = pd.concat([part.assign(row=name) for name, part in rows.items()])
     with whole_file(out) as temporary:
         joined[["row", "kind", "top", "gain"]].to_csv(
