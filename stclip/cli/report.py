@@ -42,7 +42,6 @@ def predictions(
     frames: FramesFolder,
     source: Sources,
     seed: Seed,
-    out: Out,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Draw what a run says of unseen clips: of every class a typical hit and a typical miss."""
@@ -50,8 +49,11 @@ def predictions(
     from stclip.evaluate.rules import assumptions_of, rules_of
     from stclip.evaluate.voting import ASSUMPTIONS
     from stclip.records import LabelSplit, Scores
-    from stclip.report.predictions import write_predictions
+    from stclip.report.predictions import PREDICTIONS, write_predictions
+    from stclip.runtime.provenance import provenance
     from stclip.tables.aggregate import shown_boxes
+    from stclip.tracking.wandb_runs import track_predictions
+    from stclip.train.run_folder import run_hash
 
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
     about = c.load_dataset(config, dataset, scale=scale)
@@ -61,13 +63,15 @@ def predictions(
     assumption = assumptions_of(settings.assumptions, about)[0]
     title = f"{settings.title}, split {label_split.name}, seed {seed}: unseen classes"
     write_predictions(
-        out,
+        run / PREDICTIONS,
         ASSUMPTIONS[assumption](Scores.read(run / f"scores_{drawn}_unseen.parquet")),
         data,
         clips=label_split.unseen_clips,
         protocol=rules_of(about, data.key_frames).frames,
         title=f"{title} on {drawn} boxes, {assumption}",
     )
+    head = provenance(settings, about, scale=scale, split=label_split, seed=seed)
+    track_predictions(run, head, run=run_hash(settings, label_split, seed))
 
 
 @app.command()

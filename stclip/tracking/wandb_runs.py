@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MODES = ("offline", "online", "disabled")
 FINISHED = "finished"  # a file beside the data of a run that ended well and waits to be uploaded
-PICTURES = ("predictions", "errors")  # {name}.png, where the evaluate stage wrote it
+PICTURES = ("predictions", "errors")  # {name}.png in a run's folder
 CLASSES = "classes"  # the table of AP by class
 REACH_S, INIT_S, FINISH_S = 10, 30, 120  # the longest waits for a server
 # Nothing slow, nothing that names the machine, nothing that log and config say already.
@@ -167,6 +167,12 @@ def track_evaluation(folder: Path, *, run: str) -> None:
         tracker.results(numbers, lambda: _media(folder, head))
 
 
+def track_predictions(folder: Path, head: Mapping[str, Any], *, run: str) -> None:
+    """Log the picture of a run's predictions, as a run of its own in the method's group."""
+    with tracked("predictions", head, run=run) as tracker:
+        tracker.results({}, lambda: _pictures(folder, ["predictions"]))
+
+
 def project_of(scale: str) -> str:
     """The W&B project of a scale: numbers of different scales never stand side by side."""
     return f"stclip-{scale}"
@@ -174,15 +180,15 @@ def project_of(scale: str) -> str:
 
 def conventions(job: str, head: Mapping[str, Any], *, run: str) -> dict[str, Any]:
     """By what dashboards group; the same work has the same id and so is the same run of W&B."""
-    names = {key: head[key] for key in ("scale", "dataset", "split", "method", "seed")}
-    scale, dataset, split, method, seed = names.values()
+    names = {k: head[k] for k in ("scale", "dataset", "family", "split", "method", "seed")}
+    scale, dataset, family, split, method, seed = names.values()
     return {
         "project": project_of(scale),
         "id": config_hash(names | {"job": job, "run": run}),
         "group": method,
         "job_type": job,
-        "name": f"{method} {dataset} {split} seed {seed}",
-        "tags": [scale, dataset, f"split {split}", method, f"seed {seed}"],
+        "name": f"{method} {dataset} {family}/{split} seed {seed}",
+        "tags": [scale, dataset, family, f"split {split}", method, f"seed {seed}"],
         "config": dict(head),
     }
 
@@ -198,13 +204,13 @@ def class_key(boxes: str, labels: str, assumption: str, label: str) -> str:
 
 
 def split_key(assumption: str, split: str) -> str:
-    """Where the summary has a split's cell of Table 2, so that groups of runs make its rows."""
+    """Where the summary has a split's cell of the main table: groups of runs make its rows."""
     return f"{assumption}/split {split}"
 
 
 def split_columns(head: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Unseen mAP on detected boxes, where the method has that row of Table 2."""
-    cells = metrics.get("detected", {}).get("unseen", {})
+    """Unseen mAP on the first box source, where the method has that row of the main table."""
+    cells = next(iter(metrics.values()), {}).get("unseen", {})
     return {
         split_key(assumption, head["split"]): cells[assumption]["mAP"]
         for assumption in head["assumptions"]
@@ -294,5 +300,10 @@ def _media(folder: Path, head: Mapping[str, Any]) -> dict[str, Any]:
     cells.columns = ["boxes", "labels", "assumption"]
     run = pd.DataFrame({k: str(head[k]) for k in ("method", "split", "seed")}, index=table.index)
     media: dict[str, Any] = {CLASSES: wandb.Table(dataframe=pd.concat([run, cells, table], axis=1))}
-    found = [name for name in PICTURES if (folder / f"{name}.png").exists()]
-    return media | {name: wandb.Image(str(folder / f"{name}.png")) for name in found}
+    return media | _pictures(folder, ["errors"])
+
+
+def _pictures(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    import wandb
+
+    return {name: wandb.Image(str(folder / f"{name}.png")) for name in names}

@@ -26,7 +26,7 @@ rule predictions:
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.run}"
         " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
         " --key-frames {input.key_frames} --frames {input.frames} {params.sources}"
-        " --seed {wildcards.seed} --out {output}"
+        " --seed {wildcards.seed}"
 
 
 rule report:
