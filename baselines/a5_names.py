@@ -13,5 +13,4 @@ OFFICIAL = OfficialNames(
         **{f"{_TEMPORAL}resblocks.#.{part}": f"temporal.blocks.#.{part}" for part in CLIP_BLOCK},
     },
     towers=("", "clipmodel.visual.", "clipmodel.transformer.", _TEMPORAL),
-    content=("state_dict",),
 )

@@ -16,6 +16,7 @@ OFFICIAL = OfficialNames(
         **{f"{_HEAD}resblocks.#.{part}": f"temporal.blocks.#.{part}" for part in CLIP_BLOCK},
     },
     towers=("", "visual.", "transformer.", _HEAD),
-    content=("model_state_dict", "fusion_model_state_dict"),
+    part="module.",  # the head; who saves it alone may have unwrapped it
+    content=("model_state_dict", "fusion_model_state_dict", "model", "state_dict"),
     tables=("temporal.positions",),  # 77 rows there, of which as many as frames are read
 )

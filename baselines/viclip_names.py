@@ -21,10 +21,9 @@ OFFICIAL = OfficialNames(
     prefix="",
     names={**_CLIP, _TEMPORAL: "encoder.temporal", TEMPERATURE: "temperature"},
     towers=("", VIDEO_TOWER, TEXT_TOWER),
-    content=("model",),
     squeezed={_TEMPORAL: (0,), f"{VIDEO_TOWER}conv1.weight": (2,)},  # a kernel one frame long
     tables=("encoder.temporal",),  # fewer frames: the first rows
-    shorter=("backbone.clip.positional_embedding",),  # 32 of CLIP's 77
+    short_text=True,  # 32 of CLIP's 77
     kept=("backbone.clip.logit_scale",),  # `temp` stands in its place
     advice=(
         "ViCLIP's weights were made with ImageNet's mean and standard deviation, and no persons "

@@ -51,7 +51,6 @@ OFFICIAL = OfficialNames(
         **_QKV,
         **_TEXT,
     },
-    content=("model",),
     fused={
         f"{theirs}in_proj_{kind}": tuple(f"{theirs}{part}_proj.{kind}" for part in "qkv")
         for theirs in (f"{_BLOCK}attn.", _SUMMARY)

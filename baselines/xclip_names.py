@@ -39,7 +39,6 @@ OFFICIAL = OfficialNames(
         },
     },
     towers=("", "visual.transformer.", "transformer.", "mit.", "prompts_generator."),
-    content=("model",),
     squeezed={"mit.positional_embedding": (0,)},
     advice=(
         "X-CLIP's own weights were made with ImageNet's mean and standard deviation and two "

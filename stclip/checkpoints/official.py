@@ -7,7 +7,7 @@ any method. In a name `#` stands for a layer's number.
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -43,11 +43,10 @@ class OfficialNames:
     # there are forms that we do not take: name -> how many axes ours has, and why no others
     squeezed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # axes of 1 that
     # official tensors have and ours lack
+    part: str = ""  # of the names of a part that is passed around alone, and may have lost it
     advice: str = ""  # what to mind with such checkpoints; logged after an import
-    tables: tuple[
-        str, ...
-    ] = ()  # tables of ours; theirs may have further rows, which nothing reads
-    shorter: tuple[str, ...] = ()  # frozen tables of ours, of which theirs may lack the last rows
+    tables: tuple[str, ...] = ()  # of ours; theirs may have more rows, which nothing reads
+    short_text: bool = False  # the text tower may have fewer positions there than CLIP's
     kept: tuple[str, ...] = ()  # frozen tensors of ours that theirs lack; import leaves them
 
     @cached_property
@@ -90,14 +89,21 @@ def clip_names(*, lora: bool) -> dict[str, str]:
 
 
 def rename(
-    official: OfficialNames, state_dict: Mapping[str, Tensor], *, method: str
+    official: OfficialNames,
+    state_dict: Mapping[str, Tensor],
+    *,
+    method: str,
+    frozen: Set[str] = frozenset(),
 ) -> dict[str, Tensor]:
     """Our names for an official state dict.
 
     Args:
         official: the names in the method's official checkpoints.
-        state_dict: official names, perhaps all with `module.` in front; LoRA un-merged.
+        state_dict: official names, perhaps all with `module.` or `model.` in front, or all without
+            the beginning that they have in a whole checkpoint; LoRA un-merged.
         method: for messages.
+        frozen: our names of the frozen CLIP, which may be missing as a whole: what is left is the
+            part that was trained, as it is passed around alone.
 
     Returns:
         Our names -> the same tensors as float32; tensors that compute nothing are left out.
@@ -106,17 +112,15 @@ def rename(
         DataError: names that are unknown, or missing; all of them are named. A tensor in a form
             that the method does not take.
     """
-    parallel = bool(state_dict) and all(name.startswith(PARALLEL) for name in state_dict)
+    reading = _best_reading(official, state_dict)
     found: dict[str, Tensor] = {}
     unknown, unused, not_zero = [], 0, []
     layers: dict[str, set[int]] = {tower: set() for tower in official.towers}
-    bare_keys = {k.removeprefix(PARALLEL) if parallel else k: t for k, t in state_dict.items()}
-    for name, tensor in _fuse(official, bare_keys).items():
-        bare = name.removeprefix(official.prefix)
-        if bare.startswith(official.ignored):
+    for name, tensor in reading.items():
+        if _is_ignored(official, name):
             unused += 1
             continue
-        match = _match(official, bare) if name.startswith(official.prefix) else None
+        match = _match(official, name)
         if match is None:
             unknown.append(name)
             continue
@@ -134,18 +138,20 @@ def rename(
             unused += 1
             if template in official.zeros and bool(tensor.any()):
                 not_zero.append(name)
+    if not_zero:
+        raise DataError(f"{not_zero} must be 0: {method} has no such tensors.")
+    there = found.keys() | (frozen if found.keys().isdisjoint(frozen) else set())
     missing = [
         official.prefix + _filled(template, numbers)
         for template, ours in official.names.items()
         for numbers in _expected(template, layers[official.tower_of(template)])
-        if _filled(ours, numbers) not in found
+        if _filled(ours, numbers) not in there
     ]
-    if not_zero:
-        raise DataError(f"{not_zero} must be 0: {method} has no such tensors.")
     if unknown or missing:
         raise DataError(
             f"not a checkpoint of {method}: {len(unknown)} unknown names {_some(unknown)}, "
-            f"{len(missing)} missing {_some(missing)}."
+            f"{len(missing)} missing {_some(missing)}. Give the checkpoint as the authors' code "
+            "saves it; no more than the frozen CLIP may be missing, and that as a whole."
         )
     logger.info("%s: %d tensors taken, %d dropped that compute nothing", method, len(found), unused)
     if official.advice:
@@ -154,7 +160,7 @@ def rename(
 
 
 def read_official(
-    path: Path, content: tuple[str, ...] = ("model", "state_dict")
+    path: Path | str, content: tuple[str, ...] = ("model", "state_dict")
 ) -> dict[str, Tensor]:
     """The state dict of a checkpoint file: those under the keys `content`, or the file's own.
 
@@ -163,6 +169,7 @@ def read_official(
     Raises:
         DataError: missing, damaged, or more than tensors and plain containers.
     """
+    path = Path(path)
     if path.suffix == ".safetensors":
         return unwrapped(read_foreign_tensors(path))
     try:
@@ -206,9 +213,50 @@ def _fuse(official: OfficialNames, state_dict: Mapping[str, Tensor]) -> dict[str
     return fused
 
 
+def _best_reading(
+    official: OfficialNames, state_dict: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    """The tensors by names as in a whole checkpoint: of all readings that with the most known.
+
+    A beginning says nothing alone: `module.` is DistributedDataParallel's before a whole
+    checkpoint, and part of the names where ActionCLIP's head is saved.
+    """
+    best: Mapping[str, Tensor] = {}
+    least = None
+    for names in _readings(official, state_dict):
+        reading = _fuse(official, dict(zip(names, state_dict.values(), strict=True)))
+        unknown = sum(
+            _match(official, name) is None and not _is_ignored(official, name) for name in reading
+        )
+        if least is None or unknown < least:
+            best, least = reading, unknown
+        if not unknown:
+            break
+    return best
+
+
+def _readings(official: OfficialNames, names: Collection[str]) -> Iterator[list[str]]:
+    """The names as they are, and without what a wrapper puts before all, with what a part lost."""
+    for wrapper in ("", PARALLEL, WRAPPED):
+        if all(name.startswith(wrapper) for name in names):
+            bare = [name.removeprefix(wrapper) for name in names]
+            yield bare
+            for lost in (official.prefix, official.part):
+                if lost and not any(name.startswith(lost) for name in bare):
+                    yield [lost + name for name in bare]
+
+
+def _is_ignored(official: OfficialNames, name: str) -> bool:
+    return name.removeprefix(official.prefix).startswith(official.ignored)
+
+
 def _match(official: OfficialNames, name: str) -> tuple[str, tuple[str, ...]] | None:
+    """The official name, as declared, and the numbers of layers in it."""
+    if not name.startswith(official.prefix):
+        return None
+    bare = name.removeprefix(official.prefix)
     for template, pattern in official.patterns.items():
-        match = pattern.fullmatch(name)
+        match = pattern.fullmatch(bare)
         if match:
             return template, match.groups()
     return None

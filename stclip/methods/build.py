@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Float, Integer
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from stclip.checkpoints.official import rename
 from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
 from stclip.config.target import make_config, resolve_target
 from stclip.errors import ConfigError
-from stclip.inputs.batch import ClipBatch, PersonBatch, Pixels, no_objects
 from stclip.methods.clip.backbone import load_backbone
 from stclip.methods.contract import Method
+from stclip.methods.official_weights import adjusted, official_state
+from stclip.methods.plain_inputs import PlainInputs, batch_of
 
 
 def method_class(method: str, *, config: Path = CONFIG_FOLDER) -> type[Method]:
@@ -42,65 +42,59 @@ class Built(nn.Module):
 
     def forward(
         self,
-        frames: Float[Tensor, "S T 3 H W"],
+        frames: Tensor,
         *,
-        key: Integer[Tensor, " S"],
-        crops: Float[Tensor, "B 3 H W"] | None = None,
-        box_sample: Integer[Tensor, " B"] | None = None,
-        boxes: Float[Tensor, "B 4"] | None = None,
-        frame_mask: Bool[Tensor, "S T"] | None = None,
-    ) -> Float[Tensor, "R *V K"]:
-        """Logits of S samples, a row per box (unit person) or per sample (unit clip).
+        key: Tensor | None = None,
+        crops: Tensor | None = None,
+        boxes: Tensor | None = None,
+        box_sample: Tensor | None = None,
+        frame_mask: Tensor | None = None,
+        object_crops: Tensor | None = None,
+        object_boxes: Tensor | None = None,
+        object_scores: Tensor | None = None,
+        object_sample: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+    ) -> Float[Tensor, "rows *V K"]:
+        """Logits of S samples, a row per box or per sample (`Inputs.row_per_box`).
+
+        A method takes what it looks at and leaves the rest; what it lacks is an error. Pictures are
+        floats at the backbone's size, normalised.
 
         Args:
-            frames: the frames of each sample's window (or clip), in order, normalised as CLIP's.
-            key: which of them is the key frame.
-            crops: the persons' pictures, where the method looks at them.
-            box_sample: the sample of each person, never decreasing; default: one each.
-            boxes: xyxy in pixels of the original frame, where the method looks at them.
-            frame_mask: False where a frame only fills up; default: all count.
+            frames: (S, T, 3, H, W), of each sample's window (or clip), in order.
+            key: (S,) which of them is the key frame, from 0; of one frame it may be left out.
+            crops: (B, 3, H, W) the persons, cut out of the key frame.
+            boxes: (B, 4) the persons' xyxy, in pixels of the picture that the method sees; beside
+                `object_boxes` in those of the original frame, as these.
+            box_sample: (B,) the sample of each person, never decreasing; default: all of the only
+                sample, or one each.
+            frame_mask: (S, T) False where a frame only fills up; default: all count.
+            object_crops: (O, 3, H, W) the objects, cut out of the key frame.
+            object_boxes: (O, 4) xyxy in pixels of the original frame.
+            object_scores: (O,) of the object detector.
+            object_sample: (O,) the sample of each object; default: as `box_sample`.
+            memory: (S, M, 3, H, W) the frames around the key frame, without it, in order.
+            memory_mask: (S, M) False where there is no such frame; default: all are there.
+
+        Raises:
+            ConfigError: something is missing, or of another shape or range.
         """
-        inputs = self.method.inputs
-        missing = {
-            "crops": inputs.crops and crops is None,
-            "objects": inputs.objects,
-            "memory": any(inputs.memory),
-        }
-        if any(missing.values()):
-            names = [name for name, is_missing in missing.items() if is_missing]
-            raise ConfigError(
-                f"{type(self.method).__name__} reads {names}, which are not given; of "
-                "these a model of `build` takes crops alone."
-            )
-        num_samples, num_frames = frames.shape[:2]
-        samples = torch.arange(num_samples, device=frames.device)
-        rows = torch.arange(num_samples * num_frames, device=frames.device)
-        rows = rows.view(num_samples, num_frames)
-        if box_sample is None:
-            box_sample = samples
-        if boxes is None:
-            boxes = frames.new_zeros(len(box_sample), 4)
-        batch: PersonBatch | ClipBatch = ClipBatch(
-            pictures=Pixels(frames.flatten(0, 1)), frames=rows, boxes=boxes, picture_boxes=boxes,
-            box_sample=box_sample,
+        given = PlainInputs(
+            frames=frames, key=key, crops=crops, boxes=boxes, box_sample=box_sample,
+            frame_mask=frame_mask, object_crops=object_crops, object_boxes=object_boxes,
+            object_scores=object_scores, object_sample=object_sample, memory=memory,
+            memory_mask=memory_mask,
         )  # fmt: skip
-        if inputs.unit == "person":
-            persons = Pixels(frames.new_zeros(0, *frames.shape[2:]) if crops is None else crops)
-            if frame_mask is None:
-                frame_mask = torch.ones_like(rows, dtype=torch.bool)
-            batch = PersonBatch(
-                **vars(batch), frame_mask=frame_mask, key=rows[samples, key], crops=persons,
-                objects=no_objects(persons), memory=rows[:, :0], memory_mask=frame_mask[:, :0],
-            )  # fmt: skip
-        return self.method(batch, self.method.encode_labels(self.labels))
+        return self.method(batch_of(self.method, given), self.method.encode_labels(self.labels))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """The method's own names, as `stclip.checkpoints.official.import_state_dict` gives them."""
+        """The method's own names, as `import_state_dict` gives them."""
         return self.method.state_dict(*args, **kwargs)
 
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Load what `state_dict` gives."""
-        return self.method.load_state_dict(*args, **kwargs)
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Load what `state_dict` or `import_state_dict` gives."""
+        return self.method.load_state_dict(adjusted(self.method, state_dict), *args, **kwargs)
 
 
 def build(
@@ -108,8 +102,8 @@ def build(
     *,
     labels: Sequence[str],
     backbone: str = "ViT-B-16",
-    pretrained: str | None = None,
-    config: Path = CONFIG_FOLDER,
+    pretrained: Path | str | None = None,
+    config: Path | str = CONFIG_FOLDER,
     **params: Any,
 ) -> Built:
     """A method on its own, for whoever wants to check it from outside; see docs/parity.md.
@@ -125,14 +119,57 @@ def build(
     Raises:
         ConfigError: unknown method, backbone or params. DataError: missing or damaged weights.
     """
-    target = method_class(method, config=config)
+    if "+" in method:
+        raise ConfigError(
+            f"method {method!r} is a variant of the YAML file, which is not read here; expected "
+            f"{method.partition('+')[0]!r}, and the variant's params as keyword arguments."
+        )
+    target = method_class(method, config=Path(config))
     own = make_config(target, params, where=f"method {method}")
-    clip = load_backbone(BackboneConfig(model=backbone, weights=pretrained))
+    weights = None if pretrained is None else str(pretrained)
+    clip = load_backbone(BackboneConfig(model=str(backbone), weights=weights))
     return Built(target(clip, own), labels).eval()
 
 
+def load_official(
+    method: str,
+    file: Path | str,
+    *,
+    labels: Sequence[str],
+    backbone: str = "ViT-B-16",
+    pretrained: Path | str | None = None,
+    config: Path | str = CONFIG_FOLDER,
+    **params: Any,
+) -> Built:
+    """The authors' model, ready to run: built, its official checkpoint loaded, LoRA merged.
+
+    Args:
+        method: a file of config/methods.
+        file: a checkpoint as the authors' code saves it, or only what was trained of it.
+        labels: texts as the text tower reads them.
+        backbone: an open_clip model, or the path of a model config.
+        pretrained: path of CLIP weights, for a file without the frozen CLIP; one in the file wins.
+        config: folder of the YAML files.
+        params: of the method's own `Config`, those that the checkpoint was trained with.
+
+    Raises:
+        ConfigError: unknown method, backbone or params, or a method without official checkpoints.
+        DataError: the file is no such checkpoint, or of another size.
+    """
+    built = build(
+        method, labels=labels, backbone=backbone, pretrained=pretrained, config=config, **params
+    )
+    state = official_state(
+        built.method, file, name=method, backbone=str(backbone),
+        pretrained=None if pretrained is None else str(pretrained),
+    )  # fmt: skip
+    built.method.load_state_dict(state)
+    built.method.prepare_scoring()
+    return built
+
+
 def import_state_dict(
-    method: str, state_dict: Mapping[str, Tensor], *, config: Path = CONFIG_FOLDER
+    method: str, state_dict: Mapping[str, Tensor], *, config: Path | str = CONFIG_FOLDER
 ) -> dict[str, Tensor]:
     """Rename an official state dict for a model that `build` made; see `checkpoints.official`.
 
@@ -140,7 +177,7 @@ def import_state_dict(
         ConfigError: the method has no official checkpoints.
         DataError: as `stclip.checkpoints.official.rename`.
     """
-    official = method_class(method, config=config).official
+    official = method_class(method, config=Path(config)).official
     if official is None:
         raise ConfigError(f"method {method!r} has no official checkpoints to import.")
     return rename(official, state_dict, method=method)

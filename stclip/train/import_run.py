@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
-from stclip.checkpoints.official import read_official
 from stclip.config import MethodConfig
-from stclip.errors import DataError
-from stclip.methods.build import import_state_dict, load_method
+from stclip.methods.build import load_method
 from stclip.methods.contract import Method
+from stclip.methods.official_weights import official_state
 from stclip.records import LabelSplit
 from stclip.storage.tensors import write_tensors
 from stclip.train.run_folder import run_hash, write_run
@@ -46,32 +45,13 @@ def import_run(
 
 
 def _imported(file: Path, config: MethodConfig) -> Method:
+    """The method with the trained tensors of the checkpoint; CLIP's frozen ones stay its own."""
     method = load_method(config)
-    try:
-        official = method.official
-        content = official.content if official else ()
-        state = import_state_dict(config.name, read_official(file, content))
-    except DataError as error:
-        message = str(error)
-        raise DataError(message if str(file) in message else f"{file}: {message}") from None
-    ours = method.state_dict()
-    if official is not None:
-        for name in official.tables:
-            state[name] = state[name][: len(ours[name])]
-        for name in official.shorter:
-            if state[name].shape[1:] == ours[name].shape[1:]:
-                state[name] = torch.cat([state[name], ours[name][len(state[name]) :]])
-        state |= {name: ours[name] for name in official.kept}
-    wrong = sorted(
-        name
-        for name in ours.keys() | state.keys()
-        if name not in ours or name not in state or ours[name].shape != state[name].shape
+    clip = config.backbone
+    state = official_state(
+        method, file, name=config.name, backbone=clip.model, pretrained=clip.weights
     )
-    if wrong:
-        raise DataError(
-            f"{file}: does not fit {config.name} on {config.backbone.model}: {len(wrong)} tensors "
-            f"are missing, unknown or of another shape: {wrong[:5]}. Another backbone or params?"
-        )
+    ours = method.state_dict()
     trained = method.trained_state().keys()
     frozen = [name for name in ours if name not in trained]
     apart = [n for n in frozen if not torch.allclose(ours[n], state[n], rtol=0, atol=SAME)]

@@ -87,6 +87,18 @@ class Backbone(nn.Module):
         """The residual attention blocks of the image tower."""
         return self.clip.visual.transformer.resblocks
 
+    def shorten_context(self, length: int) -> None:
+        """Cut the text tower to its first positions; it is causal, so shorter texts do not change.
+
+        Texts that do not fit any more are refused by `tokenize`.
+        """
+        clip = self.clip
+        clip.context_length = length
+        clip.positional_embedding = nn.Parameter(
+            clip.positional_embedding[:length].detach().clone(), requires_grad=False
+        )
+        clip.attn_mask = clip.attn_mask[:length, :length]
+
     def compile_blocks(self) -> None:
         """Let torch.compile fuse what the image tower's blocks do; the first batches compile."""
         for block in self.blocks:
