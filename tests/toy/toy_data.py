@@ -6,6 +6,7 @@ the folder that the YAML names as `extracted`.
 """
 
 import csv
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from stclip.prepare.store import write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.frame_store import write_clip
 
+logger = logging.getLogger(__name__)
 HEIGHT, WIDTH = 54, 96  # pixels
 COLOURS = {"sit": (200, 60, 60), "stand": (60, 200, 60), "lie": (60, 60, 200)}
 
@@ -28,6 +30,7 @@ def prepare(raw: Path, out: Path, *, fps: float, seconds: int, licence: str) -> 
     with (raw / "videos.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     num_frames = round(seconds * fps)
+    logger.info("toy: read %d persons, kept all", len(rows))
 
     def build(frames: Path) -> tuple[Clips, Boxes]:
         clips, boxes = [], []
