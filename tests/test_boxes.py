@@ -2,10 +2,12 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import key_frames
 
 from stclip.boxes.clipping import clip_corners, clip_to_picture, has_area
 from stclip.boxes.select import select_boxes
@@ -13,7 +15,7 @@ from stclip.config import BoxSource
 from stclip.errors import DataError
 from stclip.inputs.batch import Inputs
 from stclip.inputs.samples import make_samples
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, Detections
 
 
 def clips_of(*names: str, num_frames: int = 10) -> Clips:
@@ -32,19 +34,21 @@ def detections(rows: Sequence[tuple[str, int, float, float]]) -> Detections:
     return Detections(table.assign(y1=10.0, x2=table["x1"] + 20, y2=50.0))
 
 
-NO_TRUTH = Boxes(
+TRUTH = Boxes(
     pd.DataFrame([("a", 0, 1, 1, 9, 9, 0, ["run"])],
                  columns=["clip", "frame", *BOX_COLUMNS, "tube", "actions"])
 )  # fmt: skip
 
 
 def select(
-    found: Detections | None, source: BoxSource, *, names: Sequence[str] = ("a",), stride: int = 1
+    found: Detections | None, source: BoxSource, *, names: Sequence[str] = ("a",), every: int = 1
 ) -> pd.DataFrame:
-    return select_boxes(
-        source, ground_truth=NO_TRUTH, detections=found, clips=clips_of("a", "b"), names=names,
-        key_frame_stride=stride,
+    clips = clips_of("a", "b")
+    data = Data(
+        clips=clips, boxes=TRUTH, key_frames=key_frames(clips, TRUTH, every=every),
+        frames=Path("unread"), detections=found,
     )  # fmt: skip
+    return select_boxes(source, data, names=names)
 
 
 DETECTED = BoxSource(source="detections")
@@ -105,16 +109,16 @@ def test_boxes_are_clipped_to_the_last_pixel_and_empty_ones_dropped(
     assert found["x1"].tolist() == [0, 10.25]
 
 
-def test_key_frame_stride_takes_every_nth_frame() -> None:
+def test_boxes_off_the_key_frames_are_not_scored() -> None:
     found = detections([("a", frame, frame, 0.5) for frame in range(8)])
-    assert select(found, DETECTED, stride=3)["frame"].tolist() == [0, 3, 6]
+    assert select(found, DETECTED, every=3)["frame"].tolist() == [0, 3, 6]
 
 
 def test_ground_truth_has_score_one_and_keeps_its_actions() -> None:
     found = select(None, BoxSource(source="ground_truth"))
     assert found["detector_score"].tolist() == [1.0]
     assert found["actions"].tolist() == [["run"]]
-    with pytest.raises(DataError, match="no detections were given"):
+    with pytest.raises(DataError, match="none were given"):
         select(None, DETECTED)
 
 
@@ -142,7 +146,7 @@ def test_samples_group_boxes_by_key_frame_or_clip_in_table_order() -> None:
     assert samples[3].boxes_xyxy.dtype == np.float32
     assert {s.num_frames for s in samples} == {10}
     samples = make_samples(table, clips, inputs=Inputs(unit="clip"))
-    assert [(s.clip, s.key_frame) for s in samples] == [("b", 5), ("a", 5)]  # the middle of 10
+    assert [s.clip for s in samples] == ["b", "a"]
     assert [s.rows.tolist() for s in samples] == [[0, 1], [2, 3, 4]]
 
 

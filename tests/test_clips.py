@@ -98,6 +98,9 @@ def table_of(rows: list[tuple[object, ...]]) -> pd.DataFrame:
     return table.assign(origin="detections", stored=table.index)
 
 
+FPS = {"a": 30.0, "b": 30.0}
+
+
 def test_boxes_that_overlap_from_frame_to_frame_are_one_track() -> None:
     table = table_of(
         [
@@ -105,7 +108,7 @@ def test_boxes_that_overlap_from_frame_to_frame_are_one_track() -> None:
             ("a", 2, 15, 0.9), ("a", 3, 47, 0.9), ("b", 0, 10, 0.9), ("a", 2, 15, 0.9),
         ]
     )  # fmt: skip
-    found = tracks(table).tolist()
+    found = tracks(table, fps=FPS).tolist()
     left, right = found[0], found[1]
     assert found[2] == left
     assert [found[i] for i in (3, 5)] == [right, right]  # frame 2 lacks it
@@ -117,7 +120,7 @@ def test_boxes_that_overlap_from_frame_to_frame_are_one_track() -> None:
 def test_annotated_tubes_are_kept_and_box_sources_do_not_mix() -> None:
     table = table_of([("a", 0, 10, 1.0), ("a", 1, 10, 1.0), ("a", 0, 10, 0.5), ("a", 1, 10, 0.5)])
     table = table.assign(source=["gt", "gt", "detected", "detected"], tube=[4, 7, None, None])
-    assert tracks(table).tolist() == [4, 7, 0, 0]
+    assert tracks(table, fps=FPS).tolist() == [4, 7, 0, 0]
 
 
 def test_a_track_is_seen_from_its_first_to_its_last_frame(world: World, tmp_path: Path) -> None:
@@ -146,10 +149,7 @@ def test_a_track_is_seen_from_its_first_to_its_last_frame(world: World, tmp_path
 
 
 def test_two_persons_of_a_clip_are_two_tracklets_with_pictures_of_their_own(world: World) -> None:
-    table = select_boxes(
-        BoxSource(source="detections"), ground_truth=world.boxes, detections=world.detections,
-        clips=world.clips, names=["clip_8"],
-    )  # fmt: skip
+    table = select_boxes(BoxSource(source="detections"), world.data, names=["clip_8"])
     samples = make_samples(table, world.clips, inputs=Inputs(unit="tracklet"))
     assert len(samples) == 2  # one in all frames, one in every second
     assert sorted(np.concatenate([s.rows for s in samples]).tolist()) == list(range(len(table)))

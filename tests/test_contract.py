@@ -33,14 +33,10 @@ def build(world: World, name: str) -> tuple[Method, Batch, pd.DataFrame]:
     torch.manual_seed(0)
     config = world.method(name, iterations=0)
     method = load_method(config).eval()
-    table = select_boxes(
-        BoxSource(source="detections"), ground_truth=world.boxes, detections=world.detections,
-        clips=world.clips, names=world.split.unseen_clips, key_frame_stride=4,
-    )  # fmt: skip
+    data = world.with_key_frames(every=4)
+    table = select_boxes(BoxSource(source="detections"), data, names=world.split.unseen_clips)
     samples = make_samples(table, world.clips, inputs=method.inputs, objects=world.objects)
-    reader = make_reader(
-        method, config, clips=world.clips, frames=world.frames, features={}, tables={}
-    )
+    reader = make_reader(method, config, data, kinds_of_boxes=[])
     return method, assemble(reader, method.inputs, samples, training=False), table
 
 
@@ -148,7 +144,8 @@ def test_video_level_methods_score_tracklets(world: World, name: str, crops: boo
     tracklets = config.params | {"unit": "tracklet", "crops": crops, "num_frames": 3}
     config = config.model_copy(update={"params": tracklets})
     found = scores_of(world, config)
-    by_track = found.table.assign(track=tracks(found.table)).groupby(["clip", "track"])
+    fps = dict(world.clips.table[["clip", "fps"]].values)
+    by_track = found.table.assign(track=tracks(found.table, fps=fps)).groupby(["clip", "track"])
     columns = [column for column in found.table if column.startswith("score:")]
     assert (by_track[columns].nunique() == 1).all(axis=None)
     assert len(by_track) == 4  # two persons in each of two clips
@@ -172,14 +169,9 @@ def test_clips_of_a_single_frame_are_trained_on_and_scored(world: World, name: s
 def scores_of(world: World, config: MethodConfig) -> Scores:
     """Train a little, then score the detected boxes of the unseen clips."""
     out = world.folder / "run"
-    train(
-        config, split=world.split, clips=world.clips, ground_truth=world.boxes,
-        frames=world.frames, objects=world.objects, seed=0, out=out,
-    )  # fmt: skip
+    train(config, world.data, split=world.split, seed=0, out=out)
     score(
-        config, weights=out / "weights.safetensors", split=world.split, clips=world.clips,
-        ground_truth=world.boxes, detections=world.detections,
-        sources={"detected": BoxSource(source="detections")}, key_frame_stride=1,
-        frames=world.frames, objects=world.objects, seed=0, out=out,
+        config, world.data, weights=out / "weights.safetensors", split=world.split,
+        sources={"detected": BoxSource(source="detections")}, seed=0, out=out,
     )  # fmt: skip
     return Scores.read(out / "scores_detected_unseen.parquet")

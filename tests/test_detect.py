@@ -15,7 +15,7 @@ from stclip.config.hashes import detection_settings
 from stclip.detect import detect as stage
 from stclip.detect.backends.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
-from stclip.records import Clips, Detections
+from stclip.records import Detections, KeyFrames
 from stclip.storage.frame_store import clip_file, write_clip
 from stclip.storage.resume_log import open_journal
 
@@ -91,8 +91,8 @@ def detect(world: World, settings: DetectorConfig, **changes: object) -> Detecti
     keywords = {
         "files": {"weights": weights(world.folder)},
         "clips": world.clips,
+        "key_frames": world.with_key_frames(every=5).key_frames,
         "frames": world.frames,
-        "key_frame_stride": 5,
         "out": world.folder / "found.parquet",
     }
     return stage.detect(settings, **(keywords | changes))  # type: ignore[arg-type]
@@ -133,10 +133,11 @@ def test_training_clips_are_looked_at_in_every_frame(world: World) -> None:
     training = {clip: list(range(n)) for clip, n in lengths.items()}
     assert looked_at == training | {f"clip_{i}": [0, 5, 10] for i in range(5, 10)}
     assert list(looked_at) == [f"clip_{i}" for i in range(10)]
-    no_test = Clips(world.clips.table[:5])
-    assert len(detect(world, PIXEL, clips=no_test, train_clips=True)) == 59
-    with pytest.raises(DataError, match="no clip of the official test or training split"):
-        detect(world, PIXEL, clips=Clips(world.clips.table[:0]), train_clips=True)
+    tested = world.with_key_frames(every=5).key_frames.table["tested"]
+    no_test = KeyFrames(world.with_key_frames(every=5).key_frames.table[~tested])
+    assert len(detect(world, PIXEL, key_frames=no_test, train_clips=True)) == 59
+    with pytest.raises(DataError, match="no key frame to look at"):
+        detect(world, PIXEL, key_frames=KeyFrames(no_test.table[:0]), train_clips=True)
 
 
 def test_a_killed_job_on_training_clips_goes_on(world: World) -> None:
@@ -213,12 +214,10 @@ def test_a_journal_of_other_settings_or_weights_is_begun_anew(
     if what == "threshold":
         settings = PIXEL.model_copy(update={"score_threshold": 0.2})
     else:
+        files = {"weights": world.folder / "other.safetensors"}
         save_file({"weight": torch.ones(1)}, files["weights"])
     with caplog.at_level(logging.INFO):
-        stage.detect(
-            settings, files=files, clips=world.clips, frames=world.frames, key_frame_stride=5,
-            out=world.folder / "found.parquet",
-        )  # fmt: skip
+        detect(world, settings, files=files)
     assert len(Pixel.batches) == 5
     assert "of other settings or damaged; starting anew" in caplog.text
 
@@ -282,9 +281,9 @@ def test_a_clip_with_a_damaged_header_and_a_missing_one_are_named(world: World) 
 
 
 def test_no_test_clip_is_told(world: World) -> None:
-    train = Clips(world.clips.table.assign(official_split="train"))
-    with pytest.raises(DataError, match="no clip of the official test split"):
-        detect(world, config(), clips=train)
+    train = KeyFrames(world.data.key_frames.table.assign(tested=False))
+    with pytest.raises(DataError, match="no key frame to look at"):
+        detect(world, config(), key_frames=train)
 
 
 @pytest.mark.parametrize(

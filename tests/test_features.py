@@ -1,10 +1,10 @@
 """Stored features of frames and boxes: what encoding gives, and never those of something else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from conftest import World
@@ -48,33 +48,20 @@ def stored(world: World) -> dict[str, Path]:
         name: folder / f"{name}.safetensors" for name in ("frames", "ground_truth", "detections")
     }
     backbone = seeded_backbone(config)
-    write_frame_features(
-        backbone, config, clips=world.clips, frames=world.frames, out=paths["frames"]
-    )
-    for name, table in tables(world).items():
-        write_box_features(
-            backbone, config, table=table, clips=world.clips, stride=STRIDE,
-            frames=world.frames, out=paths[name],
-        )  # fmt: skip
+    data = world.with_key_frames(every=STRIDE)
+    write_frame_features(backbone, config, data, out=paths["frames"])
+    for name in ("ground_truth", "detections"):
+        write_box_features(backbone, config, data, table=data.table_of(name), out=paths[name])
     return paths
 
 
 def test_worker_processes_write_the_same_bytes(world: World, stored: dict[str, Path]) -> None:
     config, out = settings(world), world.folder / "again.safetensors"
-    backbone = seeded_backbone(config)
-    write_frame_features(
-        backbone, config, clips=world.clips, frames=world.frames, out=out, workers=2
-    )
+    backbone, data = seeded_backbone(config), world.with_key_frames(every=STRIDE)
+    write_frame_features(backbone, config, data, out=out, workers=2)
     assert out.read_bytes() == stored["frames"].read_bytes()
-    write_box_features(
-        backbone, config, table=world.boxes.table, clips=world.clips, stride=STRIDE,
-        frames=world.frames, out=out, workers=2,
-    )  # fmt: skip
+    write_box_features(backbone, config, data, table=world.boxes.table, out=out, workers=2)
     assert out.read_bytes() == stored["ground_truth"].read_bytes()
-
-
-def tables(world: World) -> dict[str, pd.DataFrame]:
-    return {"ground_truth": world.boxes.table, "detections": world.detections.table}
 
 
 def encoded(backbone: Backbone, picture: np.ndarray) -> np.ndarray:
@@ -121,10 +108,7 @@ def test_boxes_without_area_in_the_picture_are_left_out(world: World) -> None:
     config, out = settings(world), world.folder / "some.safetensors"
     table = world.boxes.table.iloc[:3].copy()
     table.loc[1, ["x1", "x2"]] = [70.0, 90.0]  # the picture is 64 wide
-    write_box_features(
-        seeded_backbone(config), config, table=table, clips=world.clips, stride=1,
-        frames=world.frames, out=out,
-    )  # fmt: skip
+    write_box_features(seeded_backbone(config), config, world.data, table=table, out=out)
     found = BoxFeatures(out, table=table, config=config)
     assert len(found.of_rows(np.array([0, 2]))) == 2
     with pytest.raises(DataError, match="no feature of row 1"):
@@ -138,10 +122,8 @@ def test_a_method_gives_the_same_from_features_and_from_pictures(
     config = settings(world)
     torch.manual_seed(0)
     method = load_method(config)
-    table = select_boxes(
-        BoxSource(source=source), ground_truth=world.boxes, detections=world.detections,  # type: ignore[arg-type]
-        clips=world.clips, names=world.split.unseen_clips, key_frame_stride=STRIDE,
-    )  # fmt: skip
+    data = world.with_key_frames(every=STRIDE)
+    table = select_boxes(BoxSource(source=source), data, names=world.split.unseen_clips)  # type: ignore[arg-type]
     samples = make_samples(table, world.clips, inputs=method.inputs)
     logits = []
     for kinds in (["frames", "boxes"], ["frames"], ["boxes"], []):
@@ -157,10 +139,8 @@ def test_a_method_gives_the_same_from_features_and_from_pictures(
 
 def reader(world: World, config: MethodConfig, features: dict[str, Path]) -> FrameReader:
     torch.manual_seed(0)
-    return make_reader(
-        load_method(config), config, clips=world.clips, frames=world.frames, features=features,
-        tables=tables(world),
-    )  # fmt: skip
+    data, kinds = replace(world.data, features=features), ["ground_truth", "detections"]
+    return make_reader(load_method(config), config, data, kinds_of_boxes=kinds)
 
 
 def other_backbone(config: MethodConfig) -> MethodConfig:
@@ -243,7 +223,5 @@ def test_a_missing_frame_stops_the_stage_without_a_file(world: World) -> None:
     write_clip(world.frames, "clip_4", np.zeros((1, 48, 64, 3), np.uint8))  # it has 12
     config, path = settings(world), world.folder / "features.safetensors"
     with pytest.raises(DataError, match=r"clip_4\.npy: frame 1 of clip 'clip_4' is missing"):
-        write_frame_features(
-            seeded_backbone(config), config, clips=world.clips, frames=world.frames, out=path
-        )
+        write_frame_features(seeded_backbone(config), config, world.data, out=path)
     assert not path.exists()

@@ -1,5 +1,6 @@
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,17 +37,14 @@ def start(world: World) -> Path:
     return path
 
 
-def finetune(world: World, settings: DetectorConfig, out: str = "tuned", **changes: object) -> Path:
+def finetune(
+    world: World, settings: DetectorConfig, out: str = "tuned", *, workers: int = 0
+) -> Path:
     path = world.folder / f"{out}.safetensors"
-    keywords = {
-        "files": {"weights": world.folder / "start.safetensors"},
-        "split": world.split,
-        "clips": world.clips,
-        "ground_truth": world.boxes,
-        "frames": world.frames,
-        "out": path,
-    }
-    stage.finetune(settings, **(keywords | changes))  # type: ignore[arg-type]
+    stage.finetune(
+        settings, world.data, files={"weights": world.folder / "start.safetensors"},
+        split=world.split, out=path, workers=workers,
+    )  # fmt: skip
     return path
 
 
@@ -149,12 +147,11 @@ def test_boxes_beyond_the_picture_and_without_area_teach_nothing(
     of_training = table["clip"].isin(world.split.train_clips) & (table["frame"] == 0)
     table.loc[of_training, ["x1", "x2"]] = [70.0, 90.0]  # pictures are 64 wide
     with caplog.at_level(logging.INFO):
-        finetune(world, config(epochs=1), ground_truth=Boxes(table))
+        finetune(replace(world, boxes=Boxes(table)), config(epochs=1))
     assert "read 9 boxes, dropped 3 without area" in caplog.text
-    with pytest.raises(
-        DataError, match=r"no ground-truth box on every 5\. frame of its 3 training"
-    ):
-        finetune(world, config(), ground_truth=Boxes(table[of_training]))
+    nothing = replace(world, boxes=Boxes(table[of_training]))
+    with pytest.raises(DataError, match=r"no ground-truth box on every 5\. frame"):
+        finetune(nothing, config())
 
 
 def test_mirrored_examples_mirror_their_boxes() -> None:
@@ -171,12 +168,13 @@ def test_detect_checks_whose_weights_they_are(world: World, start: Path) -> None
     stage.check_finetuned(tuned, config(), world.split)
     for settings, message in (
         (config(lr=1e-5), r"tuned\.safetensors: fine-tuned by other settings or on another split"),
-        (config(), r"tuned\.safetensors: fine-tuned by other settings or on another split than 2"),
+        (
+            config(),
+            r"tuned\.safetensors: fine-tuned by other settings or on another split than split 2",
+        ),
     ):
         split = world.split
-        if "than 2" in message:
-            from dataclasses import replace
-
+        if "than split 2" in message:
             split = replace(split, name="2", train_clips=split.train_clips[:1])
         with pytest.raises(ConfigError, match=message):
             stage.check_finetuned(tuned, settings, split)

@@ -76,7 +76,4 @@ def test_boxes_do_not_follow_augmented_clips(world: World) -> None:
     settings = world.method("viclip", iterations=1, augmentation={"flip": 0.5})
     assert settings.train.augmentation == Augmentation(flip=0.5)
     with pytest.raises(ConfigError, match=r"viclip: boxes do not follow .*train\.augmentation"):
-        make_reader(
-            load_method(settings), settings, clips=world.clips, frames=world.frames, features={},
-            tables={},
-        )  # fmt: skip
+        make_reader(load_method(settings), settings, world.data, kinds_of_boxes=[])

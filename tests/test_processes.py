@@ -61,10 +61,7 @@ def crowd(world: World) -> World:
 
 def train(world: World, config: MethodConfig, out: str) -> None:
     torch.set_num_threads(1)
-    stclip.train.train.train(
-        config, split=world.split, clips=world.clips, ground_truth=world.boxes,
-        frames=world.frames, seed=3, out=world.folder / out,
-    )  # fmt: skip
+    stclip.train.train.train(config, world.data, split=world.split, seed=3, out=world.folder / out)
 
 
 def weights(world: World, out: str) -> dict[str, Tensor]:
@@ -262,10 +259,14 @@ def test_a_loss_over_the_whole_batch_is_that_of_one_process(crowd: World) -> Non
 
 
 def start_torchrun(world: World, out: str) -> subprocess.Popen[str]:
-    files = {"split": "split.json", "clips": "clips.parquet", "boxes": "boxes.parquet"}
-    world.split.write(world.folder / files["split"])
-    world.clips.write(world.folder / files["clips"])
-    world.boxes.write(world.folder / files["boxes"])
+    data = world.data
+    tables = {
+        "split": world.split, "clips": data.clips, "boxes": data.boxes,
+        "key-frames": data.key_frames,
+    }  # fmt: skip
+    files = {option: f"{option}.parquet" for option in tables}
+    for option, table in tables.items():
+        table.write(world.folder / files[option])
     command = ["torchrun", "--standalone", "--nproc-per-node", "2", "--no-python", "--"]
     command += ["stclip", "--log", f"logs/{out}.log", "--threads", "1", "train", "--seed", "3"]
     command += ["--method", "st_clip", "--dataset", "jhmdb", "--scale", "small", "--out", out]

@@ -16,13 +16,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from conftest import key_frames
 from safetensors.torch import load_file
 
 from stclip.config import BoxSource, MethodConfig, load_method
 from stclip.errors import ConfigError
 from stclip.methods import build as methods
 from stclip.methods.st_clip.st_clip import STCLIP
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit, Scores
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, Detections, LabelSplit, Scores
 from stclip.score.score import score
 from stclip.storage.frame_store import write_clip
 from stclip.train.train import train
@@ -37,6 +38,7 @@ NUM_FRAMES = 10  # of each clip: one more than the window, so windows move and c
 PLAYERS = [(74.0, 97.0, 136.0, 239.0), (215.0, 105.0, 330.0, 235.0)]
 SPLIT = LabelSplit(
     dataset="real",
+    family="by hand",
     name="1",
     base=("shoot_ball", "walk", "run"),
     unseen=("clap", "sit", "wave", "throw", "pullup", "catch"),
@@ -90,7 +92,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """One training and one scoring; what they read and wrote."""
     root = tmp_path_factory.mktemp("real")
     table = write_frames(VIDEO, root / "frames")
-    clips = Clips(table.assign(official_split="test", fps=29.97, licence="see the video"))
+    table = table.assign(official_split=["train", "test"], fps=29.97, licence="see the video")
+    clips = Clips(table)
     boxes = pd.DataFrame(
         [
             (clip, frame, *box, tube, [action])
@@ -112,22 +115,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         columns=["clip", "frame", *BOX_COLUMNS, "score"],
     )
     config = write_config(root / "config")
-    data = {
-        "split": SPLIT,
-        "clips": clips,
-        "ground_truth": Boxes(boxes),
-        "frames": root / "frames",
-        "seed": SEED,
-        "out": root / "run",
-    }
-    train(config, **data)
+    truth = Boxes(boxes)
+    data = Data(
+        clips=clips,
+        boxes=truth,
+        key_frames=key_frames(clips, truth, every=9),  # frames 0 and 9: the clip's two ends
+        frames=root / "frames",
+        detections=Detections(detected),
+    )
+    train(config, data, split=SPLIT, seed=SEED, out=root / "run")
     scoring = {
         "weights": root / "run" / "weights.safetensors",
-        "detections": Detections(detected),
+        "split": SPLIT,
         "sources": {"detected": BoxSource(source="detections", within=0.5)},
-        "key_frame_stride": 9,  # frames 0 and 9: the clip's two ends
+        "out": root / "run",
     }
-    score(config, **data, **scoring)
+    score(config, data, seed=SEED, **scoring)
     return SimpleNamespace(config=config, out=root / "run", data=data, scoring=scoring)
 
 
@@ -177,4 +180,4 @@ def test_a_group_without_clips_gives_an_empty_score_file(run: SimpleNamespace) -
 
 def test_weights_of_another_seed_are_refused(run: SimpleNamespace) -> None:
     with pytest.raises(ConfigError, match=r"weights\.safetensors: these weights are of run"):
-        score(run.config, **run.data | {"seed": SEED + 1}, **run.scoring)
+        score(run.config, run.data, seed=SEED + 1, **run.scoring)

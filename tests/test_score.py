@@ -26,33 +26,13 @@ def make_weights(world: World, config: MethodConfig, *, seed: int = 0) -> Path:
     if not config.train.iterations:
         write_untrained(config, split=world.split, seed=seed, out=out)
         return out / "weights.safetensors"
-    train(
-        config,
-        split=world.split,
-        clips=world.clips,
-        ground_truth=world.boxes,
-        frames=world.frames,
-        seed=seed,
-        out=out,
-    )
+    train(config, world.data, split=world.split, seed=seed, out=out)
     return out / "weights.safetensors"
 
 
-def run_score(world: World, config: MethodConfig, weights: Path, *, stride: int = 3) -> Path:
-    out = world.folder / "scores"
-    score(
-        config,
-        weights=weights,
-        split=world.split,
-        clips=world.clips,
-        ground_truth=world.boxes,
-        detections=world.detections,
-        sources=SOURCES,
-        key_frame_stride=stride,
-        frames=world.frames,
-        seed=0,
-        out=out,
-    )
+def run_score(world: World, config: MethodConfig, weights: Path) -> Path:
+    out, data = world.folder / "scores", world.with_key_frames(every=3)
+    score(config, data, weights=weights, split=world.split, sources=SOURCES, seed=0, out=out)
     return out
 
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,17 +21,7 @@ def run_training(
 ) -> dict:
     config = world.method(name, **settings)
     out = world.folder / folder
-    train(
-        config,
-        split=world.split,
-        clips=world.clips,
-        ground_truth=world.boxes,
-        frames=world.frames,
-        objects=world.objects,
-        seed=seed,
-        out=out,
-        workers=workers,
-    )
+    train(config, world.data, split=world.split, seed=seed, out=out, workers=workers)
     return load_file(out / "weights.safetensors")
 
 
@@ -150,8 +141,6 @@ PERSON = Inputs(unit="person")
 
 
 def test_every_epoch_shows_each_sample_once_and_drops_the_rest() -> None:
-    import numpy as np
-
     samples = [Sample(str(i), 1, np.zeros((1, 4), np.float32), np.array([i])) for i in range(5)]
     config = TrainConfig(iterations=4, batch_frames=2, lr=1.0)
     batches = plan_batches(samples, config, inputs=PERSON, seed=0)
@@ -161,8 +150,6 @@ def test_every_epoch_shows_each_sample_once_and_drops_the_rest() -> None:
 
 
 def test_more_boxes_than_allowed_give_a_random_subset() -> None:
-    import numpy as np
-
     boxes = np.arange(48, dtype=np.float32).reshape(12, 4)
     sample = Sample("a", 1, boxes, np.arange(12))
     config = TrainConfig(iterations=2, batch_frames=1, lr=1.0, max_boxes=10)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, key_frames
 
 from stclip.config import load_dataset, load_scale
-from stclip.detect.detect import detect, key_frames
+from stclip.detect.detect import detect, frames_to_look_at
 from stclip.detect.quality import box_filters, measure, measure_ground_truth
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, LabelSplit
+from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, Detections, LabelSplit
 from stclip.splits.label_splits import resolve_split
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "j-hmdb"
@@ -22,13 +22,14 @@ if not SHARED.is_dir():
     pytest.skip(f"needs the J-HMDB annotations in {SHARED}", allow_module_level=True)
 
 SPLITS = ["1", "2", "3", "4"]
+FOLDER = ROOT / "splits" / "jhmdb" / "st-clip"
 REFERENCE = pd.read_csv(Path(__file__).with_name("jhmdb_frame_map.csv"), dtype={"split": str})
 # Two boxes of a frame with equal detector scores leave the order open.
 TIES = {("top3", "1"): (0.947285, 0.947292), ("top3", "2"): (0.929134, 0.929135)}
 
 
 @pytest.fixture(scope="module")
-def prepared() -> tuple[Clips, Boxes]:
+def prepared() -> Data:
     """The official test split 1 as the prepare stage writes it, a training clip beside it."""
     data = json.loads(gzip.decompress((SHARED / "JHMDB-GT.json.gz").read_bytes()))
     clips, boxes = [], []
@@ -42,30 +43,34 @@ def prepared() -> tuple[Clips, Boxes]:
         if part == "test":
             boxes += [(clip, int(f) - 1, *box, 0, [action]) for f, *box in tube]
     columns = ["clip", "frame", *BOX_COLUMNS, "tube", "actions"]
-    return (
-        Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))),
-        Boxes(pd.DataFrame(boxes, columns=columns)),
+    table = Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS)))
+    truth = Boxes(pd.DataFrame(boxes, columns=columns))
+    return Data(
+        clips=table, boxes=truth, key_frames=key_frames(table, truth), frames=Path("unread")
     )
 
 
 @pytest.fixture(scope="module")
-def released(prepared: tuple[Clips, Boxes], tmp_path_factory: pytest.TempPathFactory) -> Detections:
+def released(prepared: Data, tmp_path_factory: pytest.TempPathFactory) -> Detections:
     settings = load_scale(ROOT / "config", "paper").detectors["released"]
     files = {
         "detections": SHARED / "jhmdb_faster_RCNN_person.json.gz",
         "images": SHARED / "jhmdb_test_gt_min.json.gz",
     }
     out = tmp_path_factory.mktemp("released") / "all.parquet"
-    return detect(settings, files=files, clips=prepared[0], frames=out, key_frame_stride=1, out=out)
+    return detect(
+        settings, files=files, clips=prepared.clips, key_frames=prepared.key_frames,
+        frames=prepared.frames, out=out,
+    )  # fmt: skip
 
 
-def test_every_row_is_read(prepared: tuple[Clips, Boxes], released: Detections) -> None:
-    wanted = key_frames(prepared[0], stride=1)
+def test_every_row_is_read(prepared: Data, released: Detections) -> None:
+    wanted = frames_to_look_at(prepared.key_frames)
     assert len(released) == 44_374
     assert len(wanted) == 9_139
     found = set(zip(released.table["clip"], released.table["frame"], strict=True))
     empty = [key for key in wanted if key not in found]
-    action = prepared[0].table.set_index("clip")["actions"].str[0]
+    action = prepared.clips.table.set_index("clip")["actions"].str[0]
     assert pd.Series([action[clip] for clip, _ in empty]).value_counts().to_dict() == {
         "jump": 22, "brush_hair": 2, "run": 1,
     }  # fmt: skip
@@ -75,11 +80,10 @@ def test_every_row_is_read(prepared: tuple[Clips, Boxes], released: Detections) 
 
 
 @pytest.fixture(scope="module")
-def quality(prepared: tuple[Clips, Boxes], released: Detections) -> pd.DataFrame:
-    clips, truth = prepared
+def quality(prepared: Data, released: Detections) -> pd.DataFrame:
     dataset = load_dataset(ROOT / "config", "jhmdb", scale="paper")
     splits = [
-        resolve_split(LabelSplit.read(ROOT / "splits" / "jhmdb" / f"{s}.json"), clips)
+        resolve_split(LabelSplit.read(FOLDER / f"{s}.json"), prepared.clips, test_split="test")
         for s in SPLITS
     ]
     more = {
@@ -87,12 +91,11 @@ def quality(prepared: tuple[Clips, Boxes], released: Detections) -> pd.DataFrame
         "within 0.1": dataset.boxes["detected"].model_copy(update={"within": 0.1}),
         "top1": dataset.boxes["top3"].model_copy(update={"top": 1}),
     }
-    keywords = {"ground_truth": truth, "clips": clips, "splits": splits, "key_frame_stride": 1}
     rows = measure(
-        "released", dict.fromkeys(SPLITS, released),
-        filters=box_filters(dataset.boxes) | more, **keywords,
+        "released", dict.fromkeys(SPLITS, released), prepared,
+        filters=box_filters(dataset.boxes) | more, splits=splits,
     )  # fmt: skip
-    rows += measure_ground_truth(sources=dataset.boxes, **keywords)
+    rows += measure_ground_truth(prepared, sources=dataset.boxes, splits=splits)
     return pd.DataFrame([vars(row) for row in rows]).set_index("boxes")
 
 

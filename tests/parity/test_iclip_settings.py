@@ -123,24 +123,17 @@ def test_what_is_missing_is_named(frames: Frames, world: World) -> None:
     config = world.method("iclip", iterations=0)
     config = config.model_copy(update={"params": {"units": "PHM"}})
     with pytest.raises(ConfigError, match=r"iclip: objects is True, the method itself says False"):
-        make_reader(
-            load_method(config), config, clips=world.clips, frames=world.frames, features={},
-            tables={},
-        )  # fmt: skip
+        make_reader(load_method(config), config, world.data, kinds_of_boxes=[])
 
 
 def test_frames_of_a_data_set_without_any_object_are_scored(world: World) -> None:
     method = load_method(world.method("iclip", iterations=0)).eval()
-    table = select_boxes(
-        BoxSource(source="detections"), ground_truth=world.boxes, detections=world.detections,
-        clips=world.clips, names=world.split.unseen_clips, key_frame_stride=4,
-    )  # fmt: skip
+    data = world.with_key_frames(every=4)
+    table = select_boxes(BoxSource(source="detections"), data, names=world.split.unseen_clips)
     none = replace(world.objects, table=world.objects.table[:0])
     samples = make_samples(table, world.clips, inputs=method.inputs, objects=none)
     config = world.method("iclip", iterations=0)
-    reader = make_reader(
-        method, config, clips=world.clips, frames=world.frames, features={}, tables={}
-    )
+    reader = make_reader(method, config, data, kinds_of_boxes=[])
     with torch.no_grad():
         found = method(
             assemble(reader, method.inputs, samples, training=False),
