@@ -16,10 +16,10 @@ from small_project import edit, environment, make_project
 
 from stclip.config import load_scale
 
-DATA = ["data/mini/jhmdb/splits/1.json", "data/mini/jhmdb/detections/tiny/all.parquet"]
-RUN = Path("runs/mini/jhmdb/1/st_clip/0")
-UNTRAINED = Path("runs/mini/jhmdb/1/dummy/0")
-LOG = "logs/train/mini/jhmdb/1/st_clip/0.log"
+DATA = ["data/mini/jhmdb/splits/st-clip/1.json", "data/mini/jhmdb/detections/tiny/all.parquet"]
+RUN = Path("runs/mini/jhmdb/st-clip/1/st_clip/0")
+UNTRAINED = Path("runs/mini/jhmdb/st-clip/1/dummy/0")
+LOG = "logs/train/mini/jhmdb/st-clip/1/st_clip/0.log"
 STEPS, EVERY = 16, 4
 
 
@@ -99,16 +99,16 @@ def test_a_lost_node_costs_what_follows_the_last_checkpoint(
         jobs.setdefault(job["Comment"], []).append(job)
     assert sorted(jobs) == [
         "rule_test_evaluate_score",  # a job of two rules
-        "rule_train_wildcards_mini_jhmdb_1_dummy_0",
-        "rule_train_wildcards_mini_jhmdb_1_st_clip_0",
+        "rule_train_wildcards_mini_jhmdb_st-clip_1_dummy_0",
+        "rule_train_wildcards_mini_jhmdb_st-clip_1_st_clip_0",
     ]
-    trainings = jobs["rule_train_wildcards_mini_jhmdb_1_st_clip_0"]
+    trainings = jobs["rule_train_wildcards_mini_jhmdb_st-clip_1_st_clip_0"]
     assert [job["JobState"] for job in trainings] == ["NODE_FAIL", "COMPLETED"]
     for job in trainings:
         assert job["TRES"].split(",")[:2] == ["cpu=3", "mem=3000M"]
         assert job["TresPerJob"] == "gres:gpu:2"
         assert (job["TimeLimit"], job["Requeue"]) == ("00:07:00", "0")
-    for job in jobs["rule_train_wildcards_mini_jhmdb_1_dummy_0"]:
+    for job in jobs["rule_train_wildcards_mini_jhmdb_st-clip_1_dummy_0"]:
         assert "TresPerJob" not in job  # nothing to train
     for job in jobs["rule_test_evaluate_score"]:
         assert job["TRES"].split(",")[:2] == ["cpu=2", "mem=2500M"]

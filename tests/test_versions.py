@@ -12,8 +12,11 @@ from conftest import ROOT
 from small_project import TABLE, edit, environment, make_project, planned, snakemake
 
 SCALE = Path("config/scales/mini.yaml")
-SKIPPED = "Stage '{}@mini' didn't change, skipping"
-STAGES = ["data", "detections", "models", "tables"]
+SKIPPED = "Stage '{}' didn't change, skipping"
+STAGES = [
+    *("weights@mini", "data@mini-jhmdb", "detections@mini-jhmdb", "models@mini-jhmdb"),
+    *("tables@mini", "summary@mini-jhmdb"),
+]
 
 
 def run(folder: Path, *command: str) -> str:
@@ -85,31 +88,31 @@ def test_after_a_pull_nothing_is_left_to_make(first: Path, second: Path) -> None
 
 
 def test_a_change_of_table_code_makes_only_tables_anew(clean: Path) -> None:
-    code = clean / "stclip" / "tables.py"
+    code = clean / "stclip" / "tables" / "cells.py"
     code.write_text(code.read_text().replace('.2f}"', '.1f}"'))
     said = run(clean, "dvc", "repro")
-    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES[:3]
+    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES[:4]
     changed = run(clean, "dvc", "diff", "--json")
     names = [entry["path"] for entry in json.loads(changed)["modified"]]
     assert "results/mini/table2.csv" in names
-    assert not [name for name in names if name.startswith("runs") or "jhmdb" in name]
+    assert not [name for name in names if name.startswith(("runs", "data"))]
 
 
 def test_a_learning_rate_trains_its_method_alone_in_both_tools(clean: Path) -> None:
     lr = {"lr": 2e-3}
     edit(clean / SCALE, lambda c: c["methods"]["st_clip"]["train"].update(lr))
     assert planned(snakemake(clean, "-n", TABLE)) == {
-        "train": 1, "score": 1, "evaluate": 1, "table2": 1, "active_scale": 1, "total": 5,
+        "train": 1, "score": 1, "evaluate": 1, "table": 1, "active_scale": 1, "total": 5,
     }  # fmt: skip
     said = run(clean, "dvc", "repro")
-    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES[:2]
+    assert [stage for stage in STAGES if SKIPPED.format(stage) in said] == STAGES[:3]
     names = [e["path"] for e in json.loads(run(clean, "dvc", "diff", "--json"))["modified"]]
-    runs = {name.split("/")[4] for name in names if name.startswith("runs/mini/jhmdb/")}
+    runs = {name.split("/")[5] for name in names if name.startswith("runs/mini/jhmdb/")}
     assert runs == {"st_clip"}
 
     # What it did to the numbers, against the commit before.
     moved = json.loads(run(clean, "dvc", "metrics", "diff", "--json"))
-    assert list(moved) == ["results/mini/metrics/jhmdb/st_clip.json"]
+    assert list(moved) == ["results/summary/mini/jhmdb/metrics/st_clip.json"]
     table = run(clean, "dvc", "params", "diff")
     assert "methods.st_clip.train.lr" in table
     plots = json.loads(run(clean, "dvc", "plots", "diff", "--json"))["data"]
@@ -143,22 +146,23 @@ def test_a_pull_that_fails_says_so_and_changes_no_time(first: Path, tmp_path: Pa
     assert not (third / ".snakemake").exists()
 
 
-def test_every_dataset_and_every_key_of_the_stages_exists() -> None:
+def test_every_key_of_the_stages_exists_and_every_data_set_is_named() -> None:
     """A data set or a key that dvc.yaml does not know would not be versioned, or stop it."""
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    outs = [path for stage in stages.values() for out in stage["outs"] for path in out]
+    content = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+    stages, (variables,) = content["stages"], content["vars"]
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    for dataset in config["datasets"]:
-        assert f"data/${{item.scale}}/{dataset}/frames" in outs
+    assert variables["datasets"] == config["datasets"]
+    assert set(variables["tables"].split()) <= {"all"} | {
+        f"results/{path.stem}.csv" for path in (ROOT / "config/tables").glob("*.yaml")
+    }
+    by_file = {}
+    for stage in stages.values():
+        for file in stage["params"]:
+            for name, keys in file.items():
+                by_file.setdefault(name, set()).update(keys)
     for scale in ("mini", "paper"):
         keys = yaml.safe_load((ROOT / f"config/scales/{scale}.yaml").read_text())
-        for stage in stages.values():
-            wanted = stage["params"][1]["config/scales/${item.scale}.yaml"]
-            assert set(wanted) <= set(keys)
-    versions = {
-        key.removeprefix("stage_version.")
-        for stage in stages.values()
-        for key in stage["params"][0]["config/config.yaml"]
-        if key.startswith("stage_version.")
-    }
+        assert by_file["config/scales/${item.scale}.yaml"] <= set(keys)
+    named = by_file["config/config.yaml"]
+    versions = {k.removeprefix("stage_version.") for k in named if k.startswith("stage_version.")}
     assert versions == set(config["stage_version"])
