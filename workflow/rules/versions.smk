@@ -1,7 +1,11 @@
 # What the stages of dvc.yaml build: targets only.
+MODELS = f"data/{SCALE}/models/"
+DETECTOR_FILES = [path for d in USED_DETECTORS.values() for path in detector_paths(d)]
+
+
 rule weights:
     input:
-        [path for d in USED_DETECTORS.values() for path in detector_paths(d)],
+        [path for path in DETECTOR_FILES if path.startswith(MODELS)],
         [path for method in METHOD_SETTINGS.values() for path in backbone_files(method)],
 
 
@@ -14,6 +18,7 @@ rule data:
             file=["clips.parquet", "boxes.parquet", "key_frames.parquet", "frames"],
         ),
         [split_file(*split) for split in sorted(RUN_SPLITS)],
+        [path for path in DETECTOR_FILES if not path.startswith(MODELS)],
 
 
 rule detections:
