@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from stclip.errors import ConfigError
-from stclip.mini import jhmdb
+from stclip.mini import jhmdb_archives as jhmdb
 from stclip.mini.choreography import (
     ACTIONS,
     CHOREOGRAPHIES,

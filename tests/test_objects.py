@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from small_project import BIN, edit, environment, make_project, planned, snakemake
 
-from stclip.mini import jhmdb
+from stclip.mini import jhmdb_archives as jhmdb
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.drawing import tight_box
 from stclip.mini.props import BEHIND
