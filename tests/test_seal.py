@@ -1,6 +1,7 @@
 """No changed byte of a stored file goes unnoticed, wherever in the file it is."""
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from stclip.methods.clip.backbone import load_backbone
 from stclip.methods.clip.weights import read_clip_weights
 from stclip.mini.reproducible import write_weights
 from stclip.score.score import read_weights
-from stclip.storage.files import check_listed, digest, read_json, write_json
+from stclip.storage.files import digest, read_json, write_json
 from stclip.storage.frame_store import clip_file, read_clip, write_clip
+from stclip.storage.listings import check_listed, listing_line, parse_listing
 from stclip.storage.parquet import read_parquet, write_parquet
 from stclip.storage.resume_log import open_journal
 from stclip.storage.seal import SEAL
@@ -196,3 +198,14 @@ def test_changed_clip_weights_are_told(tmp_path: Path) -> None:
     save_file(TENSORS, path)  # as shipped: no seal, but a listing beside it
     (tmp_path / "SHA256SUMS").write_text(f"{digest(path)}  {path.name}\n")
     is_always_told(path, lambda: read_clip_weights(path))
+
+
+def test_a_listing_is_what_sha256sum_and_md5sum_write(tmp_path: Path) -> None:
+    path = tmp_path / "a b.bin"
+    path.write_bytes(b"x")
+    line = listing_line(digest(path), path.name)
+    command = ["sha256sum", "--binary", path.name], ["md5sum", path.name]
+    theirs = [subprocess.check_output(c, cwd=tmp_path, text=True) for c in command]
+    assert theirs[0].replace(" *", "  ") == line
+    assert parse_listing(theirs[0]) == parse_listing("# a comment\n" + line)
+    assert len(parse_listing(theirs[1])["a b.bin"]) == 32

@@ -24,6 +24,7 @@ from stclip.config import Download
 from stclip.errors import ConfigError, DataError
 from stclip.progress import Progress
 from stclip.storage.files import raise_disk_full, read_json, write_json
+from stclip.storage.listings import parse_listing
 
 logger = logging.getLogger(__name__)
 
@@ -151,16 +152,10 @@ def _expected(source: Download, fetcher: "_Fetcher") -> _Checksum:
         listing = path.read_text("utf-8")
     else:
         listing = fetcher.text(source.checksums)
-    listed = {}
-    for line in listing.splitlines():
-        # `hex  name` or `hex *name`, as sha256sum and md5sum write it
-        match = re.fullmatch(r"([0-9a-f]{64}|[0-9a-f]{32})[ \t]+\*?(.+)", line.strip(), re.I)
-        if match:
-            algorithm = "sha256" if len(match[1]) == 64 else "md5"
-            listed[PurePosixPath(match[2]).name] = _Checksum(algorithm, match[1].lower())
+    listed = parse_listing(listing)
     if name not in listed:
         raise DataError(f"{source.checksums}: no checksum of {name}; it lists {sorted(listed)}.")
-    return listed[name]
+    return _Checksum("sha256" if len(listed[name]) == 64 else "md5", listed[name])
 
 
 class _Fetcher:

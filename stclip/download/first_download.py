@@ -4,12 +4,12 @@ The record is a small text file under version control, as `sha256sum` writes and
 """
 
 import logging
-import re
 from pathlib import Path
 
 from stclip.config import Download
 from stclip.errors import DataError
 from stclip.storage.files import digest, whole_file
+from stclip.storage.listings import listing_line, parse_listing
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +27,17 @@ def check_recorded(source: Download, file: Path, record: Path) -> None:
     found = digest(file)
     if not record.exists():
         with whole_file(record) as temporary:
-            temporary.write_text(f"{found}  {file.name}\n", "utf-8")
+            temporary.write_text(listing_line(found, file.name), "utf-8")
         logger.info("%s: recorded its sha256 in %s; commit that file", file, record)
         return
-    match = re.fullmatch(r"([0-9a-f]{64})  (.+)\n", record.read_text("utf-8", "replace"))
-    if match is None:
+    recorded = list(parse_listing(record.read_text("utf-8", "replace")).values())
+    if [len(hexdigest) for hexdigest in recorded] != [64]:
         raise DataError(
             f"{record}: expected a line `sha256  {file.name}`; restore it from version control."
         )
-    if match[1] != found:
+    if recorded != [found]:
         raise DataError(
-            f"{file}: its sha256 is {found}, but {record} says that it was {match[1]} when it "
+            f"{file}: its sha256 is {found}, but {record} says that it was {recorded[0]} when it "
             f"first came. {source.url} has a new version, or the file is damaged: delete it to "
             "fetch it again; to go on with the new version, delete the record too."
         )

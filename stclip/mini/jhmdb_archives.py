@@ -33,10 +33,11 @@ from stclip.mini.render import SeenProp, Video, render
 from stclip.mini.scenery import VIDEO
 from stclip.progress import Progress
 from stclip.storage.files import digest, whole_file
+from stclip.storage.listings import LISTING, listing_line
 
 logger = logging.getLogger(__name__)
 FRAMES_ARCHIVE, SPLITS_ARCHIVE = "Rename_Images.tar.gz", "splits.zip"
-MASKS_ARCHIVE, CHECKSUMS = "puppet_mask.zip", "SHA256SUMS"
+MASKS_ARCHIVE = "puppet_mask.zip"
 PROPS, PROPS_IMAGES = "props.json", "props_images.json"
 CATEGORIES = {kind: i for i, kind in enumerate([*BEHIND, *HELD], start=2)}  # 1 are persons
 NUM_SPLITS = 3
@@ -127,8 +128,9 @@ def render_jhmdb(
     _write_json(out / PROPS, props)
     _write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
     archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
-    with whole_file(out / CHECKSUMS) as path:
-        sums = [f"{digest(out / name)}  {name}\n" for name in (*archives, PROPS, PROPS_IMAGES)]
+    with whole_file(out / LISTING) as path:
+        listed = (*archives, PROPS, PROPS_IMAGES)
+        sums = [listing_line(digest(out / name), name) for name in listed]
         path.write_text("".join(sums), "utf-8")
     size = sum((out / archive).stat().st_size for archive in archives)
     logger.info(

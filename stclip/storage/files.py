@@ -144,24 +144,6 @@ def read_json_lines(path: Path) -> list[Any]:
         ) from None
 
 
-def check_listed(path: Path) -> None:
-    """Where a SHA256SUMS beside `path` lists it, it must be as listed there.
-
-    Raises:
-        DataError: it is not.
-    """
-    listing = path.with_name("SHA256SUMS")
-    if not listing.is_file():
-        return
-    lines = [line.split(maxsplit=1) for line in listing.read_text("utf-8").splitlines()]
-    listed = {name: expected for expected, name in lines}.get(path.name)
-    if listed is not None and listed != (found := digest(path)):
-        raise DataError(
-            f"{path}: damaged: its SHA-256 is {found[:12]}..., {listing} says {listed[:12]}.... "
-            "Delete both and run the stage that writes them, or get them again."
-        )
-
-
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:

@@ -4,13 +4,14 @@ import fcntl
 import json
 import logging
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from stclip.errors import DataError
 from stclip.storage.files import raise_disk_full
+from stclip.storage.seal import BLANK, check_seal, sealed
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Journal:
     """What is finished, by name; a line each, written as soon as it is known.
 
-    A line is the CRC-32 of what follows it, in 8 hex digits, and a pair in JSON.
+    A line is a JSON list of the name, what was found, and the seal of the line.
     """
 
     def __init__(self, file: IO[bytes], done: dict[str, Any]) -> None:
@@ -46,7 +47,7 @@ def open_journal(path: Path, *, key: str) -> Iterator[Journal]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with raise_disk_full(path), _locked(path) as file:
         lines = file.read().split(b"\n")[:-1]  # what follows the last line end was cut
-        done = _parse(lines, key)
+        done = _parse(path, lines, key)
         if done is None:
             if lines:
                 logger.info("%s is of other settings or damaged; starting anew", path)
@@ -64,21 +65,18 @@ def open_journal(path: Path, *, key: str) -> Iterator[Journal]:
 
 
 def _line(name: str, content: Any) -> bytes:
-    pair = json.dumps([name, content], ensure_ascii=False, allow_nan=False).encode()
-    return f"{zlib.crc32(pair):08x}".encode() + pair
+    return sealed(json.dumps([name, content, BLANK], ensure_ascii=False, allow_nan=False).encode())
 
 
-def _parse(lines: list[bytes], key: str) -> dict[str, Any] | None:
+def _parse(path: Path, lines: list[bytes], key: str) -> dict[str, Any] | None:
     """The finished parts; None if the journal is not of this key."""
     try:
-        if any(int(line[:8], 16) != zlib.crc32(line[8:]) for line in lines):
-            return None  # damaged: not worth saving
-        pairs = [json.loads(line[8:]) for line in lines]
-        if not pairs or pairs[0] != ["key", key]:
-            return None
-        return dict(pairs[1:])
-    except (ValueError, TypeError):  # torn apart by a crash of the machine
+        for line in lines:
+            check_seal(line, path)
+    except DataError:  # damaged, or torn apart by a crash of the machine: not worth saving
         return None
+    parts = [json.loads(line)[:2] for line in lines]
+    return dict(parts[1:]) if parts and parts[0] == ["key", key] else None
 
 
 @contextmanager

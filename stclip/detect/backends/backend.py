@@ -14,7 +14,7 @@ from stclip.config import DetectorConfig
 from stclip.config.target import make_config, resolve_target
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips
-from stclip.storage.files import check_listed
+from stclip.storage.listings import check_listed
 
 Key = tuple[str, int]  # clip and 0-based frame
 

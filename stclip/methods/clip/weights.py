@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stclip.checkpoints.official import read_official, unwrapped
 from stclip.errors import DataError
-from stclip.storage.files import check_listed
+from stclip.storage.listings import check_listed
 from stclip.storage.tensors import read_foreign_tensors
 
 VIDEO_TOWER, TEXT_TOWER = "vision_encoder.", "text_encoder."
