@@ -69,6 +69,17 @@ def key_frames(clips: Clips, boxes: Boxes, *, every: int = 1) -> KeyFrames:
     return make_key_frames(rule, clips=clips, boxes=boxes, test_split="test")
 
 
+def made_key_frames(*tables: pd.DataFrame, every: int = 1, fps: float = 30.0) -> KeyFrames:
+    """Key frames 0, every, 2 every, ... of the clips in `tables`, to the last frame there."""
+    last = pd.concat([table[["clip", "frame"]] for table in tables]).groupby("clip")["frame"].max()
+    rows = [
+        (clip, frame, frame // every, every / fps, True)
+        for clip, end in last.items()
+        for frame in range(0, int(end) + 1, every)
+    ]
+    return KeyFrames(pd.DataFrame(rows, columns=list(KeyFrames.COLUMNS)))
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return make_world(tmp_path)

@@ -6,6 +6,7 @@ import pytest
 from conftest import World
 
 from stclip.config import BoxSource
+from stclip.config.table import MainTable, PublishedShare
 from stclip.detect.quality import (
     Quality,
     box_filters,
@@ -13,15 +14,15 @@ from stclip.detect.quality import (
     coco_precision,
     measure,
     measure_ground_truth,
+    read_quality,
     recall,
+    write_quality,
 )
 from stclip.errors import ConfigError, DataError
 from stclip.records import BOX_COLUMNS, Detections
 from stclip.tables.detector_table import (
     build_detectors,
     published_shares,
-    read_quality,
-    write_quality,
 )
 
 BOX = [0, 0, 10, 10]
@@ -100,16 +101,11 @@ def sources() -> dict[str, BoxSource]:
     }
 
 
-def judge(world: World, **changes: object) -> list[Quality]:
-    keywords = {
-        "filters": box_filters(sources()),
-        "ground_truth": world.boxes,
-        "clips": world.clips,
-        "splits": [world.split],
-        "key_frame_stride": 1,
-    }
-    detections = {world.split.name: world.detections}
-    return measure("found", detections, **(keywords | changes))  # type: ignore[arg-type]
+def judge(world: World, detections: Detections | None = None, *, every: int = 1) -> list[Quality]:
+    return measure(
+        "found", {world.split.name: detections or world.detections},
+        world.with_key_frames(every=every), filters=box_filters(sources()), splits=[world.split],
+    )  # fmt: skip
 
 
 def test_every_filter_has_its_row(world: World) -> None:
@@ -129,9 +125,8 @@ def test_boxes_of_several_splits_are_averaged(world: World) -> None:
     second = replace(world.split, name="2")
     half = Detections(world.detections.table[world.detections.table["clip"] != "clip_8"])
     rows = measure(
-        "tuned", {"1": world.detections, "2": half}, filters=box_filters(sources()),
-        ground_truth=world.boxes, clips=world.clips, splits=[world.split, second],
-        key_frame_stride=1,
+        "tuned", {"1": world.detections, "2": half}, world.data, filters=box_filters(sources()),
+        splits=[world.split, second],
     )  # fmt: skip
     best = next(row for row in rows if row.boxes == "best")
     assert best.recall50 == pytest.approx((1 + 47 / 60) / 2)  # clip_8 has 13 of 60 frames
@@ -140,16 +135,13 @@ def test_boxes_of_several_splits_are_averaged(world: World) -> None:
 
 
 def test_key_frames_alone_count(world: World) -> None:
-    (row, *_) = judge(world, key_frame_stride=5)
+    (row, *_) = judge(world, every=5)
     # Frames 0, 5, 10 of five clips; 5 is odd and has a second box.
     assert row.boxes_per_frame == pytest.approx(20 / 15)
 
 
 def test_ground_truth_is_the_reference(world: World) -> None:
-    (row,) = measure_ground_truth(
-        sources=sources(), ground_truth=world.boxes, clips=world.clips, splits=[world.split],
-        key_frame_stride=1,
-    )  # fmt: skip
+    (row,) = measure_ground_truth(world.data, sources=sources(), splits=[world.split])
     assert (row.detector, row.boxes, row.boxes_per_frame) == ("ground truth", "gt", 1)
     assert (row.ap, row.ar, row.recall50, row.ceilings) == (1, 1, 1, {"1": 1.0})
 
@@ -169,10 +161,7 @@ def test_boxes_where_no_frame_is_are_refused(
     last = rows[rows["clip"] == "clip_9"].assign(**changes)  # type: ignore[arg-type]
     wrong = Detections(pd.concat([rows[rows["clip"] != "clip_9"], last]))
     with pytest.raises(DataError, match=message):
-        measure(
-            "x", {"1": wrong}, filters=box_filters(sources()), ground_truth=world.boxes,
-            clips=world.clips, splits=[world.split], key_frame_stride=1,
-        )  # fmt: skip
+        judge(world, wrong)
 
 
 def test_boxes_outside_the_picture_and_without_area_are_not_counted(world: World) -> None:
@@ -181,15 +170,13 @@ def test_boxes_outside_the_picture_and_without_area_are_not_counted(world: World
     extra[BOX_COLUMNS] = [[100, 100, 200, 200], [20, 20, 20, 30]]
     more = Detections(pd.concat([rows, extra]))
     before = judge(world)
-    after = measure(
-        "x", {"1": more}, filters=box_filters(sources()), ground_truth=world.boxes,
-        clips=world.clips, splits=[world.split], key_frame_stride=1,
-    )  # fmt: skip
+    after = judge(world, more)
     assert after[0].boxes_per_frame == before[0].boxes_per_frame
     assert after[0].ap == before[0].ap
 
 
-ABOUT = {"scale": "paper", "dataset": "jhmdb", "title": "ZS-JHMDB", "splits": ["1", "2"]}
+ABOUT = {"scale": "paper", "dataset": "jhmdb", "title": "ZS-JHMDB", "benchmark": "b@1"}
+ABOUT |= {"splits": ["1", "2"]}
 ROW = Quality("v2", "top3", 0.5, 0.75, 0.6, 1.5, 0.01, 0.9, {"1": 0.9, "2": 0.8})
 
 
@@ -199,7 +186,7 @@ def test_the_table_s_cells() -> None:
         "data set": "ZS-JHMDB", "detector": "v2", "boxes": "top3", "AP": "50.00", "AP50": "75.00",
         "AR": "60.00", "boxes a frame": "1.50", "frames without": "1.00", "recall@0.5": "90.00",
         "ceiling split 1": "90.00", "ceiling split 2": "80.00", "ceiling avg": "85.00",
-        "scale": "paper",
+        "scale": "paper", "benchmark": "b@1",
     }  # fmt: skip
 
 
@@ -212,7 +199,13 @@ def test_the_published_gap_stands_beside_the_ceiling() -> None:
             }
         }
     }
-    shares = {"jhmdb": published_shares(values, ["1", "2"])}
+    content = {
+        "kind": "main", "title": "", "note": "", "dataset": "jhmdb", "rows": "all",
+        "splits": ["1", "2"], "columns": ["avg"], "published": values,
+    }  # fmt: skip
+    of_paper = MainTable.model_validate(content)
+    share = PublishedShare(table="t", assumption="independent", method="st_clip")
+    shares = {"jhmdb": published_shares(of_paper, share)}
     other = {**ABOUT, "dataset": "other", "title": "Other", "splits": ["1"]}
     reference = replace(ROW, detector="ground truth")
     frame = build_detectors([(ABOUT, [ROW]), (other, [ROW]), (ABOUT, [reference])], shares)
@@ -220,8 +213,8 @@ def test_the_published_gap_stands_beside_the_ceiling() -> None:
     assert frame.loc[0, columns].tolist() == ["90.00", "75.00", "82.50"]
     assert frame.loc[1, columns].tolist() == ["-", "-", "-"]
     assert frame.loc[2, columns].tolist() == ["-", "-", "-"], "perfect boxes open no gap"
-    with pytest.raises(ConfigError, match=r"independent\.st_clip must have `detected` and `gt`"):
-        published_shares({"independent": {}}, ["1"])
+    with pytest.raises(ConfigError, match=r"independent\.st_clip must have detected and gt"):
+        published_shares(of_paper.model_copy(update={"published": {"independent": {}}}), share)
 
 
 def test_a_missing_split_prints_a_dash() -> None:
@@ -242,7 +235,7 @@ def test_quality_files_round_trip(tmp_path) -> None:  # type: ignore[no-untyped-
         ("[]", "not a quality file"),
         ("{}", "not a quality file"),
         ('{"rows": [{"detector": "x"}]}', "not a quality file"),
-        ('{"rows": []}', r"lacks \['dataset', 'scale', 'splits', 'title'\]"),
+        ('{"rows": []}', r"lacks \['benchmark', 'dataset', 'scale', 'splits', 'title'\]"),
         ("", "not valid JSON"),
     ):
         path.write_text(content)

@@ -142,6 +142,7 @@ def quality(
         filters = box_filters(settings.boxes)
         rows += measure(name, boxes_of_split, data, filters=filters, splits=splits)
     about = {"scale": scale, "dataset": dataset, "title": settings.title}
+    about["benchmark"] = settings.benchmark_of(settings.family)
     write_quality(out, rows, about | {"splits": [s.name for s in splits]})
 
 

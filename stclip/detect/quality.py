@@ -259,7 +259,7 @@ def read_quality(path: Path) -> tuple[dict[str, Any], list[Quality]]:
     content = read_json(path)
     try:
         rows = [Quality(**row) for row in content.pop("rows")]
-        missing = {"scale", "dataset", "title", "splits"} - content.keys()
+        missing = {"scale", "dataset", "title", "benchmark", "splits"} - content.keys()
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not a quality file ({error}); measure again.") from None
     if missing:

@@ -73,7 +73,7 @@ def build_detectors(
                     if shares
                     else {}
                 )
-                | {"scale": about["scale"]}
+                | {"scale": about["scale"], "benchmark": about["benchmark"]}
             )
     frame = pd.DataFrame(cells, dtype="str")
     logger.info("detectors: read %d data sets, made %d rows", len(measured), len(frame))
