@@ -72,7 +72,7 @@ def test_evaluate_file_names_an_unknown_split(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "unknown split" in done.stderr
-    assert "jhmdb/1.json" in done.stderr
+    assert "jhmdb/st-clip/1.json" in done.stderr
 
 
 def test_evaluate_file_scores_a_csv(tmp_path: Path) -> None:
@@ -107,11 +107,14 @@ def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
     options = ["--clips", str(tmp_path / "clips.parquet")]
     made, resolved = tmp_path / "made.json", tmp_path / "resolved.json"
     done = run(
-        "splits", "make", *options, "--dataset", "jhmdb", "--name", "r1", "--num-unseen", "2",
+        "splits", "make", *options, "--dataset", "jhmdb", "--family", "drawn", "--name", "r1", "--num-unseen", "2",
         "--seed", "1", "--out", str(made),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = run("splits", "resolve", *options, "--split", str(made), "--out", str(resolved))
+    done = run(
+        "splits", "resolve", *options, "--scale", "mini", "--split", str(made),
+        "--out", str(resolved),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     split = LabelSplit.read(resolved)
     # Of ten clips, two an action, the first of each is official train: three base, two unseen.

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import UNSEEN, World
+from conftest import UNSEEN, World, made_key_frames
 from PIL import Image
 
 from stclip.evaluate.protocol import PROTOCOLS
-from stclip.records import Boxes, Scores
+from stclip.records import Boxes, Clips, Data, Scores
 from stclip.report.predictions import RIGHT, WRONG, judge, write_predictions
 
 IOU_HALF = PROTOCOLS["iclip"]
@@ -28,12 +28,22 @@ def truth(rows: list[tuple[str, int, tuple[int, int, int, int], list[str]]]) -> 
     return Boxes(pd.DataFrame(table, columns=[*BOX, "tube", "actions"]))
 
 
+def data_of(people: Boxes, every: int = 1) -> Data:
+    """A data set of these people; pictures and clips are not asked for."""
+    clips = pd.DataFrame(
+        [(c, "test", 9, 48, 64, 30.0, "none", ["clap"]) for c in people.table["clip"].unique()],
+        columns=list(Clips.COLUMNS),
+    )
+    moments = made_key_frames(people.table, every=every)
+    return Data(clips=Clips(clips), boxes=people, key_frames=moments, frames=Path("none"))
+
+
 def test_the_box_that_overlaps_most_speaks_for_a_person() -> None:
     person = (0, 0, 10, 10)
     boxes = [((0, 0, 10, 9), 0.5, (0.2, 0.8)), ((0, 0, 10, 8), 1.0, (0.9, 0.1))]
     found = scores([("a", 0, *box) for box in boxes])
     (row,) = judge(
-        found, truth([("a", 0, person, ["jump"])]), clips=["a"], stride=1, protocol=IOU_HALF
+        found, data_of(truth([("a", 0, person, ["jump"])])), clips=["a"], protocol=IOU_HALF
     ).to_dict("records")
     # IoU 0.9 beats 0.8, though the other box scores higher; 0.5 x 0.8 is its best product.
     assert (row["row"], row["right"], row["named"]) == (0, True, True)
@@ -44,7 +54,7 @@ def test_the_box_that_overlaps_most_speaks_for_a_person() -> None:
 def test_a_right_name_on_a_box_that_overlaps_too_little_is_wrong() -> None:
     found = scores([("a", 0, (0, 0, 10, 4), 1.0, (0.9, 0.1))])
     people = truth([("a", 0, (0, 0, 10, 10), ["clap"]), ("a", 0, (50, 0, 60, 10), ["clap"])])
-    judged = judge(found, people, clips=["a"], stride=1, protocol=IOU_HALF)
+    judged = judge(found, data_of(people), clips=["a"], protocol=IOU_HALF)
     assert judged["overlap"].tolist() == pytest.approx([0.4, 0])
     assert judged["row"].tolist() == [0, -1]
     assert not judged["right"].any()
@@ -53,7 +63,7 @@ def test_a_right_name_on_a_box_that_overlaps_too_little_is_wrong() -> None:
 def test_a_person_with_two_labels_is_right_by_either_of_them() -> None:
     found = scores([("a", 0, (0, 0, 10, 10), 1.0, (0.9, 0.1))])
     people = truth([("a", 0, (0, 0, 10, 10), ["clap", "jump"])])
-    judged = judge(found, people, clips=["a"], stride=1, protocol=IOU_HALF).set_index("label")
+    judged = judge(found, data_of(people), clips=["a"], protocol=IOU_HALF).set_index("label")
     assert judged["right"].tolist() == [True, True]
     assert judged["named"].to_dict() == {"clap": True, "jump": False}
 
@@ -65,7 +75,7 @@ def test_other_clips_frames_and_labels_do_not_count() -> None:
          ("a", 2, person, ["run"])]
     )  # fmt: skip
     nothing = scores([])
-    judged = judge(nothing, people, clips=["a"], stride=2, protocol=IOU_HALF)
+    judged = judge(nothing, data_of(people, every=2), clips=["a"], protocol=IOU_HALF)
     assert judged[["clip", "frame", "row", "best"]].to_numpy().tolist() == [["a", 0, -1, 0.0]]
 
 
@@ -77,11 +87,9 @@ def draw(world: World, out: Path) -> np.ndarray:
     write_predictions(
         out,
         Scores.from_parts(table, probabilities, UNSEEN),
-        truth=world.boxes,
+        world.data,
         clips=world.split.unseen_clips,
-        stride=1,
         protocol=IOU_HALF,
-        frames=world.frames,
         title="a title",
     )
     return np.asarray(Image.open(out).convert("RGB"))

@@ -16,6 +16,7 @@ def run(split: str, unseen: float, base: float, **changes: Any) -> dict[str, Any
     ap: dict[str, float | None] = {"run": unseen, "swim": None}
     groups = {"unseen": cells(unseen, ap), "base": cells(base, {"walk": base})}
     about = {"dataset": "jhmdb", "method": "m", "title": "M", "order": 1, "split": split, "seed": 0}
+    about |= {"family": "st-clip", "benchmark": "ZS-JHMDB"}
     return (
         about | {"assumptions": ["voted", "independent"], "metrics": {"detected": groups}} | changes
     )
@@ -34,8 +35,9 @@ def test_means_over_splits_and_their_harmonic_mean() -> None:
 
 
 def test_files_for_dvc_are_json_and_csv(tmp_path: Path) -> None:
-    write_summary([run("1", 0.2, 0.5)], tmp_path / "metrics")
-    values = json.loads((tmp_path / "metrics" / "jhmdb" / "m.json").read_text())
+    plots = (tmp_path / "map.csv", tmp_path / "ap_by_class.csv")
+    write_summary([run("1", 0.2, 0.5)], tmp_path / "metrics", plots=plots)
+    values = json.loads((tmp_path / "metrics" / "m.json").read_text())
     assert values["voted"]["unseen"] == 0.2
     assert pd.read_csv(tmp_path / "map.csv")["unseen"].tolist() == [20.0, 20.0]
     assert set(pd.read_csv(tmp_path / "ap_by_class.csv")["class"]) == {"run", "walk"}

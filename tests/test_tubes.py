@@ -6,7 +6,9 @@ from plain_tubes import Tube, listed, stacked
 
 from stclip.boxes.linking import Linking, link
 from stclip.boxes.tubes import suppress, tube_ious
+from stclip.config import LinkingConfig
 from stclip.errors import ConfigError
+from stclip.evaluate.rules import linking_of
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 
 BOX, FAR = [0, 0, 10, 10], [50, 0, 60, 10]
@@ -96,8 +98,11 @@ def test_weak_short_and_overlapping_boxes_are_dropped() -> None:
 
 
 def test_linking_of_every_fifth_frame_counts_frames_of_the_video() -> None:
-    linking = Linking().every(5)
-    assert (linking.min_frames, linking.patience) == (3, 1)
+    # ACT's half a second and sixth of a second, in key frames of 30 and of 6 a second
+    every = linking_of(LinkingConfig(), step_s=1 / 30)
+    assert (every.min_frames, every.patience) == (15, 5)
+    fifth = linking_of(LinkingConfig(), step_s=5 / 30)
+    assert (fifth.min_frames, fifth.patience) == (3, 1)
 
 
 def test_linking_that_links_nothing_is_refused() -> None:

@@ -152,15 +152,15 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
     }
     if config.rows != "all":
         update["rows"] = [
-            row.model_copy(update={"title": row.title or _method(folder, config, n, scale).title})
+            row.model_copy(update={"title": row.title or _method(path, config, n, scale).title})
             for n, row in enumerate(config.rows)
         ]
     return config.model_copy(update=update)
 
 
-def _method(folder: Path, table: Any, number: int, scale: str) -> MethodConfig:
-    row = table.rows[number]
-    with _naming(f"table {table.title!r}: rows.{number}.method"):
+def _method(path: Path, table: Any, number: int, scale: str) -> MethodConfig:
+    folder, row = path.parents[1], table.rows[number]
+    with _naming(f"{path}: rows.{number}.method"):
         return load_method(folder, row.method, dataset=table.dataset, scale=scale)
 
 

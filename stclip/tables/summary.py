@@ -54,9 +54,12 @@ def summarize(runs: Sequence[RunContent]) -> tuple[dict[str, Any], pd.DataFrame,
         label = _label(titles[method], assumption)
         rows.append({"dataset": dataset, "method": label} | {k: 100 * v for k, v in found.items()})
     by_class = pd.DataFrame(
-        (dataset, _label(titles[method], assumption), group, name, 100 * mean(numbers))
-        for (dataset, method, assumption, group, name), numbers in classes.items()
-    ).set_axis(["dataset", "method", "labels", "class", "AP"], axis=1)
+        [
+            (dataset, _label(titles[method], assumption), group, name, 100 * mean(numbers))
+            for (dataset, method, assumption, group, name), numbers in classes.items()
+        ],
+        columns=["dataset", "method", "labels", "class", "AP"],
+    )
     return values, pd.DataFrame(rows), by_class
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, made_key_frames
 from rule_j import RULES, SHARED, SPLITS, chance, detections, labels, persons, truth
 
 from stclip.evaluate.evaluate import evaluate_run
@@ -20,6 +20,7 @@ from stclip.evaluate.outside import evaluate_file, evaluate_rows
 from stclip.evaluate.outside_rows import DETECTION_COLUMNS
 from stclip.evaluate.outside_truth import OutsideTruth, read_truth
 from stclip.evaluate.protocol import PROTOCOLS
+from stclip.evaluate.rules import Rules
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit, Scores
 
 REFERENCE = pd.read_csv(Path(__file__).with_name("jhmdb_frame_map.csv"), dtype={"split": str})
@@ -49,7 +50,9 @@ HIT_ON_JHMDB_GT = {
 
 @cache
 def published(name: str) -> OutsideTruth:
-    return read_truth(SHARED / name, LabelSplit.read(ROOT / "splits" / "jhmdb" / "1.json"))[1]
+    return read_truth(
+        SHARED / name, LabelSplit.read(ROOT / "splits" / "jhmdb" / "st-clip" / "1.json")
+    )[1]
 
 
 def evaluate(
@@ -142,7 +145,7 @@ def test_check_value_of_the_rule() -> None:
 def _label_split(split: str) -> LabelSplit:
     everything = (SHARED / "all_label.txt").read_text("utf-8").split()
     base = tuple(name for name in everything if name not in labels(split))
-    return LabelSplit("jhmdb", split, base=base, unseen=labels(split), rule="published")
+    return LabelSplit("jhmdb", "st-clip", split, base=base, unseen=labels(split), rule="published")
 
 
 def _prepared(folder: Path) -> Path:
@@ -175,7 +178,13 @@ def test_score_files_of_a_run(split: str, boxes: str, rule: str) -> None:
     matrix = rows["score"].to_numpy().reshape(len(found), -1)
     probabilities = matrix / found["detector_score"].to_numpy()[:, None]
     scores = {(boxes, "unseen"): Scores.from_parts(found, probabilities, labels(split))}
-    metrics, *_ = evaluate_run(scores, ground_truth=boxes_truth, split=resolved)
+    metrics, *_ = evaluate_run(
+        scores,
+        ground_truth=boxes_truth,
+        key_frames=made_key_frames(boxes_truth.table),
+        split=resolved,
+        rules=Rules(),
+    )
     cell = metrics[boxes]["unseen"]["independent"]
     values = reference("iclip", split, rule)
     assert cell["mAP"] == pytest.approx(values["mAP"], abs=1.5e-6)
