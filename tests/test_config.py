@@ -90,7 +90,9 @@ def test_a_scale_is_laid_over_its_base() -> None:
     mini, choice = (load_scale(CONFIG, scale) for scale in ("mini", "mini_choice"))
     assert choice.methods == mini.methods
     assert choice.backbones == mini.backbones
-    assert choice.miniature.render == mini.miniature.render | {"seed": 1}
+    rendered, chosen = (s.miniature.render["jhmdb"] for s in (mini, choice))
+    assert chosen.params == rendered.params | {"seed": 1}
+    assert (chosen.target, chosen.files) == (rendered.target, rendered.files)
     assert choice.title != mini.title
 
 

@@ -34,7 +34,7 @@ localrule all:
     jobid: 0
     resources: tmpdir=/tmp
 """.splitlines()
-WORLD_OF = {"dataset": "jhmdb", "split": "1"}
+WORLD_OF = {"dataset": "jhmdb", "family": "st-clip", "split": "1"}
 
 
 def test_jobs_are_what_the_dry_run_lists() -> None:

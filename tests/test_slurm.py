@@ -24,7 +24,7 @@ STEPS, EVERY = 16, 4
 
 
 def shrink(scale: dict) -> None:  # type: ignore[type-arg]
-    scale["miniature"]["render"] |= {"test_videos": 1}
+    scale["miniature"]["render"]["jhmdb"]["params"] |= {"test_videos": 1}
     scale["methods"]["st_clip"]["train"] |= {"iterations": STEPS, "checkpoint_every": EVERY}
     scale["resources"]["train"] = {"gpu": 2, "threads": 3, "mem_mb": 3000, "runtime": 7}
     scale["resources"]["score"] = {"gpu": 1, "threads": 2, "mem_mb": 2500, "runtime": 5}
@@ -139,7 +139,7 @@ def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
     assert done.returncode == 0, done.stderr
     stated = load_scale(ROOT / "config", "paper").resources
     stated |= {name: stated["features"] for name in ("frame_features", "box_features")}
-    stated |= {"table10": {"gpu": 1, "threads": 8, "mem_mb": 32000, "runtime": 240}}
+    stated |= {"costs": {"gpu": 1, "threads": 8, "mem_mb": 32000, "runtime": 240}}
     asked = {}
     for block in re.split(r"^ *(?:local)?rule ", done.stdout, flags=re.MULTILINE)[1:]:
         rule, text = block.split(":", 1)
@@ -149,7 +149,7 @@ def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
             asked.setdefault(rule, set()).add(
                 frozenset({*found.items(), ("threads", threads and threads[1])})
             )
-    for rule in ("finetune", "detect", "objects", "box_features", "train", "score", "table10"):
+    for rule in ("finetune", "detect", "objects", "box_features", "train", "score", "costs"):
         assert len(asked[rule]) == 1, (rule, asked[rule])
         (one,) = asked[rule]
         assert dict(one) == {name: str(value) for name, value in stated[rule].items()}, rule

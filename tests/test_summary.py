@@ -43,6 +43,6 @@ def test_files_for_dvc_are_json_and_csv(tmp_path: Path) -> None:
     assert set(pd.read_csv(tmp_path / "ap_by_class.csv")["class"]) == {"run", "walk"}
 
 
-def test_a_run_without_detected_boxes_is_named() -> None:
-    with pytest.raises(DataError, match="method m, split 1, seed 0: no metrics on detected boxes"):
+def test_a_run_without_metrics_is_named() -> None:
+    with pytest.raises(DataError, match="method m, split 1, seed 0: no metrics on gt boxes"):
         summarize([run("1", 0.2, 0.5, metrics={"gt": {}})])

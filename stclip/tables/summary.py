@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from stclip.errors import DataError
 from stclip.records import LABEL_GROUPS
 from stclip.storage.files import whole_file, whole_folder, write_json
 from stclip.tables.aggregate import (
@@ -37,6 +38,11 @@ def summarize(runs: Sequence[RunContent]) -> tuple[dict[str, Any], pd.DataFrame,
     groups: dict[tuple[str, str, str], list[RunContent]] = defaultdict(list)
     for run in sorted(runs, key=lambda r: (r["dataset"], r["order"], r["split"], r["seed"])):
         boxes = shown_boxes(run["metrics"])
+        if not run["metrics"][boxes]:
+            raise DataError(
+                f"method {run['method']}, split {run['split']}, seed {run['seed']}: no metrics on "
+                f"{boxes} boxes; run the evaluate stage again."
+            )
         for assumption in run["assumptions"]:
             key = (run["dataset"], run["method"], assumption)
             groups[key].append(run)
