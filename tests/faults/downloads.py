@@ -36,7 +36,7 @@ class Server(ThreadingHTTPServer):
         """Have scale mini download from here."""
 
         def change(scale: dict[str, Any]) -> None:
-            archives = scale["datasets"]["jhmdb"]["sources"]["official"]["archives"]
+            archives = scale["datasets"]["jhmdb"]["forms"]["official"]["archives"]
             for name in archives:
                 sha256 = digest(self.folder / name)
                 archives[name] = {"url": f"{self.url}/{name}", "sha256": sha256}

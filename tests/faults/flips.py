@@ -11,7 +11,7 @@ from stclip.config import load_method
 from stclip.config.hashes import frames_key
 from stclip.records import LabelSplit
 
-DATA, RUNS = "data/mini/jhmdb", "runs/mini/jhmdb/1"
+DATA, RUNS = "data/mini/jhmdb", "runs/mini/jhmdb/st-clip/1"
 READ_AGAIN = {  # stage -> what is deleted of a run, so that the stage runs again
     "train": ("weights.safetensors", "scores_*", "metrics.json"),
     "score": ("scores_*", "metrics.json"),
