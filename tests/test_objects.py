@@ -156,7 +156,8 @@ def test_the_stage_writes_them_for_training_clips_and_key_frames(mini: Path) -> 
     command = [
         str(BIN / "stclip"), "detect", "--detector", "props", "--dataset", "jhmdb", "--scale",
         "mini", "--train-clips", "--clips", f"{folder}/clips.parquet", "--key-frames",
-        f"{folder}/key_frames.parquet", "--frames", f"{folder}/frames", "--out", "props.parquet", "--config", str(ROOT / "config"),
+        f"{folder}/key_frames.parquet", "--frames", f"{folder}/frames",
+        "--out", "props.parquet", "--config", str(ROOT / "config"),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=mini, env=environment(mini), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

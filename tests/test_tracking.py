@@ -12,9 +12,10 @@ from tracked_runs import (  # noqa: F401  a fixture among them
     head_of,
     only_run,
     run_evaluation,
+    run_predictions,
     run_training,
 )
-from wandb_offline import read_runs
+from wandb_offline import OfflineRun, read_runs
 
 import stclip.methods.contract
 import stclip.train.train
@@ -44,8 +45,10 @@ def test_runs_are_named_and_grouped_by_convention(world: World) -> None:
     assert (run.about["project"], run.about["group"], run.about["job"]) == (
         "stclip-small", "st_clip", "train",
     )  # fmt: skip
-    assert run.about["name"] == "st_clip jhmdb 1 seed 0"
-    assert sorted(run.about["tags"]) == sorted(["small", "jhmdb", "split 1", "st_clip", "seed 0"])
+    assert run.about["name"] == "st_clip jhmdb st-clip/1 seed 0"
+    assert sorted(run.about["tags"]) == sorted(
+        ["small", "jhmdb", "st-clip", "split 1", "st_clip", "seed 0"]
+    )
     assert {k: v for k, v in run.config.items() if k != "_wandb"} == head
     assert len(run.config["split_sha256"]) == 64
     assert socket.gethostname() not in run.about["host"]
@@ -101,7 +104,7 @@ def test_an_evaluation_s_summary_is_its_metrics(world: World) -> None:
     assert {k: v for k, v in run.config.items() if k != "_wandb"} == content
 
 
-def test_an_evaluation_has_a_table_of_classes_and_its_pictures(world: World) -> None:
+def test_an_evaluation_has_a_table_of_classes_and_its_picture(world: World) -> None:
     run_evaluation(world)
     run = only_run(world)
     table = read_json(run.path / "files" / run.summary["classes.path"])
@@ -111,9 +114,20 @@ def test_an_evaluation_has_a_table_of_classes_and_its_pictures(world: World) -> 
     assert [row["AP"] for row in rows] == written["AP"].tolist()
     assert {(row["method"], row["split"], row["seed"]) for row in rows} == {("st_clip", "1", "0")}
     assert {row["assumption"] for row in rows} == {"independent", "voted"}
-    for name in ("predictions", "errors"):
-        logged = run.path / "files" / run.summary[f"{name}.path"]
-        assert logged.read_bytes() == (world.folder / "run" / f"{name}.png").read_bytes()
+    assert_logged(world, run, "errors")
+
+
+def test_predictions_are_a_run_of_their_own(world: World) -> None:
+    (world.folder / "run").mkdir()
+    run_predictions(world)
+    run = only_run(world)
+    assert (run.about["job"], run.about["group"]) == ("predictions", "st_clip")
+    assert_logged(world, run, "predictions")
+
+
+def assert_logged(world: World, run: OfflineRun, picture: str) -> None:
+    logged = run.path / "files" / run.summary[f"{picture}.path"]
+    assert logged.read_bytes() == (world.folder / "run" / f"{picture}.png").read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces
@@ -123,6 +137,7 @@ def test_the_dashboard_s_panels_show_what_runs_log(
     monkeypatch.setattr(stclip.train.train, "peak_memory", lambda: {"peak_memory_gib": 1.5})
     run_training(world)
     content = run_evaluation(world)
+    run_predictions(world)
     cost = Cost(
         method="st_clip", title="ST-CLIP", order=1, video_macs=10, text_macs=5, trained=3,
         iterations=6, step_s=0.1, score_s=0.2, frames_per_s=30.0,
