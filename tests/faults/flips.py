@@ -35,7 +35,7 @@ def changed_bytes(project: Project, rng: random.Random) -> str:
     config = project.folder / "config"
     third = min({p.name for p in (project.folder / RUNS).iterdir()} - {"st_clip", "clip_frame"})
     frames = frames_key(load_method(config, "clip_frame", dataset="jhmdb", scale="mini"))
-    clip = LabelSplit.read(project.folder / DATA / "splits/1.json").unseen_clips[0]
+    clip = LabelSplit.read(project.folder / DATA / "splits/st-clip/1.json").unseen_clips[0]
     checkpoint = Damage(f"{RUNS}/st_clip/0/checkpoint.pt", "train", "st_clip")
     groups = [
         [
