@@ -6,11 +6,19 @@ import pytest
 import torch
 from conftest import METHODS, ROOT, World
 
-from stclip.config import read_yaml
+from stclip.config.table import CostsTable, load_table
 from stclip.costs.measure import Cost, count, measure
 from stclip.errors import ConfigError
 from stclip.methods.build import load_method
 from stclip.tables.cost_table import build_costs
+
+
+def table(splits: list[str], published: dict[str, dict[str, float]]) -> CostsTable:
+    return CostsTable(
+        kind="costs", title="Costs", note="", dataset="jhmdb", family="st-clip", splits=splits,
+        rows="all", published=published,
+    )  # fmt: skip
+
 
 COST = Cost(
     method="b", title="B", order=20, video_macs=2_431_510_000_000, text_macs=17_880_000_000,
@@ -33,7 +41,7 @@ def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
     ]
     paper = {"b": {"multiply_adds_g": 2431.51, "training_s": 807}}
     frame = build_costs(
-        [COST, FREE], runs, splits=["1", "2"], scale="mini", where="here", published=paper
+        [COST, FREE], runs, config=table(["1", "2"], paper), where="here", published=True
     )
     assert frame["method"].tolist() == ["A", "B"]  # by order
     free, cost = frame.to_dict("records")
@@ -48,20 +56,25 @@ def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
     assert (cost["published training s"], cost["published trained M"]) == ("807", "-")
     assert (free["training s"], free["mAP voted"]) == ("-", "-")  # no run of it
     assert not any("published" in column for column in build_costs(
-        [COST], runs, splits=["1"], scale="mini", where="here", published=None
+        [COST], runs, config=table(["1"], paper), where="here", published=False
     ))  # fmt: skip
 
 
 def test_published_values_of_unknown_meaning_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"unknown keys \['gflops'\]; allowed are"):
         build_costs(
-            [COST], [], splits=["1"], scale="mini", where="here", published={"b": {"gflops": 1.0}}
+            [COST],
+            [],
+            config=table(["1"], {"b": {"gflops": 1.0}}),
+            where="here",
+            published=True,
         )
 
 
-def test_published_file_is_understood() -> None:
-    paper = read_yaml(ROOT / "config" / "published" / "table10.yaml")
-    build_costs([], [], splits=["1"], scale="paper", where="here", published=paper)
+def test_published_values_are_understood() -> None:
+    paper = load_table(ROOT / "config", "table10", scale="paper")
+    assert isinstance(paper, CostsTable)
+    build_costs([], [], config=paper, where="here", published=True)
 
 
 def test_multiply_adds_are_those_of_every_frame_and_text(world: World) -> None:
@@ -91,8 +104,7 @@ def test_every_method_can_be_counted(world: World, name: str) -> None:
 def test_every_part_is_measured_on_real_clips(world: World) -> None:
     config = world.method("st_clip", iterations=100, batch_frames=2)
     cost = measure(
-        config, split=world.split, clips=world.clips, ground_truth=world.boxes,
-        frames=world.frames, features={}, objects=None, steps=3, videos=2,
+        config, world.data, split=world.split, steps=3, videos=2,
     )  # fmt: skip
     trained = load_method(config).trained_state()
     assert cost.trained == sum(t.numel() for t in trained.values())
@@ -103,7 +115,6 @@ def test_every_part_is_measured_on_real_clips(world: World) -> None:
     assert 22 <= cost.frames_per_s * cost.score_s * 2 <= 26
     assert cost.video_macs > 10 * cost.text_macs > 0
     untrained = measure(
-        world.method("clip_frame", iterations=0), split=world.split, clips=world.clips,
-        ground_truth=world.boxes, frames=world.frames, features={}, objects=None, steps=3, videos=1,
+        world.method("clip_frame", iterations=0), world.data, split=world.split, steps=3, videos=1,
     )  # fmt: skip
     assert (untrained.step_s, untrained.trained) == (None, 0)
