@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import UNSEEN, World
+from conftest import UNSEEN, World, key_frames
 from PIL import Image
 
 from stclip.evaluate.protocol import PROTOCOLS
-from stclip.records import Boxes, Scores
+from stclip.records import Boxes, Clips, Data, Scores
 from stclip.report.predictions import RIGHT, WRONG, judge, write_predictions
 
 IOU_HALF = PROTOCOLS["iclip"]
@@ -28,13 +28,25 @@ def truth(rows: list[tuple[str, int, tuple[int, int, int, int], list[str]]]) -> 
     return Boxes(pd.DataFrame(table, columns=[*BOX, "tube", "actions"]))
 
 
+def judged(found: Scores, people: Boxes, *, every: int = 1) -> pd.DataFrame:
+    """Of clip a; clips have three frames, of which every n-th is a key frame."""
+    rows = [(clip, 3, "test", 60, 80, 30.0, "none", ["clap"]) for clip in "ab"]
+    columns = ["clip", "num_frames", "official_split", "height", "width", "fps", "licence"]
+    clips = Clips(pd.DataFrame(rows, columns=[*columns, "actions"]))
+    data = Data(
+        clips=clips,
+        boxes=people,
+        key_frames=key_frames(clips, people, every=every),
+        frames=Path("none"),
+    )
+    return judge(found, data, clips=["a"], protocol=IOU_HALF)
+
+
 def test_the_box_that_overlaps_most_speaks_for_a_person() -> None:
     person = (0, 0, 10, 10)
     boxes = [((0, 0, 10, 9), 0.5, (0.2, 0.8)), ((0, 0, 10, 8), 1.0, (0.9, 0.1))]
     found = scores([("a", 0, *box) for box in boxes])
-    (row,) = judge(
-        found, truth([("a", 0, person, ["jump"])]), clips=["a"], stride=1, protocol=IOU_HALF
-    ).to_dict("records")
+    (row,) = judged(found, truth([("a", 0, person, ["jump"])])).to_dict("records")
     # IoU 0.9 beats 0.8, though the other box scores higher; 0.5 x 0.8 is its best product.
     assert (row["row"], row["right"], row["named"]) == (0, True, True)
     assert row["overlap"] == pytest.approx(0.9)
@@ -44,18 +56,18 @@ def test_the_box_that_overlaps_most_speaks_for_a_person() -> None:
 def test_a_right_name_on_a_box_that_overlaps_too_little_is_wrong() -> None:
     found = scores([("a", 0, (0, 0, 10, 4), 1.0, (0.9, 0.1))])
     people = truth([("a", 0, (0, 0, 10, 10), ["clap"]), ("a", 0, (50, 0, 60, 10), ["clap"])])
-    judged = judge(found, people, clips=["a"], stride=1, protocol=IOU_HALF)
-    assert judged["overlap"].tolist() == pytest.approx([0.4, 0])
-    assert judged["row"].tolist() == [0, -1]
-    assert not judged["right"].any()
+    table = judged(found, people)
+    assert table["overlap"].tolist() == pytest.approx([0.4, 0])
+    assert table["row"].tolist() == [0, -1]
+    assert not table["right"].any()
 
 
 def test_a_person_with_two_labels_is_right_by_either_of_them() -> None:
     found = scores([("a", 0, (0, 0, 10, 10), 1.0, (0.9, 0.1))])
     people = truth([("a", 0, (0, 0, 10, 10), ["clap", "jump"])])
-    judged = judge(found, people, clips=["a"], stride=1, protocol=IOU_HALF).set_index("label")
-    assert judged["right"].tolist() == [True, True]
-    assert judged["named"].to_dict() == {"clap": True, "jump": False}
+    table = judged(found, people).set_index("label")
+    assert table["right"].tolist() == [True, True]
+    assert table["named"].to_dict() == {"clap": True, "jump": False}
 
 
 def test_other_clips_frames_and_labels_do_not_count() -> None:
@@ -65,8 +77,8 @@ def test_other_clips_frames_and_labels_do_not_count() -> None:
          ("a", 2, person, ["run"])]
     )  # fmt: skip
     nothing = scores([])
-    judged = judge(nothing, people, clips=["a"], stride=2, protocol=IOU_HALF)
-    assert judged[["clip", "frame", "row", "best"]].to_numpy().tolist() == [["a", 0, -1, 0.0]]
+    table = judged(nothing, people, every=2)
+    assert table[["clip", "frame", "row", "best"]].to_numpy().tolist() == [["a", 0, -1, 0.0]]
 
 
 def draw(world: World, out: Path) -> np.ndarray:
@@ -77,11 +89,9 @@ def draw(world: World, out: Path) -> np.ndarray:
     write_predictions(
         out,
         Scores.from_parts(table, probabilities, UNSEEN),
-        truth=world.boxes,
+        world.data,
         clips=world.split.unseen_clips,
-        stride=1,
         protocol=IOU_HALF,
-        frames=world.frames,
         title="a title",
     )
     return np.asarray(Image.open(out).convert("RGB"))

@@ -95,11 +95,6 @@ def test_weak_short_and_overlapping_boxes_are_dropped() -> None:
     assert len(linked({0: [(BOX, 0.5), ([1, 0, 11, 10], 0.4)]})) == 1
 
 
-def test_linking_of_every_fifth_frame_counts_frames_of_the_video() -> None:
-    linking = Linking().every(5)
-    assert (linking.min_frames, linking.patience) == (3, 1)
-
-
 def test_linking_that_links_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be at least 1"):
         Linking(top=0)
