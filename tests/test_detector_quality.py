@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pytest
 from conftest import World
 
 from stclip.config import BoxSource
+from stclip.config.table import MainTable, PublishedShare
 from stclip.detect.quality import (
     Quality,
     box_filters,
@@ -13,16 +15,13 @@ from stclip.detect.quality import (
     coco_precision,
     measure,
     measure_ground_truth,
+    read_quality,
     recall,
+    write_quality,
 )
 from stclip.errors import ConfigError, DataError
 from stclip.records import BOX_COLUMNS, Detections
-from stclip.tables.detector_table import (
-    build_detectors,
-    published_shares,
-    read_quality,
-    write_quality,
-)
+from stclip.tables.detector_table import build_detectors, published_shares
 
 BOX = [0, 0, 10, 10]
 
@@ -100,16 +99,15 @@ def sources() -> dict[str, BoxSource]:
     }
 
 
-def judge(world: World, **changes: object) -> list[Quality]:
-    keywords = {
-        "filters": box_filters(sources()),
-        "ground_truth": world.boxes,
-        "clips": world.clips,
-        "splits": [world.split],
-        "key_frame_stride": 1,
-    }
-    detections = {world.split.name: world.detections}
-    return measure("found", detections, **(keywords | changes))  # type: ignore[arg-type]
+def judge(world: World, detections: Detections | None = None, *, every: int = 1) -> list[Quality]:
+    """Of the world's detections or others; every n-th frame is a key frame."""
+    return measure(
+        "found",
+        {world.split.name: detections or world.detections},
+        world.with_key_frames(every=every),
+        filters=box_filters(sources()),
+        splits=[world.split],
+    )
 
 
 def test_every_filter_has_its_row(world: World) -> None:
@@ -129,9 +127,8 @@ def test_boxes_of_several_splits_are_averaged(world: World) -> None:
     second = replace(world.split, name="2")
     half = Detections(world.detections.table[world.detections.table["clip"] != "clip_8"])
     rows = measure(
-        "tuned", {"1": world.detections, "2": half}, filters=box_filters(sources()),
-        ground_truth=world.boxes, clips=world.clips, splits=[world.split, second],
-        key_frame_stride=1,
+        "tuned", {"1": world.detections, "2": half}, world.data, filters=box_filters(sources()),
+        splits=[world.split, second],
     )  # fmt: skip
     best = next(row for row in rows if row.boxes == "best")
     assert best.recall50 == pytest.approx((1 + 47 / 60) / 2)  # clip_8 has 13 of 60 frames
@@ -140,16 +137,13 @@ def test_boxes_of_several_splits_are_averaged(world: World) -> None:
 
 
 def test_key_frames_alone_count(world: World) -> None:
-    (row, *_) = judge(world, key_frame_stride=5)
+    (row, *_) = judge(world, every=5)
     # Frames 0, 5, 10 of five clips; 5 is odd and has a second box.
     assert row.boxes_per_frame == pytest.approx(20 / 15)
 
 
 def test_ground_truth_is_the_reference(world: World) -> None:
-    (row,) = measure_ground_truth(
-        sources=sources(), ground_truth=world.boxes, clips=world.clips, splits=[world.split],
-        key_frame_stride=1,
-    )  # fmt: skip
+    (row,) = measure_ground_truth(world.data, sources=sources(), splits=[world.split])
     assert (row.detector, row.boxes, row.boxes_per_frame) == ("ground truth", "gt", 1)
     assert (row.ap, row.ar, row.recall50, row.ceilings) == (1, 1, 1, {"1": 1.0})
 
@@ -169,10 +163,7 @@ def test_boxes_where_no_frame_is_are_refused(
     last = rows[rows["clip"] == "clip_9"].assign(**changes)  # type: ignore[arg-type]
     wrong = Detections(pd.concat([rows[rows["clip"] != "clip_9"], last]))
     with pytest.raises(DataError, match=message):
-        measure(
-            "x", {"1": wrong}, filters=box_filters(sources()), ground_truth=world.boxes,
-            clips=world.clips, splits=[world.split], key_frame_stride=1,
-        )  # fmt: skip
+        judge(world, wrong)
 
 
 def test_boxes_outside_the_picture_and_without_area_are_not_counted(world: World) -> None:
@@ -181,10 +172,7 @@ def test_boxes_outside_the_picture_and_without_area_are_not_counted(world: World
     extra[BOX_COLUMNS] = [[100, 100, 200, 200], [20, 20, 20, 30]]
     more = Detections(pd.concat([rows, extra]))
     before = judge(world)
-    after = measure(
-        "x", {"1": more}, filters=box_filters(sources()), ground_truth=world.boxes,
-        clips=world.clips, splits=[world.split], key_frame_stride=1,
-    )  # fmt: skip
+    after = judge(world, more)
     assert after[0].boxes_per_frame == before[0].boxes_per_frame
     assert after[0].ap == before[0].ap
 
@@ -203,6 +191,16 @@ def test_the_table_s_cells() -> None:
     }  # fmt: skip
 
 
+def main_table(published: dict[str, Any]) -> MainTable:
+    return MainTable(
+        kind="main", title="t", note="n", dataset="jhmdb", splits=["1", "2"], columns=["splits"],
+        rows="all", published=published,
+    )  # fmt: skip
+
+
+SHARE = PublishedShare(table="table2", assumption="independent", method="st_clip")
+
+
 def test_the_published_gap_stands_beside_the_ceiling() -> None:
     values = {
         "independent": {
@@ -212,7 +210,7 @@ def test_the_published_gap_stands_beside_the_ceiling() -> None:
             }
         }
     }
-    shares = {"jhmdb": published_shares(values, ["1", "2"])}
+    shares = {"jhmdb": published_shares(main_table(values), SHARE)}
     other = {**ABOUT, "dataset": "other", "title": "Other", "splits": ["1"]}
     reference = replace(ROW, detector="ground truth")
     frame = build_detectors([(ABOUT, [ROW]), (other, [ROW]), (ABOUT, [reference])], shares)
@@ -220,8 +218,8 @@ def test_the_published_gap_stands_beside_the_ceiling() -> None:
     assert frame.loc[0, columns].tolist() == ["90.00", "75.00", "82.50"]
     assert frame.loc[1, columns].tolist() == ["-", "-", "-"]
     assert frame.loc[2, columns].tolist() == ["-", "-", "-"], "perfect boxes open no gap"
-    with pytest.raises(ConfigError, match=r"independent\.st_clip must have `detected` and `gt`"):
-        published_shares({"independent": {}}, ["1"])
+    with pytest.raises(ConfigError, match=r"independent\.st_clip must have detected and gt"):
+        published_shares(main_table({"independent": {}}), SHARE)
 
 
 def test_a_missing_split_prints_a_dash() -> None:
