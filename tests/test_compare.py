@@ -14,17 +14,20 @@ from stclip.errors import ConfigError, DataError
 from stclip.evaluate.compare import compare_runs
 from stclip.evaluate.evaluate import evaluate_run, write_run
 from stclip.evaluate.rules import Rules
-from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
+from stclip.records import BOX_COLUMNS, Boxes, KeyFrames, LabelSplit, Scores
 
 BOX = (0, 0, 10, 10)
 CLIPS = [f"c{n}" for n in range(60)]
 LABELS = ["sit", "wave"]
 SPLIT = LabelSplit(
-    "toy", "own", "1", base=("run",), unseen=("sit", "wave"), rule="", unseen_clips=tuple(CLIPS)
+    "toy", "drawn", "1", base=("run",), unseen=("sit", "wave"), rule="", unseen_clips=tuple(CLIPS)
+)
+KEY_FRAMES = KeyFrames(
+    pd.DataFrame([(c, 0, 0, 1 / 30, True) for c in CLIPS], columns=list(KeyFrames.COLUMNS))
 )
 ABOUT: dict[str, Any] = {
     "method": "m", "scale": "mini", "dataset": "toy", "split": "1", "split_sha256": "x",
-    "benchmark": "toy/own@1",
+    "benchmark": "drawn",
 }  # fmt: skip
 Run = tuple[dict[str, Any], pd.DataFrame]
 
@@ -42,7 +45,7 @@ def made(
     probabilities = noise * (1 - skill) + true * skill
     scores = {("detected", "unseen"): Scores.from_parts(found, probabilities, LABELS)}
     metrics, replicates, report = evaluate_run(
-        scores, ground_truth=boxes, key_frames=made_key_frames(truth), split=SPLIT, rules=Rules()
+        scores, ground_truth=boxes, key_frames=KEY_FRAMES, split=SPLIT, rules=Rules()
     )
     if folder:
         write_run(folder, metrics, replicates, report, ABOUT)
@@ -87,7 +90,7 @@ def test_pairing_makes_the_interval_narrower_than_two_independent_ones() -> None
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("split_sha256", "y"), ("scale", "paper"), ("benchmark", "toy/own@2")]
+    ("key", "value"), [("split_sha256", "y"), ("scale", "paper"), ("benchmark", "drawn@2")]
 )
 def test_runs_of_other_test_sets_are_refused(key: str, value: object) -> None:
     one, (about, replicates) = made(0.2), made(0.3)

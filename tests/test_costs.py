@@ -1,6 +1,7 @@
 """Table 10: counts by hand, times of what really ran, cells from runs."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from conftest import METHODS, ROOT, World
 
 from stclip.config.table import CostsTable, load_table
 from stclip.costs.measure import Cost, count, measure
-from stclip.errors import ConfigError
+from stclip.errors import ConfigError, DataError
 from stclip.methods.build import load_method
 from stclip.tables.cost_table import build_costs
 
@@ -30,8 +31,13 @@ FREE = replace(COST, method="a", title="A", order=10, trained=0, iterations=0, s
 def run(method: str, split: str, seed: int, maps: tuple[float, float]) -> dict[str, object]:
     cells = {"independent": {"mAP": maps[0]}, "voted": {"mAP": maps[1]}}
     metrics = {"detected": {"unseen": cells}}
-    about = {"method": method, "split": split, "seed": seed, "scale": "mini", "benchmark": "b"}
-    return about | {"metrics": metrics}
+    about = {"scale": "mini", "benchmark": "drawn/own@1"}
+    return about | {"method": method, "split": split, "seed": seed, "metrics": metrics}
+
+
+def costs_table(**changes: Any) -> CostsTable:
+    settings = {"kind": "costs", "title": "t", "note": "n", "dataset": "toy", "rows": "all"}
+    return CostsTable.model_validate(settings | {"splits": ["1", "2"]} | changes)
 
 
 def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
@@ -41,9 +47,8 @@ def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
         run("b", "2", 0, (0.2, 0.3)),
     ]
     paper = {"b": {"multiply_adds_g": 2431.51, "training_s": 807}}
-    frame = build_costs(
-        [COST, FREE], runs, config=table(["1", "2"], paper), where="here", published=True
-    )
+    table = costs_table(published=paper)
+    frame = build_costs([COST, FREE], runs, config=table, where="here", published=True)
     assert frame["method"].tolist() == ["A", "B"]  # by order
     free, cost = frame.to_dict("records")
     assert cost["trained M"] == "55.11"
@@ -56,26 +61,26 @@ def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
     assert cost["published G multiply-adds"] == "2431.51"
     assert (cost["published training s"], cost["published trained M"]) == ("807", "-")
     assert (free["training s"], free["mAP voted"]) == ("-", "-")  # no run of it
-    assert not any("published" in column for column in build_costs(
-        [COST], runs, config=table(["1"], paper), where="here", published=False
-    ))  # fmt: skip
+    assert (cost["scale"], cost["benchmark"], cost["on"]) == ("mini", "drawn/own@1", "here")
+    ours = build_costs([COST], runs, config=table, where="here", published=False)
+    assert not any("published" in column for column in ours)
 
 
 def test_published_values_of_unknown_meaning_are_refused() -> None:
+    table = costs_table(published={"b": {"gflops": 1.0}})
     with pytest.raises(ConfigError, match=r"unknown keys \['gflops'\]; allowed are"):
-        build_costs(
-            [COST],
-            [],
-            config=table(["1"], {"b": {"gflops": 1.0}}),
-            where="here",
-            published=True,
-        )
+        build_costs([COST], [], config=table, where="here", published=True)
 
 
-def test_published_values_are_understood() -> None:
-    paper = load_table(ROOT / "config", "table10", scale="paper")
-    assert isinstance(paper, CostsTable)
-    build_costs([], [], config=paper, where="here", published=True)
+def test_costs_without_a_run_are_refused() -> None:
+    with pytest.raises(DataError, match="no runs for the table"):
+        build_costs([COST], [], config=costs_table(), where="here", published=False)
+
+
+def test_published_file_is_understood() -> None:
+    table = load_table(ROOT / "config", "table10", scale="paper")
+    assert isinstance(table, CostsTable)
+    build_costs([], [], config=table, where="here", published=True)
 
 
 def test_multiply_adds_are_those_of_every_frame_and_text(world: World) -> None:
@@ -104,9 +109,7 @@ def test_every_method_can_be_counted(world: World, name: str) -> None:
 
 def test_every_part_is_measured_on_real_clips(world: World) -> None:
     config = world.method("st_clip", iterations=100, batch_frames=2)
-    cost = measure(
-        config, world.data, split=world.split, steps=3, videos=2,
-    )  # fmt: skip
+    cost = measure(config, world.data, split=world.split, steps=3, videos=2)
     trained = load_method(config).trained_state()
     assert cost.trained == sum(t.numel() for t in trained.values())
     assert cost.iterations == 100
@@ -115,7 +118,6 @@ def test_every_part_is_measured_on_real_clips(world: World) -> None:
     # Two videos of 11 to 13 frames.
     assert 22 <= cost.frames_per_s * cost.score_s * 2 <= 26
     assert cost.video_macs > 10 * cost.text_macs > 0
-    untrained = measure(
-        world.method("clip_frame", iterations=0), world.data, split=world.split, steps=3, videos=1,
-    )  # fmt: skip
+    config = world.method("clip_frame", iterations=0)
+    untrained = measure(config, world.data, split=world.split, steps=3, videos=1)
     assert (untrained.step_s, untrained.trained) == (None, 0)

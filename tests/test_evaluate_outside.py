@@ -14,7 +14,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.evaluate.outside import evaluate_file
 from stclip.records import LabelSplit
 
-SPLIT = LabelSplit("toy", "own", "1", base=("run",), unseen=("sit", "wave"), rule="test")
+SPLIT = LabelSplit("toy", "drawn", "1", base=("run",), unseen=("sit", "wave"), rule="test")
 HEADER = "video,frame,class,score,x1,y1,x2,y2"
 TUBES = {
     "labels": ["run", "sit", "wave"],

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,16 @@ import pytest
 from conftest import made_key_frames
 
 from stclip.errors import ConfigError, DataError
+from stclip.evaluate.breakdown import ReportPart
 from stclip.evaluate.evaluate import evaluate_run, read_run, write_run
 from stclip.evaluate.rules import Rules
-from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
+from stclip.records import BOX_COLUMNS, Boxes, KeyFrames, LabelSplit, Scores
 from stclip.storage.files import read_json
 
 BOX, FAR = (0, 0, 10, 10), (50, 0, 60, 10)
 SPLIT = LabelSplit(
     "toy",
-    "own",
+    "drawn",
     "1",
     base=("run",),
     unseen=("sit", "wave"),
@@ -69,19 +71,30 @@ DETECTED = scored(
 )
 
 
-def evaluated(scores, *, ground_truth, split, every=1, **keywords):  # type: ignore[no-untyped-def]
-    """`evaluate_run` where every n-th frame is a key frame."""
-    tables = [record.table for record in scores.values()]
-    frames = made_key_frames(ground_truth.table, *tables, every=every)
+def evaluated(
+    scores: dict[tuple[str, str], Scores],
+    *,
+    truth: Boxes = TRUTH,
+    split: LabelSplit = SPLIT,
+    every: int = 1,
+    rules: Rules = Rules(),  # noqa: B008  frozen
+    num_replicates: int = 1000,
+) -> tuple[dict[str, Any], pd.DataFrame, dict[str, ReportPart]]:
+    """Clips of four frames at 30 fps, every n-th of which is a key frame."""
+    names = sorted({*truth.table["clip"], *split.unseen_clips, *split.base_clips})
+    rows = [(c, f, f // every, every / 30, True) for c in names for f in range(0, 4, every)]
     return evaluate_run(
-        scores, ground_truth=ground_truth, key_frames=frames, split=split, rules=Rules(), **keywords
+        scores,
+        ground_truth=truth,
+        key_frames=KeyFrames(pd.DataFrame(rows, columns=list(KeyFrames.COLUMNS))),
+        split=split,
+        rules=rules,
+        num_replicates=num_replicates,
     )
 
 
 def test_metrics_by_hand_with_and_without_voting() -> None:
-    metrics, replicates, _ = evaluated(
-        {("detected", "unseen"): DETECTED}, ground_truth=TRUTH, split=SPLIT, num_replicates=20
-    )
+    metrics, replicates, _ = evaluated({("detected", "unseen"): DETECTED}, num_replicates=20)
     cells = metrics["detected"]["unseen"]
     # sit, ranked: s0 TP, w0 FP, s1 TP -> (1 + 2/3) / 2 = 5/6. wave: s1 FP, w0 TP, s0 FP; w1 missed
     # -> (1/2) / 2 = 1/4.
@@ -107,9 +120,7 @@ def test_metrics_by_hand_with_and_without_voting() -> None:
 
 def test_detector_score_multiplies_after_voting() -> None:
     rows = [("s", 0, FAR, 0.1, [1.0, 0.0]), ("s", 0, BOX, 0.9, [0.0, 1.0])]
-    metrics, *_ = evaluated(
-        {("detected", "unseen"): scored(rows, UNSEEN)}, ground_truth=TRUTH, split=SPLIT
-    )
+    metrics, *_ = evaluated({("detected", "unseen"): scored(rows, UNSEEN)})
     # Voted sit is 0.5 for both boxes (the weak box votes as much); x detector score the good box
     # ranks first: TP, FP of 2. Independent: 0.1, then 0 for the good box: FP, TP.
     cells = metrics["detected"]["unseen"]
@@ -119,7 +130,7 @@ def test_detector_score_multiplies_after_voting() -> None:
 
 def test_only_key_frames_count() -> None:
     scores = scored([("s", 0, BOX, 1.0, [1, 0]), ("w", 0, BOX, 1.0, [0, 1])], UNSEEN)
-    metrics, *_ = evaluated({("gt", "unseen"): scores}, ground_truth=TRUTH, split=SPLIT, every=2)
+    metrics, *_ = evaluated({("gt", "unseen"): scores}, every=2)
     assert metrics["gt"]["unseen"]["independent"]["mAP"] == 1
     assert metrics["gt"]["unseen"]["independent"]["num_gt_boxes"] == 2
 
@@ -127,7 +138,7 @@ def test_only_key_frames_count() -> None:
 def test_a_box_may_have_several_actions() -> None:
     truth = truth_boxes([("s", 0, BOX, ["sit", "wave", "run"]), ("w", 0, BOX, ["wave"])])
     scores = scored([("s", 0, BOX, 1.0, [0.9, 0.8])], UNSEEN)
-    metrics, *_ = evaluated({("gt", "unseen"): scores}, ground_truth=truth, split=SPLIT)
+    metrics, *_ = evaluated({("gt", "unseen"): scores}, truth=truth)
     cell = metrics["gt"]["unseen"]["independent"]
     assert cell["AP"] == {"sit": 1.0, "wave": 0.5}
     assert cell["num_gt_boxes"] == 2
@@ -136,14 +147,14 @@ def test_a_box_may_have_several_actions() -> None:
 def test_class_without_truth_is_undefined_and_counted() -> None:
     truth = truth_boxes([("s", 0, BOX, ["sit"])])
     scores = scored([("s", 0, BOX, 1.0, [0.9, 0.8])], UNSEEN)
-    metrics, *_ = evaluated({("gt", "unseen"): scores}, ground_truth=truth, split=SPLIT)
+    metrics, *_ = evaluated({("gt", "unseen"): scores}, truth=truth)
     cell = metrics["gt"]["unseen"]["independent"]
     assert (cell["AP"], cell["mAP"], cell["num_classes"]) == ({"sit": 1.0, "wave": None}, 1.0, 1)
 
 
 def test_a_run_without_boxes_scores_zero() -> None:
     empty = {("detected", "unseen"): scored([], UNSEEN)}
-    metrics, *_ = evaluated(empty, ground_truth=TRUTH, split=SPLIT)
+    metrics, *_ = evaluated(empty)
     cell = metrics["detected"]["unseen"]["voted"]
     assert (cell["mAP"], cell["interval"], cell["num_frames_without_boxes"]) == (0, [0, 0], 4)
 
@@ -158,14 +169,14 @@ def test_interval_brackets_the_estimate_and_shared_clips_pair_the_splits() -> No
     for shuffled in (clips, clips[::-1]):
         split = LabelSplit(
             "toy",
-            "own",
+            "drawn",
             "1",
             base=("run",),
             unseen=("sit", "wave"),
             rule="",
             unseen_clips=tuple(shuffled),
         )
-        results.append(evaluated({("gt", "unseen"): scores}, ground_truth=truth, split=split))
+        results.append(evaluated({("gt", "unseen"): scores}, truth=truth, split=split))
     (metrics, replicates, _), (_, others, _) = results
     cell = metrics["gt"]["unseen"]["independent"]
     low, high = cell["interval"]
@@ -178,37 +189,32 @@ def test_interval_brackets_the_estimate_and_shared_clips_pair_the_splits() -> No
 def test_labels_of_another_split_are_refused() -> None:
     scores = scored([("s", 0, BOX, 1.0, [1, 0])], ["wave", "sit"])
     with pytest.raises(DataError, match=r"unseen labels: label columns are \['wave', 'sit'\].*sco"):
-        evaluated({("gt", "unseen"): scores}, ground_truth=TRUTH, split=SPLIT)
+        evaluated({("gt", "unseen"): scores})
 
 
 def test_clips_outside_the_split_are_refused() -> None:
     scores = scored([("s", 0, BOX, 1, [1, 0]), ("r", 3, BOX, 1, [1, 0])], UNSEEN)
     with pytest.raises(DataError, match=r"clip 'r' frame 3 is not among the split's 2 unseen"):
-        evaluated({("gt", "unseen"): scores}, ground_truth=TRUTH, split=SPLIT)
+        evaluated({("gt", "unseen"): scores})
 
 
 def test_frames_that_are_no_key_frames_are_refused() -> None:
     with pytest.raises(DataError, match=r"clip 's' frame 1 is not a key frame"):
-        evaluated(
-            {("detected", "unseen"): DETECTED},
-            ground_truth=TRUTH,
-            split=SPLIT,
-            every=2,
-        )
+        evaluated({("detected", "unseen"): DETECTED}, every=2)
 
 
 def test_nothing_to_evaluate_is_refused() -> None:
     nothing = truth_boxes([("elsewhere", 0, BOX, ["sit"])])
     with pytest.raises(DataError, match="no ground-truth box of"):
-        evaluated({("detected", "unseen"): DETECTED}, ground_truth=nothing, split=SPLIT)
-    unresolved = LabelSplit("toy", "own", "1", base=("run",), unseen=("sit", "wave"), rule="")
+        evaluated({("detected", "unseen"): DETECTED}, truth=nothing)
+    unresolved = LabelSplit("toy", "drawn", "1", base=("run",), unseen=("sit", "wave"), rule="")
     with pytest.raises(DataError, match="names no test clips"):
-        evaluated({("detected", "unseen"): DETECTED}, ground_truth=TRUTH, split=unresolved)
+        evaluated({("detected", "unseen"): DETECTED}, split=unresolved)
 
 
-def test_unknown_names_are_refused() -> None:
+def test_an_unknown_label_group_is_refused() -> None:
     with pytest.raises(ConfigError, match="unknown label group 'seen'"):
-        evaluated({("gt", "seen"): DETECTED}, ground_truth=TRUTH, split=SPLIT)
+        evaluated({("gt", "seen"): DETECTED})
 
 
 def test_files_hold_provenance_and_come_back(
@@ -217,9 +223,7 @@ def test_files_hold_provenance_and_come_back(
     caplog.set_level(logging.INFO)
     base = scored([("r", 0, BOX, 1.0, [1.0])], ["run"])
     scores = {("detected", "unseen"): DETECTED, ("detected", "base"): base}
-    metrics, replicates, report = evaluated(
-        scores, ground_truth=TRUTH, split=SPLIT, num_replicates=9
-    )
+    metrics, replicates, report = evaluated(scores, num_replicates=9)
     assert "scores of detected boxes, unseen labels: read 3 boxes" in caplog.text
     for name in ("a", "b"):
         write_run(tmp_path / name, metrics, replicates, report, {"method": "m", "seed": 0})

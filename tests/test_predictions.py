@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import UNSEEN, World, made_key_frames
+from conftest import UNSEEN, World, key_frames
 from PIL import Image
 
 from stclip.evaluate.protocol import PROTOCOLS
@@ -28,23 +28,25 @@ def truth(rows: list[tuple[str, int, tuple[int, int, int, int], list[str]]]) -> 
     return Boxes(pd.DataFrame(table, columns=[*BOX, "tube", "actions"]))
 
 
-def data_of(people: Boxes, every: int = 1) -> Data:
-    """A data set of these people; pictures and clips are not asked for."""
-    clips = pd.DataFrame(
-        [(c, "test", 9, 48, 64, 30.0, "none", ["clap"]) for c in people.table["clip"].unique()],
-        columns=list(Clips.COLUMNS),
+def judged(found: Scores, people: Boxes, *, every: int = 1) -> pd.DataFrame:
+    """Of clip a; clips have three frames, of which every n-th is a key frame."""
+    rows = [(clip, 3, "test", 60, 80, 30.0, "none", ["clap"]) for clip in "ab"]
+    columns = ["clip", "num_frames", "official_split", "height", "width", "fps", "licence"]
+    clips = Clips(pd.DataFrame(rows, columns=[*columns, "actions"]))
+    data = Data(
+        clips=clips,
+        boxes=people,
+        key_frames=key_frames(clips, people, every=every),
+        frames=Path("none"),
     )
-    moments = made_key_frames(people.table, every=every)
-    return Data(clips=Clips(clips), boxes=people, key_frames=moments, frames=Path("none"))
+    return judge(found, data, clips=["a"], protocol=IOU_HALF)
 
 
 def test_the_box_that_overlaps_most_speaks_for_a_person() -> None:
     person = (0, 0, 10, 10)
     boxes = [((0, 0, 10, 9), 0.5, (0.2, 0.8)), ((0, 0, 10, 8), 1.0, (0.9, 0.1))]
     found = scores([("a", 0, *box) for box in boxes])
-    (row,) = judge(
-        found, data_of(truth([("a", 0, person, ["jump"])])), clips=["a"], protocol=IOU_HALF
-    ).to_dict("records")
+    (row,) = judged(found, truth([("a", 0, person, ["jump"])])).to_dict("records")
     # IoU 0.9 beats 0.8, though the other box scores higher; 0.5 x 0.8 is its best product.
     assert (row["row"], row["right"], row["named"]) == (0, True, True)
     assert row["overlap"] == pytest.approx(0.9)
@@ -54,18 +56,18 @@ def test_the_box_that_overlaps_most_speaks_for_a_person() -> None:
 def test_a_right_name_on_a_box_that_overlaps_too_little_is_wrong() -> None:
     found = scores([("a", 0, (0, 0, 10, 4), 1.0, (0.9, 0.1))])
     people = truth([("a", 0, (0, 0, 10, 10), ["clap"]), ("a", 0, (50, 0, 60, 10), ["clap"])])
-    judged = judge(found, data_of(people), clips=["a"], protocol=IOU_HALF)
-    assert judged["overlap"].tolist() == pytest.approx([0.4, 0])
-    assert judged["row"].tolist() == [0, -1]
-    assert not judged["right"].any()
+    table = judged(found, people)
+    assert table["overlap"].tolist() == pytest.approx([0.4, 0])
+    assert table["row"].tolist() == [0, -1]
+    assert not table["right"].any()
 
 
 def test_a_person_with_two_labels_is_right_by_either_of_them() -> None:
     found = scores([("a", 0, (0, 0, 10, 10), 1.0, (0.9, 0.1))])
     people = truth([("a", 0, (0, 0, 10, 10), ["clap", "jump"])])
-    judged = judge(found, data_of(people), clips=["a"], protocol=IOU_HALF).set_index("label")
-    assert judged["right"].tolist() == [True, True]
-    assert judged["named"].to_dict() == {"clap": True, "jump": False}
+    table = judged(found, people).set_index("label")
+    assert table["right"].tolist() == [True, True]
+    assert table["named"].to_dict() == {"clap": True, "jump": False}
 
 
 def test_other_clips_frames_and_labels_do_not_count() -> None:
@@ -75,8 +77,8 @@ def test_other_clips_frames_and_labels_do_not_count() -> None:
          ("a", 2, person, ["run"])]
     )  # fmt: skip
     nothing = scores([])
-    judged = judge(nothing, data_of(people, every=2), clips=["a"], protocol=IOU_HALF)
-    assert judged[["clip", "frame", "row", "best"]].to_numpy().tolist() == [["a", 0, -1, 0.0]]
+    table = judged(nothing, people, every=2)
+    assert table[["clip", "frame", "row", "best"]].to_numpy().tolist() == [["a", 0, -1, 0.0]]
 
 
 def draw(world: World, out: Path) -> np.ndarray:

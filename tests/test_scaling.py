@@ -198,8 +198,8 @@ def test_a_scale_without_published_counts_is_refused() -> None:
 def test_the_committed_plan_is_of_the_jobs_that_there_are() -> None:
     """`make plan` counts it anew."""
     plan = pd.read_csv(PLAN, dtype=str).set_index("table")
-    tables = sorted(path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
-    names = [name for name in tables if not name.startswith("settings")]
+    tables = (path.stem for path in (ROOT / "config" / "tables").glob("*.yaml"))
+    names = sorted(name for name in tables if not name.startswith("settings"))
     assert set(plan.index) == {*names, "ablations", "all"}
     targets = [*(f"results/{name}.csv" for name in names), "ablations"]
     jobs = dry_run(targets, "paper")

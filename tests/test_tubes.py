@@ -97,14 +97,6 @@ def test_weak_short_and_overlapping_boxes_are_dropped() -> None:
     assert len(linked({0: [(BOX, 0.5), ([1, 0, 11, 10], 0.4)]})) == 1
 
 
-def test_linking_of_every_fifth_frame_counts_frames_of_the_video() -> None:
-    # ACT's half a second and sixth of a second, in key frames of 30 and of 6 a second
-    every = linking_of(LinkingConfig(), step_s=1 / 30)
-    assert (every.min_frames, every.patience) == (15, 5)
-    fifth = linking_of(LinkingConfig(), step_s=5 / 30)
-    assert (fifth.min_frames, fifth.patience) == (3, 1)
-
-
 def test_linking_that_links_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="must be at least 1"):
         Linking(top=0)

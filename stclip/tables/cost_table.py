@@ -7,7 +7,7 @@ import pandas as pd
 
 from stclip.config.table import CostsTable
 from stclip.costs.measured import Cost
-from stclip.errors import ConfigError
+from stclip.errors import ConfigError, DataError
 from stclip.tables.aggregate import ASSUMPTION_ORDER, RunContent, map_values
 from stclip.tables.cells import MISSING, percent
 
@@ -46,13 +46,15 @@ def build_costs(
         single-action assumption, averaged over splits; published values.
 
     Raises:
-        ConfigError: `published` has unknown keys.
+        ConfigError: `published` has unknown keys. DataError: no runs.
     """
     unknown = {k for values in config.published.values() for k in values} - set(PUBLISHED)
     if unknown:
         raise ConfigError(
             f"published costs: unknown keys {sorted(unknown)}; allowed are {sorted(PUBLISHED)}."
         )
+    if costs and not runs:
+        raise DataError("no runs for the table; run the evaluate stage first.")
     cells = []
     for cost in sorted(costs, key=lambda c: (c.order, c.title)):
         step = cost.step_s

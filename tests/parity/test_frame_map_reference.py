@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, made_key_frames
+from conftest import ROOT, key_frames
 from rule_j import RULES, SHARED, SPLITS, chance, detections, labels, persons, truth
 
 from stclip.evaluate.evaluate import evaluate_run
@@ -50,9 +50,8 @@ HIT_ON_JHMDB_GT = {
 
 @cache
 def published(name: str) -> OutsideTruth:
-    return read_truth(
-        SHARED / name, LabelSplit.read(ROOT / "splits" / "jhmdb" / "st-clip" / "1.json")
-    )[1]
+    split = LabelSplit.read(ROOT / "splits" / "jhmdb" / "st-clip" / "1.json")
+    return read_truth(SHARED / name, split)[1]
 
 
 def evaluate(
@@ -148,17 +147,22 @@ def _label_split(split: str) -> LabelSplit:
     return LabelSplit("jhmdb", "st-clip", split, base=base, unseen=labels(split), rule="published")
 
 
-def _prepared(folder: Path) -> Path:
-    """The ground truth as the prepare stage writes it: clips.parquet and boxes.parquet."""
+def _records() -> tuple[Clips, Boxes]:
+    """The ground truth as the prepare stage writes it, and a training clip without boxes."""
     boxes = truth().rename(columns={"video": "clip"})
     clips = boxes.groupby("clip").agg(num_frames=("frame", "max"), action=("class", "first"))
     settings = {"official_split": "test", "height": 240, "width": 320, "fps": 30, "licence": ""}
     clips = clips.reset_index().assign(**settings)
     training = clips.iloc[:1].assign(clip="a training clip", official_split="train")
     clips = pd.concat([clips, training], ignore_index=True)
-    Clips(clips.assign(actions=[[a] for a in clips["action"]])).write(folder / "clips.parquet")
     boxes = boxes.assign(frame=boxes["frame"] - 1, tube=0, actions=[[a] for a in boxes["class"]])
-    Boxes(boxes).write(folder / "boxes.parquet")
+    return Clips(clips.assign(actions=[[a] for a in clips["action"]])), Boxes(boxes)
+
+
+def _prepared(folder: Path) -> Path:
+    clips, boxes = _records()
+    clips.write(folder / "clips.parquet")
+    boxes.write(folder / "boxes.parquet")
     return folder / "boxes.parquet"
 
 
@@ -168,10 +172,7 @@ def test_score_files_of_a_run(split: str, boxes: str, rule: str) -> None:
     # the same detections as a run's score file: probabilities and detector scores in float32
     clips = truth().loc[truth()["class"].isin(labels(split)), "video"].unique()
     resolved = replace(_label_split(split), unseen_clips=tuple(clips))
-    table = truth().rename(columns={"video": "clip"}).assign(tube=0)
-    boxes_truth = Boxes(
-        table.assign(frame=table["frame"] - 1, actions=[[a] for a in table["class"]])
-    )
+    every_clip, boxes_truth = _records()
     rows = detections(split, rule)
     first = rows[rows["class"] == labels(split)[0]]  # rows come box by box, class by class
     found = first.rename(columns={"video": "clip"}).assign(frame=first["frame"] - 1)
@@ -181,7 +182,7 @@ def test_score_files_of_a_run(split: str, boxes: str, rule: str) -> None:
     metrics, *_ = evaluate_run(
         scores,
         ground_truth=boxes_truth,
-        key_frames=made_key_frames(boxes_truth.table),
+        key_frames=key_frames(every_clip, boxes_truth),
         split=resolved,
         rules=Rules(),
     )

@@ -25,6 +25,10 @@ if not SHARED.is_dir():
 AVA = SHARED / "ava"
 
 
+def label_split(dataset: str, name: str) -> LabelSplit:
+    return LabelSplit.read(ROOT / "splits" / dataset / "st-clip" / f"{name}.json")
+
+
 def chance(prefixes: list[str], name: str) -> np.ndarray:
     """A number in 0..1 for each prefix, from the first 12 hex digits of a hash."""
     digits = [hashlib.sha256(f"{prefix}|{name}".encode()).hexdigest()[:12] for prefix in prefixes]
@@ -72,15 +76,13 @@ UCF = {
 
 @cache
 def ucf_truth() -> OutsideTruth:
-    split = LabelSplit.read(ROOT / "splits" / "ucf101_24" / "st-clip" / "1.json")
+    split = label_split("ucf101_24", "1")
     return read_truth(SHARED / "ucf101-24" / "pyannot.json.gz", split)[1]
 
 
 @cache
 def ucf_rows(split: str) -> tuple[list[str], pd.DataFrame]:
-    labels = list(
-        LabelSplit.read(ROOT / "splits" / "ucf101_24" / "st-clip" / f"{split}.json").unseen
-    )
+    labels = list(label_split("ucf101_24", split).unseen)
     boxes = ucf_truth().boxes
     boxes = boxes[boxes["class"].isin(labels)]
     keys = boxes[["class", "video", "frame", "tube"]].itertuples(index=False)
@@ -112,7 +114,7 @@ def test_ucf_counts() -> None:
     ],
 )
 def test_ucf_split_counts(split: str, unseen: tuple[int, ...], base: tuple[int, ...]) -> None:
-    labels = LabelSplit.read(ROOT / "splits" / "ucf101_24" / "st-clip" / f"{split}.json")
+    labels = label_split("ucf101_24", split)
 
     def counts(names: tuple[str, ...]) -> tuple[int, int, int, int]:
         boxes = ucf_truth().boxes
@@ -176,7 +178,7 @@ def label_map(classes: int) -> dict[int, str]:
 
 @cache
 def ava_truth(classes: int) -> OutsideTruth:
-    split = LabelSplit.read(ROOT / "splits" / "ava" / "st-clip" / "1.json")
+    split = label_split("ava", "1")
     return read_truth(AVA / "ava_test_v1.0.csv.gz", split, label_map(classes))[1]
 
 
@@ -232,7 +234,7 @@ def test_ava_80_classes_and_the_zero_shot_splits() -> None:
     assert {label for label, value in ap.items() if np.isnan(value)} == UNDEFINED
     assert evaluation.counts["classes_without_truth"] == 4
     for name, (unseen, num_unseen, base, num_base) in AVA_SPLITS.items():
-        split = LabelSplit.read(ROOT / "splits" / "ava" / "st-clip" / f"{name}.json")
+        split = label_split("ava", name)
         value, number = mean_over(ap, split.unseen)
         assert (value, number) == (pytest.approx(unseen, abs=1e-6), num_unseen)
         value, number = mean_over(ap, split.base)
@@ -243,7 +245,7 @@ def test_ava_best_50_rows_of_a_frame() -> None:
     result = evaluate(80, 50).result
     assert result.mean == pytest.approx(0.471600, abs=1e-6)
     for name, (unseen, base) in AVA_SPLITS_BEST_50.items():
-        split = LabelSplit.read(ROOT / "splits" / "ava" / "st-clip" / f"{name}.json")
+        split = label_split("ava", name)
         assert mean_over(result.ap, split.unseen)[0] == pytest.approx(unseen, abs=1e-6)
         assert mean_over(result.ap, split.base)[0] == pytest.approx(base, abs=1e-6)
 
@@ -257,7 +259,7 @@ def test_ava_splits_follow_the_paper() -> None:
     """18, 12 and 6 unseen classes, 12, 6 and 3 of them outside the official 60."""
     official = set(label_map(60).values())
     for name, number, outside in (("1", 18, 12), ("2", 12, 6), ("3", 6, 3)):
-        split = LabelSplit.read(ROOT / "splits" / "ava" / "st-clip" / f"{name}.json")
+        split = label_split("ava", name)
         assert len(split.unseen) == number
         assert len(set(split.unseen) - official) == outside
         assert {*split.base, *split.unseen} == set(label_map(80).values())
