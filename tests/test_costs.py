@@ -13,14 +13,6 @@ from stclip.errors import ConfigError, DataError
 from stclip.methods.build import load_method
 from stclip.tables.cost_table import build_costs
 
-
-def table(splits: list[str], published: dict[str, dict[str, float]]) -> CostsTable:
-    return CostsTable(
-        kind="costs", title="Costs", note="", dataset="jhmdb", family="st-clip", splits=splits,
-        rows="all", published=published,
-    )  # fmt: skip
-
-
 COST = Cost(
     method="b", title="B", order=20, video_macs=2_431_510_000_000, text_macs=17_880_000_000,
     trained=55_109_376, iterations=3000, step_s=0.2, score_s=0.5, frames_per_s=80.0,

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,10 @@ from stclip.detect.quality import (
 )
 from stclip.errors import ConfigError, DataError
 from stclip.records import BOX_COLUMNS, Detections
-from stclip.tables.detector_table import build_detectors, published_shares
+from stclip.tables.detector_table import (
+    build_detectors,
+    published_shares,
+)
 
 BOX = [0, 0, 10, 10]
 
@@ -100,14 +102,10 @@ def sources() -> dict[str, BoxSource]:
 
 
 def judge(world: World, detections: Detections | None = None, *, every: int = 1) -> list[Quality]:
-    """Of the world's detections or others; every n-th frame is a key frame."""
     return measure(
-        "found",
-        {world.split.name: detections or world.detections},
-        world.with_key_frames(every=every),
-        filters=box_filters(sources()),
-        splits=[world.split],
-    )
+        "found", {world.split.name: detections or world.detections},
+        world.with_key_frames(every=every), filters=box_filters(sources()), splits=[world.split],
+    )  # fmt: skip
 
 
 def test_every_filter_has_its_row(world: World) -> None:
@@ -192,16 +190,6 @@ def test_the_table_s_cells() -> None:
     }  # fmt: skip
 
 
-def main_table(published: dict[str, Any]) -> MainTable:
-    return MainTable(
-        kind="main", title="t", note="n", dataset="jhmdb", splits=["1", "2"], columns=["splits"],
-        rows="all", published=published,
-    )  # fmt: skip
-
-
-SHARE = PublishedShare(table="table2", assumption="independent", method="st_clip")
-
-
 def test_the_published_gap_stands_beside_the_ceiling() -> None:
     values = {
         "independent": {
@@ -211,7 +199,13 @@ def test_the_published_gap_stands_beside_the_ceiling() -> None:
             }
         }
     }
-    shares = {"jhmdb": published_shares(main_table(values), SHARE)}
+    content = {
+        "kind": "main", "title": "", "note": "", "dataset": "jhmdb", "rows": "all",
+        "splits": ["1", "2"], "columns": ["avg"], "published": values,
+    }  # fmt: skip
+    of_paper = MainTable.model_validate(content)
+    share = PublishedShare(table="t", assumption="independent", method="st_clip")
+    shares = {"jhmdb": published_shares(of_paper, share)}
     other = {**ABOUT, "dataset": "other", "title": "Other", "splits": ["1"]}
     reference = replace(ROW, detector="ground truth")
     frame = build_detectors([(ABOUT, [ROW]), (other, [ROW]), (ABOUT, [reference])], shares)
@@ -220,7 +214,7 @@ def test_the_published_gap_stands_beside_the_ceiling() -> None:
     assert frame.loc[1, columns].tolist() == ["-", "-", "-"]
     assert frame.loc[2, columns].tolist() == ["-", "-", "-"], "perfect boxes open no gap"
     with pytest.raises(ConfigError, match=r"independent\.st_clip must have detected and gt"):
-        published_shares(main_table({"independent": {}}), SHARE)
+        published_shares(of_paper.model_copy(update={"published": {"independent": {}}}), share)
 
 
 def test_a_missing_split_prints_a_dash() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import made_key_frames
 
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.breakdown import ReportPart

@@ -3,12 +3,12 @@
 import subprocess
 
 import pytest
+import yaml
 from conftest import ROOT
 from small_project import DETECTORS, TABLE, environment, planned
 
 from stclip.config import load_method
 from stclip.config.hashes import crops_key, frames_key
-from stclip.config.table import AblationTable, load_table
 
 ABLATIONS = {  # name -> settings
     path.stem: content

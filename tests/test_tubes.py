@@ -6,9 +6,7 @@ from plain_tubes import Tube, listed, stacked
 
 from stclip.boxes.linking import Linking, link
 from stclip.boxes.tubes import suppress, tube_ious
-from stclip.config import LinkingConfig
 from stclip.errors import ConfigError
-from stclip.evaluate.rules import linking_of
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 
 BOX, FAR = [0, 0, 10, 10], [50, 0, 60, 10]
