@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, key_frames
 from small_project import BIN, edit, environment, make_project, planned, snakemake
 
 from stclip.mini import jhmdb_archives
@@ -19,7 +19,7 @@ from stclip.mini.props import BEHIND
 from stclip.mini.render import SeenProp, Video, render
 from stclip.mini.scenery import STILL, VIDEO, Sensor
 from stclip.prepare.jhmdb import prepare
-from stclip.records import Clips, Detections
+from stclip.records import Boxes, Clips, Detections
 
 REPERTOIRE = load_repertoire()
 
@@ -126,7 +126,10 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mini")
     source = folder / "data/mini/source/jhmdb"
     jhmdb_archives.render_jhmdb(source, seed=0, train_videos=1, test_videos=1)
-    prepare(source, folder / "data/mini/jhmdb", licence="none", fps=30)
+    prepared = folder / "data/mini/jhmdb"
+    prepare(source, prepared, licence="none", fps=30)
+    clips, boxes = Clips.read(prepared / "clips.parquet"), Boxes.read(prepared / "boxes.parquet")
+    key_frames(clips, boxes, every=5).write(prepared / "key_frames.parquet")
     return folder
 
 

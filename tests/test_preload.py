@@ -85,8 +85,8 @@ def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
     """A fork that would take minutes ends with whoever asked for it."""
     marker = tmp_path / "render"
     script = f"""
-        stclip mini render --scale mini --workers 1 --out {marker} & client=$!
-        until [ -e {marker} ]; do sleep 0.1; done
+        stclip mini render --scale mini --dataset jhmdb --workers 1 --out {marker} & client=$!
+        until [ -e {marker} ]; do kill -0 $client || exit 1; sleep 0.1; done
         echo $client > {tmp_path}/client; wait $client; echo "ended $?"
     """
     process = subprocess.Popen(
@@ -95,6 +95,7 @@ def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "client").exists() or not (tmp_path / "client").read_text():
+        assert process.poll() is None, "the drawing ended before it was killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
     if whom == "client":

@@ -294,8 +294,9 @@ def test_the_authors_form_without_annotations_is_named(raw: Raw, tmp_path: Path)
 
 def test_config_names_the_publisher_s_archives() -> None:
     config = load_dataset(ROOT / "config", "jhmdb", scale="paper")
-    assert config.source == "official"
+    assert config.form == "official"
     assert set(config.archives) == {"Rename_Images.tar.gz", "splits.zip", "puppet_mask.zip"}
     for name, source in config.archives.items():
         assert source.url == f"https://files.is.tue.mpg.de/jhmdb/{name}"
-    assert all((ROOT / f"splits/jhmdb/{name}.json").is_file() for name in config.splits)
+    folder = ROOT / "splits" / "jhmdb" / config.family
+    assert all((folder / f"{name}.json").is_file() for name in config.splits)

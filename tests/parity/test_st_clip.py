@@ -12,6 +12,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from small_clip import gap
 from st_clip_reference import Settings, encode_picture, encode_text, key_frame_logits
 from torch import Tensor
 
@@ -186,12 +187,6 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path, size: tuple[int, int]) -> Scene:
     return Scene(tmp_path, size)
-
-
-def gap(found: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest expected value."""
-    difference = (found.detach().double() - expected.detach()).abs().max()
-    return float(difference / expected.detach().abs().max())
 
 
 SWITCHES: list[dict[str, Any]] = [

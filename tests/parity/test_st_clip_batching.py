@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_st_clip import LABELS, SIZES, Scene, gap, small_method
+from small_clip import gap
+from test_st_clip import LABELS, SIZES, Scene, small_method
 from torch import Tensor
 
 from stclip.inputs.batch import PersonSample

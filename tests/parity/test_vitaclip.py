@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from small_clip import gap
 from vitaclip_reference import encode_class, encode_video, logits
 from vitaclip_scene import (
     LABELS,
     LENGTHS,
     NUM_FRAMES,
     Scene,
-    gap,
     official_tensors,
     official_weights,
     placeholder_ids,

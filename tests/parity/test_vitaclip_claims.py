@@ -6,6 +6,7 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from small_clip import gap
 from torch import Tensor
 from vitaclip_scene import (
     CONTEXT,
@@ -18,7 +19,6 @@ from vitaclip_scene import (
     SIZE,
     WIDTH,
     Scene,
-    gap,
     placeholder_ids,
     small_method,
 )  # fmt: skip

@@ -8,6 +8,7 @@ import open_clip
 import pytest
 import torch
 from conftest import World
+from small_clip import gap
 from test_train import run_training
 from torch import Tensor, nn
 from xclip_world import (
@@ -17,7 +18,6 @@ from xclip_world import (
     SIZE,
     WIDTH,
     Videos,
-    gap,
     official_name,
     official_weights,
     small_method,

@@ -8,9 +8,10 @@ from types import ModuleType
 import pytest
 import torch
 from conftest import World
+from small_clip import gap
 from test_xclip import on_meta
 from torch import Tensor
-from xclip_world import LABELS, Videos, gap, official_weights, small_method
+from xclip_world import LABELS, Videos, official_weights, small_method
 
 from stclip.checkpoints.official import CLIP_BLOCK
 from stclip.errors import DataError

@@ -142,9 +142,3 @@ class Scene:
             video = encode_video(weights, settings, [pictures[frame] for frame in chosen])
             rows.append(logits(weights, video, texts))
         return torch.stack(rows)
-
-
-def gap(found: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest expected value."""
-    difference = (found.detach().double() - expected.detach()).abs().max()
-    return float(difference / expected.detach().abs().max())

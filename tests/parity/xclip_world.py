@@ -129,9 +129,3 @@ class Videos:
                 )
             )  # fmt: skip
         return torch.stack(rows)
-
-
-def gap(found: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest expected value."""
-    difference = (found.detach().double() - expected.detach()).abs().max()
-    return float(difference / expected.detach().abs().max())
