@@ -25,7 +25,7 @@ SCALE = Scale(title="mini <i>", published=False, backbones={})
 
 def make_run(root: Path, method: str, split: str) -> Path:
     """A run's folder as train and evaluate leave it; mAP tells method and split."""
-    folder = root / "runs" / "mini" / "jhmdb" / split / method / "0"
+    folder = root / "runs" / "mini" / "jhmdb" / "st-clip" / split / method / "0"
     folder.mkdir(parents=True)
     order = list(TITLES).index(method)
     cells, classes, errors = {}, [], []
@@ -44,7 +44,8 @@ def make_run(root: Path, method: str, split: str) -> Path:
                                for n, k in enumerate((*KINDS, MISSED))]  # fmt: skip
     about = {
         "method": method, "title": TITLES[method], "order": order, "assumptions": ASSUMED[method],
-        "scale": "mini", "dataset": "jhmdb", "split": split, "split_sha256": f"{split:0>64}",
+        "scale": "mini", "dataset": "jhmdb", "family": "st-clip", "benchmark": "zs <b>@1",
+        "split": split, "split_sha256": f"{split:0>64}",
         "seed": 0, "config_hash": f"{order}<hash>", "git_commit": f"{order:040x}-dirty",
         "versions": {"python": "3.11"}, "metrics": cells,
     }  # fmt: skip

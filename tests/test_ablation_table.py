@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stclip.config.table import TableConfig
+from stclip.config.table import AblationTable
 from stclip.errors import DataError
 from stclip.evaluate.bootstrap import draw_seeds
 from stclip.tables.ablation_table import build_ablation
@@ -17,10 +17,10 @@ COLUMN = "detected/unseen/independent"
 Run = tuple[dict[str, Any], pd.DataFrame]
 
 
-def config(**changes: Any) -> TableConfig:
+def config(**changes: Any) -> AblationTable:
     rows = [{"method": "m+small", "title": "small"}, {"method": "m", "title": "full"}]
-    content = {"title": "T", "note": "N", "dataset": "jhmdb", "splits": ["1"], "reference": "m"}
-    return TableConfig.model_validate(content | {"rows": rows} | changes)
+    content = {"kind": "ablation", "title": "T", "note": "N", "dataset": "jhmdb", "splits": ["1"]}
+    return AblationTable.model_validate(content | {"reference": "m", "rows": rows} | changes)
 
 
 def run(method: str, value: float, samples: Any, **changes: Any) -> Run:
@@ -36,6 +36,8 @@ def run(method: str, value: float, samples: Any, **changes: Any) -> Run:
         "assumptions": ["independent"],
         "scale": "mini",
         "dataset": "jhmdb",
+        "family": "st-clip",
+        "benchmark": "b",
         "split": "1",
         "split_sha256": "x",
         "seed": 0,
@@ -68,6 +70,7 @@ def test_one_seed_is_the_bootstrap_over_videos() -> None:
         "mAP*": "45.00",
         "seeds": "1",
         "scale": "mini",
+        "benchmark": "b",
     }
     difference = frame.loc[1, ["difference", "difference 95% interval"]]
     assert difference.to_list() == ["+0.00", "[+0.00, +0.00]"]
@@ -124,7 +127,7 @@ def test_several_splits_are_averaged() -> None:
 def test_missing_runs_leave_gaps() -> None:
     frame = table(run("m", 0.5, steps(0.4, 0.6)))
     assert frame["variant"].to_list() == ["small", "full"]
-    missing = frame.loc[0].drop(["variant", "seeds", "scale"])
+    missing = frame.loc[0].drop(["variant", "seeds", "scale", "benchmark"])
     assert set(missing) == {"-"}
     assert frame.loc[0, "seeds"] == "0"
 
@@ -165,4 +168,4 @@ def test_caption_and_alignment(tmp_path: Path) -> None:
     )
     assert (tmp_path / "t.md").read_text().startswith("A. B.\n\n| variant")
     latex = (tmp_path / "t.tex").read_text().splitlines()
-    assert latex[:2] == ["% A. B.", r"\begin{tabular}{l" + "r" * 8 + "}"]
+    assert latex[:2] == ["% A. B.", r"\begin{tabular}{l" + "r" * 9 + "}"]

@@ -12,13 +12,14 @@ from tracked_runs import (  # noqa: F401  a fixture among them
     head_of,
     only_run,
     run_evaluation,
+    run_predictions,
     run_training,
 )
 from wandb_offline import read_runs
 
 import stclip.methods.contract
 import stclip.train.train
-from stclip.costs.measure import Cost
+from stclip.costs.measured import Cost
 from stclip.storage.files import read_json
 from stclip.tables.cost_table import numbers_of_cost
 from stclip.tracking.dashboard import build_dashboard, specification
@@ -44,8 +45,9 @@ def test_runs_are_named_and_grouped_by_convention(world: World) -> None:
     assert (run.about["project"], run.about["group"], run.about["job"]) == (
         "stclip-small", "st_clip", "train",
     )  # fmt: skip
-    assert run.about["name"] == "st_clip jhmdb 1 seed 0"
-    assert sorted(run.about["tags"]) == sorted(["small", "jhmdb", "split 1", "st_clip", "seed 0"])
+    assert run.about["name"] == "st_clip jhmdb st-clip/1 seed 0"
+    tags = ["small", "jhmdb", "st-clip", "split 1", "st_clip", "seed 0"]
+    assert sorted(run.about["tags"]) == sorted(tags)
     assert {k: v for k, v in run.config.items() if k != "_wandb"} == head
     assert len(run.config["split_sha256"]) == 64
     assert socket.gethostname() not in run.about["host"]
@@ -101,7 +103,7 @@ def test_an_evaluation_s_summary_is_its_metrics(world: World) -> None:
     assert {k: v for k, v in run.config.items() if k != "_wandb"} == content
 
 
-def test_an_evaluation_has_a_table_of_classes_and_its_pictures(world: World) -> None:
+def test_an_evaluation_has_a_table_of_classes_and_its_picture(world: World) -> None:
     run_evaluation(world)
     run = only_run(world)
     table = read_json(run.path / "files" / run.summary["classes.path"])
@@ -111,9 +113,16 @@ def test_an_evaluation_has_a_table_of_classes_and_its_pictures(world: World) -> 
     assert [row["AP"] for row in rows] == written["AP"].tolist()
     assert {(row["method"], row["split"], row["seed"]) for row in rows} == {("st_clip", "1", "0")}
     assert {row["assumption"] for row in rows} == {"independent", "voted"}
-    for name in ("predictions", "errors"):
-        logged = run.path / "files" / run.summary[f"{name}.path"]
-        assert logged.read_bytes() == (world.folder / "run" / f"{name}.png").read_bytes()
+    logged = run.path / "files" / run.summary["errors.path"]
+    assert logged.read_bytes() == (world.folder / "run" / "errors.png").read_bytes()
+
+
+def test_predictions_are_a_picture_of_a_run_of_their_own(world: World) -> None:
+    picture = run_predictions(world)
+    run = only_run(world)
+    assert (run.about["job"], run.about["group"]) == ("predictions", "st_clip")
+    logged = run.path / "files" / run.summary["predictions.path"]
+    assert logged.read_bytes() == picture.read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces
@@ -123,12 +132,14 @@ def test_the_dashboard_s_panels_show_what_runs_log(
     monkeypatch.setattr(stclip.train.train, "peak_memory", lambda: {"peak_memory_gib": 1.5})
     run_training(world)
     content = run_evaluation(world)
+    run_predictions(world)
     cost = Cost(
         method="st_clip", title="ST-CLIP", order=1, video_macs=10, text_macs=5, trained=3,
         iterations=6, step_s=0.1, score_s=0.2, frames_per_s=30.0,
     )  # fmt: skip
     with tracked("costs", head_of(world, world.method("st_clip", **SHORT)), run="x") as tracker:
-        tracker.results(numbers_of({"costs": numbers_of_cost(cost, [content], splits=["1"])}))
+        numbers = numbers_of_cost(cost, [content], boxes="detected", splits=["1"])
+        tracker.results(numbers_of({"costs": numbers}))
     runs = read_runs(world.folder / "wandb")
     logged = {key for run in runs for key in run.summary}
     logged |= {key.removesuffix(".path") for key in logged}

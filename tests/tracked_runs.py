@@ -12,11 +12,13 @@ import pytest
 from conftest import BASE, ROOT, UNSEEN, World
 from wandb_offline import OfflineRun, read_runs
 
+from stclip.config import load_dataset
 from stclip.evaluate.evaluate import evaluate_run, write_run
+from stclip.evaluate.rules import rules_of
 from stclip.records import BOX_COLUMNS, Scores
 from stclip.runtime.provenance import provenance
 from stclip.storage.files import read_json, read_json_lines
-from stclip.tracking.wandb_runs import track_evaluation, tracked
+from stclip.tracking.wandb_runs import track_evaluation, track_predictions, tracked
 from stclip.train.run_folder import run_hash
 from stclip.train.train import train
 
@@ -34,7 +36,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def head_of(world: World, config: Any) -> dict[str, Any]:
-    return provenance(config, dataset="jhmdb", scale="small", split=world.split, seed=0)
+    data = load_dataset(world.config, "jhmdb", scale="small")
+    return provenance(config, data, scale="small", split=world.split, seed=0)
 
 
 def run_training(world: World, *, method: str = "st_clip", **settings: object) -> list[dict]:
@@ -43,11 +46,8 @@ def run_training(world: World, *, method: str = "st_clip", **settings: object) -
     with tracked("train", head_of(world, config), run=run_hash(config, world.split, 0)) as tracker:
         train(
             config,
+            world.data,
             split=world.split,
-            clips=world.clips,
-            ground_truth=world.boxes,
-            frames=world.frames,
-            objects=world.objects,
             seed=0,
             out=world.folder / "run",
             track=tracker.rows,
@@ -67,11 +67,28 @@ def run_evaluation(world: World) -> dict[str, Any]:
             chance = rng.dirichlet(np.ones(len(labels)), len(table)).astype(np.float32)
             scores[boxes, group] = Scores.from_parts(table, chance, list(labels))
     folder = world.folder / "run"
-    found = evaluate_run(scores, ground_truth=world.boxes, split=world.split, num_replicates=20)
-    write_run(folder, *found, head_of(world, config) | {"protocol": "iclip"})
-    cv2.imwrite(str(folder / "predictions.png"), np.zeros((48, 64, 3), np.uint8))
+    rules = rules_of(load_dataset(world.config, "jhmdb", scale="small"), world.data.key_frames)
+    found = evaluate_run(
+        scores,
+        ground_truth=world.boxes,
+        key_frames=world.data.key_frames,
+        split=world.split,
+        rules=rules,
+        num_replicates=20,
+    )
+    write_run(folder, *found, head_of(world, config))
     track_evaluation(folder, run=run_hash(config, world.split, 0))
     return read_json(folder / "metrics.json")
+
+
+def run_predictions(world: World) -> Path:
+    """Log a picture of predictions as `stclip predictions` does; the picture."""
+    config = world.method("st_clip", **SHORT)
+    folder = world.folder / "run"
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / "predictions.png"), np.zeros((48, 64, 3), np.uint8))
+    track_predictions(folder, head_of(world, config), run=run_hash(config, world.split, 0))
+    return folder / "predictions.png"
 
 
 def only_run(world: World) -> OfflineRun:
