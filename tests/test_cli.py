@@ -72,7 +72,7 @@ def test_evaluate_file_names_an_unknown_split(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "unknown split" in done.stderr
-    assert "jhmdb/1.json" in done.stderr
+    assert "jhmdb/st-clip/1.json" in done.stderr
 
 
 def test_evaluate_file_scores_a_csv(tmp_path: Path) -> None:
@@ -111,9 +111,12 @@ def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
         "--seed", "1", "--out", str(made),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = run("splits", "resolve", *options, "--split", str(made), "--out", str(resolved))
+    done = run(
+        "splits", "resolve", *options, "--split", str(made), "--scale", "mini",
+        "--out", str(resolved),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     split = LabelSplit.read(resolved)
     # Of ten clips, two an action, the first of each is official train: three base, two unseen.
     assert (len(split.train_clips), len(split.base_clips), len(split.unseen_clips)) == (3, 3, 2)
-    assert split.seed == 1
+    assert (split.seed, split.family) == (1, "own")

@@ -89,7 +89,8 @@ def test_a_scale_is_laid_over_its_base() -> None:
     mini, choice = (load_scale(CONFIG, scale) for scale in ("mini", "mini_choice"))
     assert choice.methods == mini.methods
     assert choice.backbones == mini.backbones
-    assert choice.miniature["render"] == mini.miniature["render"] | {"seed": 1}
+    drawn, other = (scale.miniature.render["jhmdb"] for scale in (mini, choice))
+    assert other == drawn.model_copy(update={"params": drawn.params | {"seed": 1}})
     assert choice.title != mini.title
 
 
@@ -143,22 +144,22 @@ def test_unknown_backbone_names_those_of_the_scale(world: World) -> None:
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 
 
-def test_a_source_needs_exactly_one_checksum(world: World) -> None:
+def test_an_archive_needs_exactly_one_checksum(world: World) -> None:
     archives = {"a.zip": {"url": "https://example.org/a.zip"}}
-    sources = {"official": {"target": "a:b", "archives": archives}}
-    edit(world.config / "datasets" / "jhmdb.yaml", sources=sources)
+    forms = {"official": {"target": "a:b", "archives": archives}}
+    edit(world.config / "datasets" / "jhmdb.yaml", forms=forms)
     with pytest.raises(
         ConfigError,
-        match=r"sources\.official: archives\.a\.zip.*exactly one checksum, got none",
+        match=r"forms\.official: archives\.a\.zip.*exactly one checksum, got none",
     ):
         load_dataset(world.config, "jhmdb", scale="small")
 
 
-def test_a_source_s_target_takes_its_params() -> None:
-    names = yaml.safe_load((CONFIG / "datasets" / "jhmdb.yaml").read_text())["sources"]
+def test_a_form_s_target_takes_its_params() -> None:
+    names = yaml.safe_load((CONFIG / "datasets" / "jhmdb.yaml").read_text())["forms"]
     assert set(names) == {"official", "repackaged", "authors"}
     for name in names:
-        config = at_scale(CONFIG, "paper", {"source": name})
+        config = at_scale(CONFIG, "paper", {"form": name})
         inspect.signature(resolve_target(config.target)).bind(Path(), Path(), **config.params)
         assert config.archives
 
@@ -174,9 +175,9 @@ def at_scale(folder: Path, scale: str, overrides: dict[str, object]) -> DatasetC
         return load_dataset(folder, "jhmdb", scale=scale)
 
 
-def test_a_scale_chooses_the_source_and_an_extracted_copy() -> None:
+def test_a_scale_chooses_the_form_and_an_extracted_copy() -> None:
     official = load_dataset(CONFIG, "jhmdb", scale="paper")
-    repackaged = at_scale(CONFIG, "paper", {"source": "repackaged"})
+    repackaged = at_scale(CONFIG, "paper", {"form": "repackaged"})
     assert list(repackaged.archives) == ["JHMDB.tar.gz"]
     assert repackaged.params == official.params | {
         "archive": "JHMDB.tar.gz", "frames": "Frames", "ground_truth": "JHMDB-GT.pkl",
@@ -186,19 +187,19 @@ def test_a_scale_chooses_the_source_and_an_extracted_copy() -> None:
     assert (copy.target, copy.params) == (official.target, official.params)
 
 
-def test_a_scale_s_archives_replace_those_of_the_source() -> None:
+def test_a_scale_s_archives_replace_those_of_the_form() -> None:
     mini = load_dataset(CONFIG, "jhmdb", scale="mini")
     assert all(source.url.startswith("file:") for source in mini.archives.values())
-    one = {"sources": {"official": {"archives": {"a.zip": {"url": "file:a.zip", "md5": "0" * 32}}}}}
+    one = {"forms": {"official": {"archives": {"a.zip": {"url": "file:a.zip", "md5": "0" * 32}}}}}
     assert list(at_scale(CONFIG, "paper", one).archives) == ["a.zip"]
 
 
-def test_an_unknown_source_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"unknown source .*'zip'; known are \['authors', 'offic"):
-        at_scale(CONFIG, "paper", {"source": "zip"})
+def test_an_unknown_form_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown form .*'zip'; known are \['authors', 'offic"):
+        at_scale(CONFIG, "paper", {"form": "zip"})
 
 
-def test_a_manual_source_may_lack_a_checksum() -> None:
+def test_a_manual_download_may_lack_a_checksum() -> None:
     assert Download(url="manual:https://example.org").md5 is None
 
 

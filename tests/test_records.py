@@ -62,7 +62,7 @@ def test_a_truncated_parquet_file_is_named(tmp_path: Path) -> None:
 
 def test_a_label_on_both_sides_is_refused() -> None:
     with pytest.raises(DataError, match=r"labels \['x'\] are listed twice"):
-        LabelSplit(dataset="d", name="1", base=("x", "y"), unseen=("x",), rule="r")
+        LabelSplit(dataset="d", family="f", name="1", base=("x", "y"), unseen=("x",), rule="r")
 
 
 def test_split_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:

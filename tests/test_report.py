@@ -185,9 +185,12 @@ def plan(report: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_tables_of_the_page_are_chosen_and_made_for_it() -> None:
-    jobs = planned(plan("[detectors,table8]"))
+    done = plan("[detectors,table8]")
+    jobs = planned(done)
     assert jobs["report"] == 1
     assert jobs["table"] == 2
+    for name, wanted in {"detectors": True, "table8": True, "table2": False}.items():
+        assert (f"results/mini/{name}.csv" in done.stdout) is wanted
 
 
 def test_an_unknown_table_stops_before_any_job() -> None:

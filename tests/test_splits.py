@@ -36,7 +36,12 @@ def clips_of(rows: Sequence[tuple[str, str, list[str], int]]) -> Clips:
 
 def a_split(base: Sequence[str] = ("run", "walk"), unseen: Sequence[str] = ("sit",)) -> LabelSplit:
     return LabelSplit(
-        dataset="toy", name="1", base=tuple(base), unseen=tuple(unseen), rule="by hand"
+        dataset="toy",
+        family="own",
+        name="1",
+        base=tuple(base),
+        unseen=tuple(unseen),
+        rule="by hand",
     )
 
 
@@ -61,7 +66,7 @@ def real_clips() -> Clips:
 @needs_real_data
 @pytest.mark.parametrize("name", COUNTS)
 def test_jhmdb_split_selects_the_published_clips(name: str, real_clips: Clips) -> None:
-    split = resolve_split(LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json"), real_clips)
+    split = resolve_split(LabelSplit.read(ROOT / f"splits/jhmdb/st-clip/{name}.json"), real_clips)
     num_frames = real_clips.table.set_index("clip")["num_frames"]
     groups = (split.train_clips, split.unseen_clips, split.base_clips)
     assert [(len(g), num_frames[list(g)].sum()) for g in groups] == COUNTS[name]
@@ -70,7 +75,7 @@ def test_jhmdb_split_selects_the_published_clips(name: str, real_clips: Clips) -
 @needs_real_data
 @pytest.mark.parametrize("name", COUNTS)
 def test_jhmdb_split_has_the_names_and_order_of_the_released_files(name: str) -> None:
-    split = LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json")
+    split = LabelSplit.read(ROOT / f"splits/jhmdb/st-clip/{name}.json")
     folder = REAL / f"label_split_{name}"
     assert split.unseen == tuple((folder / "test_label.txt").read_text().split())
     assert split.base == tuple((folder / "train_label.txt").read_text().split())
@@ -82,7 +87,7 @@ def test_jhmdb_test_clips_are_those_of_the_released_video_lists(
     name: str, real_clips: Clips
 ) -> None:
     # The released lists hold all videos of the unseen classes, train and test alike.
-    split = resolve_split(LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json"), real_clips)
+    split = resolve_split(LabelSplit.read(ROOT / f"splits/jhmdb/st-clip/{name}.json"), real_clips)
     listed = set((REAL / f"label_split_{name}" / "test_video.txt").read_text().split())
     assert set(split.unseen_clips) <= listed
     assert listed.isdisjoint(split.train_clips)
@@ -91,8 +96,9 @@ def test_jhmdb_test_clips_are_those_of_the_released_video_lists(
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_committed_split_is_whole_and_names_itself(name: str) -> None:
-    split = LabelSplit.read(ROOT / f"splits/jhmdb/{name}.json")
-    assert (split.dataset, split.name, len(split.base), len(split.unseen)) == ("jhmdb", name, 15, 6)
+    split = LabelSplit.read(ROOT / f"splits/jhmdb/st-clip/{name}.json")
+    assert (split.dataset, split.family, split.name) == ("jhmdb", "st-clip", name)
+    assert (len(split.base), len(split.unseen)) == (15, 6)
     assert split.train_clips == split.unseen_clips == split.base_clips == ()
 
 
@@ -116,7 +122,7 @@ def test_clips_with_several_actions() -> None:
 
 def test_a_label_no_clip_has_is_an_error() -> None:
     clips = clips_of([("a", "train", ["run"], 1), ("b", "test", ["sit"], 1)])
-    with pytest.raises(DataError, match=r"split 1 of toy.*\['walk'\].*\['run', 'sit'\]"):
+    with pytest.raises(DataError, match=r"split 1 \(own\) of toy.*\['walk'\].*\['run', 'sit'\]"):
         resolve_split(a_split(), clips)
 
 
@@ -129,7 +135,8 @@ def test_an_empty_group_is_an_error() -> None:
 def test_drawn_split_depends_on_the_seed_alone() -> None:
     labels = [f"action {i}" for i in range(21)]
     splits = [
-        make_split(labels, name="9", dataset="toy", num_unseen=6, seed=seed) for seed in (1, 1, 2)
+        make_split(labels, name="9", dataset="toy", family="own", num_unseen=6, seed=seed)
+        for seed in (1, 1, 2)
     ]
     assert splits[0] == splits[1]
     assert splits[0].unseen != splits[2].unseen
@@ -143,7 +150,9 @@ def test_drawn_split_depends_on_the_seed_alone() -> None:
 @pytest.mark.parametrize("num_unseen", [0, 3, -1])
 def test_a_drawn_split_needs_both_groups(num_unseen: int) -> None:
     with pytest.raises(ConfigError, match="allowed are 1 to 2 of 3 labels"):
-        make_split(["a", "b", "c"], name="1", dataset="toy", num_unseen=num_unseen, seed=0)
+        make_split(
+            ["a", "b", "c"], name="1", dataset="toy", family="own", num_unseen=num_unseen, seed=0
+        )
 
 
 def test_labels_survive_parquet(tmp_path: Path) -> None:

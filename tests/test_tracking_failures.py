@@ -38,7 +38,8 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 def test_disabled_writes_nothing_and_loads_nothing(world: World) -> None:
     code = (
         "import sys; from stclip.tracking.wandb_runs import tracked\n"
-        "with tracked('train', {k: k for k in 'scale dataset family split method seed'.split()}, run='x')"
+        "names = 'scale dataset family split method seed'.split()\n"
+        "with tracked('train', {k: k for k in names}, run='x')"
         " as t: t.rows([{'step': 0, 'loss': 1.0}])\n"
         "sys.exit('wandb' in sys.modules)"
     )
