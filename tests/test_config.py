@@ -74,6 +74,7 @@ def test_a_variant_needs_a_title_and_known_keys(world: World) -> None:
     with pytest.raises(ConfigError, match=r"st_clip\.yaml: variants\.a\.title: Field required"):
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
     edit(path, variants={"a": {"title": "A", "epochs": 3}})
+    edit(world.config / "scales" / "small.yaml", methods={"*": {"backbone": "small"}})
     with pytest.raises(ConfigError, match=r"st_clip\.yaml, variant a, at scale small: epochs"):
         load_method(world.config, "st_clip+a", dataset="jhmdb", scale="small")
 
@@ -171,7 +172,7 @@ def at_scale(folder: Path, scale: str, overrides: dict[str, object]) -> DatasetC
         update={"datasets": {"jhmdb": merge(settings.datasets.get("jhmdb", {}), overrides)}}
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stclip.config.load_scale", lambda *_: changed)
+        patch.setattr("stclip.config.resolve.load_scale", lambda *_: changed)
         return load_dataset(folder, "jhmdb", scale=scale)
 
 

@@ -180,7 +180,8 @@ def test_the_command_writes_the_page_without_torch(site: Path) -> None:
 
 
 def plan(report: str) -> subprocess.CompletedProcess[str]:
-    command = ["snakemake", "-n", "results/mini/report.html", "--config", f"report={report}"]
+    command = ["snakemake", "-n", "results/mini/report.html", "--quiet", "host"]
+    command += ["--config", f"report={report}"]
     return subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
 
 

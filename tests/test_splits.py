@@ -10,7 +10,7 @@ import pytest
 
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips, LabelSplit
-from stclip.splits.label_splits import labels_of, make_split, resolve_split
+from stclip.splits.label_splits import labels_of, make_split, resolve_split, select_clips
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb"
@@ -118,6 +118,34 @@ def test_clips_with_several_actions() -> None:
     assert split.train_clips == ("c",)
     assert split.unseen_clips == ("b", "e")
     assert split.base_clips == ("b", "a")  # in the order of the table, not of the alphabet
+
+
+def test_labels_scored_together_are_tested_on_every_clip(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clips = clips_of(
+        [
+            ("a", "train", ["run"], 1),
+            ("b", "val", ["walk"], 1),
+            ("c", "val", ["sit"], 1),
+            ("d", "val", ["other"], 1),  # no label of the split: false positives all the same
+            ("e", "test", ["run", "sit"], 1),  # not of the official split that is tested
+        ]
+    )
+    chosen = select_clips(a_split(), clips, test_split="val", together=True)
+    assert chosen == {"train": ["a"], "unseen": ["b", "c", "d"], "base": ["b", "c", "d"]}
+    apart = select_clips(a_split(), clips, test_split="val")
+    assert apart == {"train": ["a"], "unseen": ["c"], "base": ["b"]}
+    # A rare label may occur in no clip at all.
+    rare = a_split(unseen=("sit", "swim"))
+    assert resolve_split(rare, clips, test_split="val", together=True).unseen_clips == (
+        "b", "c", "d",
+    )  # fmt: skip
+    assert "swim" in caplog.text
+    with pytest.raises(DataError, match="swim"):
+        resolve_split(rare, clips, test_split="val")
+    with pytest.raises(DataError, match="swim"):  # of another data set altogether
+        resolve_split(a_split(base=("fly",), unseen=("swim",)), clips, together=True)
 
 
 def test_a_label_no_clip_has_is_an_error() -> None:
