@@ -44,7 +44,7 @@ def make_run(root: Path, method: str, split: str) -> Path:
                                for n, k in enumerate((*KINDS, MISSED))]  # fmt: skip
     about = {
         "method": method, "title": TITLES[method], "order": order, "assumptions": ASSUMED[method],
-        "scale": "mini", "dataset": "jhmdb", "family": "st-clip", "benchmark": "ZS-JHMDB",
+        "scale": "mini", "dataset": "jhmdb", "family": "st-clip", "benchmark": "zs <b>@1",
         "split": split, "split_sha256": f"{split:0>64}",
         "seed": 0, "config_hash": f"{order}<hash>", "git_commit": f"{order:040x}-dirty",
         "versions": {"python": "3.11"}, "metrics": cells,

@@ -19,9 +19,8 @@ Run = tuple[dict[str, Any], pd.DataFrame]
 
 def config(**changes: Any) -> AblationTable:
     rows = [{"method": "m+small", "title": "small"}, {"method": "m", "title": "full"}]
-    content = {"title": "T", "note": "N", "dataset": "jhmdb", "splits": ["1"], "reference": "m"}
-    content["kind"] = "ablation"
-    return AblationTable.model_validate(content | {"rows": rows} | changes)
+    content = {"kind": "ablation", "title": "T", "note": "N", "dataset": "jhmdb", "splits": ["1"]}
+    return AblationTable.model_validate(content | {"reference": "m", "rows": rows} | changes)
 
 
 def run(method: str, value: float, samples: Any, **changes: Any) -> Run:
@@ -38,7 +37,7 @@ def run(method: str, value: float, samples: Any, **changes: Any) -> Run:
         "scale": "mini",
         "dataset": "jhmdb",
         "family": "st-clip",
-        "benchmark": "b@1",
+        "benchmark": "b",
         "split": "1",
         "split_sha256": "x",
         "seed": 0,
@@ -71,7 +70,7 @@ def test_one_seed_is_the_bootstrap_over_videos() -> None:
         "mAP*": "45.00",
         "seeds": "1",
         "scale": "mini",
-        "benchmark": "b@1",
+        "benchmark": "b",
     }
     difference = frame.loc[1, ["difference", "difference 95% interval"]]
     assert difference.to_list() == ["+0.00", "[+0.00, +0.00]"]

@@ -112,11 +112,11 @@ def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     done = run(
-        "splits", "resolve", *options, "--scale", "mini", "--split", str(made),
+        "splits", "resolve", *options, "--split", str(made), "--scale", "mini",
         "--out", str(resolved),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     split = LabelSplit.read(resolved)
     # Of ten clips, two an action, the first of each is official train: three base, two unseen.
     assert (len(split.train_clips), len(split.base_clips), len(split.unseen_clips)) == (3, 3, 2)
-    assert split.seed == 1
+    assert (split.seed, split.family) == (1, "own")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from torch import nn
 
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
-from stclip.records import Scores
+from stclip.records import LABEL_GROUPS, LabelSplit, Scores
 from stclip.score.score import score
 from stclip.storage.frame_store import clip_file
 from stclip.train.run_folder import write_untrained
@@ -147,3 +148,33 @@ def test_box_sources_scored_together_are_scored_as_alone(
         alone = Scores.read(run_score(world, config, weights) / f"scores_{name}_unseen.parquet")
         assert alone.table[["clip", "frame"]].equals(found[name].table[["clip", "frame"]])
         np.testing.assert_allclose(alone.probabilities, found[name].probabilities, atol=1e-6)
+
+
+def test_labels_scored_together_share_a_softmax(world: World) -> None:
+    """Odds between labels stay those of any label list; all labels of the split add up to 1."""
+    config = world.method("clip_frame", iterations=0)
+    data, clips = world.with_key_frames(every=3), [f"clip_{n}" for n in range(5, 10)]
+    split = replace(world.split, unseen_clips=clips, base_clips=clips)
+    moved = replace(split, unseen=(*split.unseen, *split.base[:2]), base=split.base[2:])
+
+    def scored(own: LabelSplit, *, together: bool) -> list[Scores]:
+        out = world.folder / "together"
+        write_untrained(config, split=own, seed=0, out=out)
+        score(
+            config, data, weights=out / "weights.safetensors", split=own, sources=SOURCES,
+            together=together, seed=0, out=out,
+        )  # fmt: skip
+        return [Scores.read(out / f"scores_gt_{group}.parquet") for group in LABEL_GROUPS]
+
+    found = scored(split, together=True)
+    assert [part.labels for part in found] == [list(split.unseen), list(split.base)]
+    assert found[0].table[["clip", "frame"]].equals(found[1].table[["clip", "frame"]])
+    every = np.hstack([part.probabilities for part in found])
+    np.testing.assert_allclose(every.sum(1), 1, atol=1e-6)
+    assert (every > 0).all()
+    # Two label lists that overlap: together they fix all odds.
+    for alone in (scored(moved, together=False)[0], scored(split, together=False)[1]):
+        columns = [[*split.unseen, *split.base].index(label) for label in alone.labels]
+        part = every[:, columns]
+        odds = part / part.sum(1, keepdims=True)
+        np.testing.assert_allclose(odds, alone.probabilities, atol=1e-5)

@@ -112,6 +112,10 @@ def test_targets_of_several_actions() -> None:
         targets_of([[]], POSES_AND_MORE, ["stand"])
 
 
-def test_label_texts_are_the_names_or_spaced() -> None:
+def test_label_texts_are_the_names_spaced_or_words() -> None:
     assert label_texts(["brush_hair", "run"], form="raw") == ["brush_hair", "run"]
     assert label_texts(["brush_hair", "run"], form="spaced") == ["brush hair", "run"]
+    names = ["WalkingWithDog", "brush_hair", "TV", "turn (e.g., it)"]
+    assert label_texts(names, form="spaced")[0] == "WalkingWithDog"
+    words = ["Walking With Dog", "brush hair", "TV", "turn (e.g., it)"]
+    assert label_texts(names, form="words") == words

@@ -10,7 +10,7 @@ import pytest
 
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips, LabelSplit
-from stclip.splits.label_splits import labels_of, make_split, resolve_split
+from stclip.splits.label_splits import labels_of, make_split, resolve_split, select_clips
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb"
@@ -37,7 +37,7 @@ def clips_of(rows: Sequence[tuple[str, str, list[str], int]]) -> Clips:
 def a_split(base: Sequence[str] = ("run", "walk"), unseen: Sequence[str] = ("sit",)) -> LabelSplit:
     return LabelSplit(
         dataset="toy",
-        family="by-hand",
+        family="own",
         name="1",
         base=tuple(base),
         unseen=tuple(unseen),
@@ -97,7 +97,8 @@ def test_jhmdb_test_clips_are_those_of_the_released_video_lists(
 @pytest.mark.parametrize("name", COUNTS)
 def test_committed_split_is_whole_and_names_itself(name: str) -> None:
     split = LabelSplit.read(ROOT / f"splits/jhmdb/st-clip/{name}.json")
-    assert (split.dataset, split.name, len(split.base), len(split.unseen)) == ("jhmdb", name, 15, 6)
+    assert (split.dataset, split.family, split.name) == ("jhmdb", "st-clip", name)
+    assert (len(split.base), len(split.unseen)) == (15, 6)
     assert split.train_clips == split.unseen_clips == split.base_clips == ()
 
 
@@ -119,11 +120,37 @@ def test_clips_with_several_actions() -> None:
     assert split.base_clips == ("b", "a")  # in the order of the table, not of the alphabet
 
 
+def test_labels_scored_together_are_tested_on_every_clip(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clips = clips_of(
+        [
+            ("a", "train", ["run"], 1),
+            ("b", "val", ["walk"], 1),
+            ("c", "val", ["sit"], 1),
+            ("d", "val", ["other"], 1),  # no label of the split: false positives all the same
+            ("e", "test", ["run", "sit"], 1),  # not of the official split that is tested
+        ]
+    )
+    chosen = select_clips(a_split(), clips, test_split="val", together=True)
+    assert chosen == {"train": ["a"], "unseen": ["b", "c", "d"], "base": ["b", "c", "d"]}
+    apart = select_clips(a_split(), clips, test_split="val")
+    assert apart == {"train": ["a"], "unseen": ["c"], "base": ["b"]}
+    # A rare label may occur in no clip at all.
+    rare = a_split(unseen=("sit", "swim"))
+    assert resolve_split(rare, clips, test_split="val", together=True).unseen_clips == (
+        "b", "c", "d",
+    )  # fmt: skip
+    assert "swim" in caplog.text
+    with pytest.raises(DataError, match="swim"):
+        resolve_split(rare, clips, test_split="val")
+    with pytest.raises(DataError, match="swim"):  # of another data set altogether
+        resolve_split(a_split(base=("fly",), unseen=("swim",)), clips, together=True)
+
+
 def test_a_label_no_clip_has_is_an_error() -> None:
     clips = clips_of([("a", "train", ["run"], 1), ("b", "test", ["sit"], 1)])
-    with pytest.raises(
-        DataError, match=r"split 1 \(by-hand\) of toy.*\['walk'\].*\['run', 'sit'\]"
-    ):
+    with pytest.raises(DataError, match=r"split 1 \(own\) of toy.*\['walk'\].*\['run', 'sit'\]"):
         resolve_split(a_split(), clips)
 
 
@@ -136,7 +163,7 @@ def test_an_empty_group_is_an_error() -> None:
 def test_drawn_split_depends_on_the_seed_alone() -> None:
     labels = [f"action {i}" for i in range(21)]
     splits = [
-        make_split(labels, name="9", dataset="toy", family="drawn", num_unseen=6, seed=seed)
+        make_split(labels, name="9", dataset="toy", family="own", num_unseen=6, seed=seed)
         for seed in (1, 1, 2)
     ]
     assert splits[0] == splits[1]
@@ -152,7 +179,7 @@ def test_drawn_split_depends_on_the_seed_alone() -> None:
 def test_a_drawn_split_needs_both_groups(num_unseen: int) -> None:
     with pytest.raises(ConfigError, match="allowed are 1 to 2 of 3 labels"):
         make_split(
-            ["a", "b", "c"], name="1", dataset="toy", family="drawn", num_unseen=num_unseen, seed=0
+            ["a", "b", "c"], name="1", dataset="toy", family="own", num_unseen=num_unseen, seed=0
         )
 
 

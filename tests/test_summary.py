@@ -3,9 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pytest
 
-from stclip.errors import DataError
 from stclip.tables.summary import summarize, write_summary
 
 
@@ -39,10 +37,12 @@ def test_files_for_dvc_are_json_and_csv(tmp_path: Path) -> None:
     write_summary([run("1", 0.2, 0.5)], tmp_path / "metrics", plots=plots)
     values = json.loads((tmp_path / "metrics" / "m.json").read_text())
     assert values["voted"]["unseen"] == 0.2
-    assert pd.read_csv(tmp_path / "map.csv")["unseen"].tolist() == [20.0, 20.0]
-    assert set(pd.read_csv(tmp_path / "ap_by_class.csv")["class"]) == {"run", "walk"}
+    assert pd.read_csv(plots[0])["unseen"].tolist() == [20.0, 20.0]
+    assert set(pd.read_csv(plots[1])["class"]) == {"run", "walk"}
 
 
-def test_a_run_without_metrics_is_named() -> None:
-    with pytest.raises(DataError, match="method m, split 1, seed 0: no metrics on gt boxes"):
-        summarize([run("1", 0.2, 0.5, metrics={"gt": {}})])
+def test_the_first_boxes_that_were_scored_are_shown() -> None:
+    only_truth = run("1", 0.2, 0.5)
+    only_truth["metrics"] = {"gt": only_truth["metrics"]["detected"]}
+    values, _, _ = summarize([only_truth])
+    assert values["jhmdb/m"]["voted"]["unseen"] == 0.2

@@ -22,8 +22,10 @@ from stclip.tracking.sync import plan_sync, sync
 from stclip.tracking.wandb_runs import tracked
 
 pytestmark = pytest.mark.usefixtures("elsewhere")
-HEAD = {"scale": "small", "dataset": "jhmdb", "family": "st-clip", "split": "1", "method": "m"}
-HEAD |= {"seed": 0}
+HEAD = {
+    "scale": "small", "dataset": "jhmdb", "family": "st-clip", "split": "1", "method": "m",
+    "seed": 0,
+}  # fmt: skip
 LOG = [{"step": step, "loss": 1 / (step + 1)} for step in range(5)]
 
 

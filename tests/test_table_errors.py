@@ -35,15 +35,15 @@ def test_mean_over_splits_and_seeds(tmp_path: Path) -> None:
     assert table.loc["duplicate", "gain"] == pytest.approx(0.2)
 
 
-def test_files_beside_the_table(tmp_path: Path) -> None:
+def test_a_file_and_its_figure(tmp_path: Path) -> None:
     table = errors(tmp_path / "1", 4, 0.1)
     other = RUN | {"title": "B", "order": 2, "assumptions": ["independent", "voted"]}
-    out = tmp_path / "table2_errors.csv"
-    write_comparison([RUN, other], [table, table], out, boxes="detected", title="a title")
-    written = pd.read_csv(out)
+    path = tmp_path / "errors" / "table2.csv"
+    write_comparison([RUN, other], [table, table], path, boxes="detected", title="T")
+    written = pd.read_csv(path)
     # by assumption, then in the methods' order, like the table itself
     assert written["row"].unique().tolist() == ["B (independent)", "A (voted)", "B (voted)"]
-    assert (tmp_path / "table2_errors.png").read_bytes()[:4] == b"\x89PNG"
+    assert path.with_suffix(".png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from wandb_offline import OfflineRun, read_runs
 
 import stclip.methods.contract
 import stclip.train.train
-from stclip.costs.measure import Cost
+from stclip.costs.measured import Cost
 from stclip.storage.files import read_json
 from stclip.tables.cost_table import numbers_of_cost
 from stclip.tracking.dashboard import build_dashboard, specification
@@ -46,9 +46,8 @@ def test_runs_are_named_and_grouped_by_convention(world: World) -> None:
         "stclip-small", "st_clip", "train",
     )  # fmt: skip
     assert run.about["name"] == "st_clip jhmdb st-clip/1 seed 0"
-    assert sorted(run.about["tags"]) == sorted(
-        ["small", "jhmdb", "st-clip", "split 1", "st_clip", "seed 0"]
-    )
+    tags = ["small", "jhmdb", "st-clip", "split 1", "st_clip", "seed 0"]
+    assert sorted(run.about["tags"]) == sorted(tags)
     assert {k: v for k, v in run.config.items() if k != "_wandb"} == head
     assert len(run.config["split_sha256"]) == 64
     assert socket.gethostname() not in run.about["host"]
@@ -114,20 +113,16 @@ def test_an_evaluation_has_a_table_of_classes_and_its_picture(world: World) -> N
     assert [row["AP"] for row in rows] == written["AP"].tolist()
     assert {(row["method"], row["split"], row["seed"]) for row in rows} == {("st_clip", "1", "0")}
     assert {row["assumption"] for row in rows} == {"independent", "voted"}
-    assert_logged(world, run, "errors")
+    logged = run.path / "files" / run.summary["errors.path"]
+    assert logged.read_bytes() == (world.folder / "run" / "errors.png").read_bytes()
 
 
-def test_predictions_are_a_run_of_their_own(world: World) -> None:
-    (world.folder / "run").mkdir()
-    run_predictions(world)
+def test_predictions_are_a_picture_of_a_run_of_their_own(world: World) -> None:
+    picture = run_predictions(world)
     run = only_run(world)
     assert (run.about["job"], run.about["group"]) == ("predictions", "st_clip")
-    assert_logged(world, run, "predictions")
-
-
-def assert_logged(world: World, run: OfflineRun, picture: str) -> None:
-    logged = run.path / "files" / run.summary[f"{picture}.path"]
-    assert logged.read_bytes() == (world.folder / "run" / f"{picture}.png").read_bytes()
+    logged = run.path / "files" / run.summary["predictions.path"]
+    assert logged.read_bytes() == picture.read_bytes()
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of wandb-workspaces
@@ -143,7 +138,8 @@ def test_the_dashboard_s_panels_show_what_runs_log(
         iterations=6, step_s=0.1, score_s=0.2, frames_per_s=30.0,
     )  # fmt: skip
     with tracked("costs", head_of(world, world.method("st_clip", **SHORT)), run="x") as tracker:
-        tracker.results(numbers_of({"costs": numbers_of_cost(cost, [content], splits=["1"])}))
+        numbers = numbers_of_cost(cost, [content], boxes="detected", splits=["1"])
+        tracker.results(numbers_of({"costs": numbers}))
     runs = read_runs(world.folder / "wandb")
     logged = {key for run in runs for key in run.summary}
     logged |= {key.removesuffix(".path") for key in logged}

@@ -38,8 +38,9 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 def test_disabled_writes_nothing_and_loads_nothing(world: World) -> None:
     code = (
         "import sys; from stclip.tracking.wandb_runs import tracked\n"
-        "head = {k: k for k in 'scale dataset family split method seed'.split()}\n"
-        "with tracked('train', head, run='x') as t: t.rows([{'step': 0, 'loss': 1.0}])\n"
+        "names = 'scale dataset family split method seed'.split()\n"
+        "with tracked('train', {k: k for k in names}, run='x')"
+        " as t: t.rows([{'step': 0, 'loss': 1.0}])\n"
         "sys.exit('wandb' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(WANDB_MODE="disabled"))
@@ -205,12 +206,13 @@ def training_command(world: World, **settings: object) -> list[str]:
     world.clips.write(world.folder / "clips.parquet")
     world.data.key_frames.write(world.folder / "key_frames.parquet")
     world.boxes.write(world.folder / "boxes.parquet")
+    world.data.key_frames.write(world.folder / "key_frames.parquet")
     world.split.write(world.folder / "split.json")
     return [
         "stclip", "train", "--method", "st_clip", "--dataset", "jhmdb", "--scale", "small",
         "--split", "split.json", "--clips", "clips.parquet", "--boxes", "boxes.parquet",
-        "--key-frames", "key_frames.parquet",
-        "--frames", "frames", "--seed", "0", "--config", "config",
+        "--key-frames", "key_frames.parquet", "--frames", "frames", "--seed", "0",
+        "--config", "config",
     ]  # fmt: skip
 
 

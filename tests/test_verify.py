@@ -158,7 +158,7 @@ def test_every_difference_is_printed_and_the_exit_status_is_1(name: str, tmp_pat
 def test_a_box_of_an_unlisted_video_is_a_difference() -> None:
     clips, boxes = read_tubes(truth(), licence="", fps=30)
     fewer = type(clips)(clips.table[clips.table["clip"] != VIDEO.split("/")[1]])
-    splits = [LabelSplit.read(ROOT / "splits" / "jhmdb" / "st-clip" / f"{n}.json") for n in "1234"]
+    splits = [LabelSplit.read(ROOT / "splits/jhmdb/st-clip" / f"{n}.json") for n in "1234"]
     assert count(fewer, boxes, splits)["boxes of videos that are not listed"] == 33
 
 

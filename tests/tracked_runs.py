@@ -14,7 +14,7 @@ from wandb_offline import OfflineRun, read_runs
 
 from stclip.config import load_dataset
 from stclip.evaluate.evaluate import evaluate_run, write_run
-from stclip.evaluate.rules import Rules
+from stclip.evaluate.rules import rules_of
 from stclip.records import BOX_COLUMNS, Scores
 from stclip.runtime.provenance import provenance
 from stclip.storage.files import read_json, read_json_lines
@@ -67,20 +67,28 @@ def run_evaluation(world: World) -> dict[str, Any]:
             chance = rng.dirichlet(np.ones(len(labels)), len(table)).astype(np.float32)
             scores[boxes, group] = Scores.from_parts(table, chance, list(labels))
     folder = world.folder / "run"
+    rules = rules_of(load_dataset(world.config, "jhmdb", scale="small"), world.data.key_frames)
     found = evaluate_run(
-        scores, ground_truth=world.boxes, key_frames=world.data.key_frames, split=world.split,
-        rules=Rules(), num_replicates=20,
-    )  # fmt: skip
-    write_run(folder, *found, head_of(world, config) | {"detector": "a detector"})
+        scores,
+        ground_truth=world.boxes,
+        key_frames=world.data.key_frames,
+        split=world.split,
+        rules=rules,
+        num_replicates=20,
+    )
+    write_run(folder, *found, head_of(world, config))
     track_evaluation(folder, run=run_hash(config, world.split, 0))
     return read_json(folder / "metrics.json")
 
 
-def run_predictions(world: World) -> None:
-    """Log a picture as `stclip predictions` does."""
-    config, folder = world.method("st_clip", **SHORT), world.folder / "run"
+def run_predictions(world: World) -> Path:
+    """Log a picture of predictions as `stclip predictions` does; the picture."""
+    config = world.method("st_clip", **SHORT)
+    folder = world.folder / "run"
+    folder.mkdir(exist_ok=True)
     cv2.imwrite(str(folder / "predictions.png"), np.zeros((48, 64, 3), np.uint8))
     track_predictions(folder, head_of(world, config), run=run_hash(config, world.split, 0))
+    return folder / "predictions.png"
 
 
 def only_run(world: World) -> OfflineRun:

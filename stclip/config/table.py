@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, RootModel, model_validator
+from pydantic import Field, model_validator
 
 from stclip.config.models import MethodConfig, Strict
 from stclip.config.resolve import checked, load_dataset, load_method, load_scale, pick, read_yaml
@@ -132,20 +132,23 @@ class DetectorsTable(Strict):
 Table = MainTable | AblationTable | CostsTable | DetectorsTable
 
 
-class _AnyTable(RootModel[Annotated[Table, Field(discriminator="kind")]]):
-    """A table of any kind."""
+_KINDS: dict[str, type[Table]] = {
+    "main": MainTable, "ablation": AblationTable, "costs": CostsTable, "detectors": DetectorsTable,
+}  # fmt: skip
 
 
 def load_table(folder: Path, table: str, *, scale: str) -> Table:
     """A table of `folder`/tables; what is left open is that of its data set and methods."""
     path = folder / "tables" / f"{table}.yaml"
-    config: Table = checked(_AnyTable, read_yaml(path), str(path)).root
+    content = read_yaml(path)
+    kind = pick(_KINDS, str(content.get("kind")), what=f"kind of {path}")
+    config = checked(kind, content, str(path))
     if isinstance(config, DetectorsTable):
         return config
     with _naming(f"{path}: dataset"):
         data = load_dataset(folder, config.dataset, scale=scale)
-        for boxes in {config.boxes, config.starred} - {None}:
-            pick(data.boxes, str(boxes), what=f"box source of {config.dataset}")
+        for boxes in _box_sources(config):
+            pick(data.boxes, boxes, what=f"box source of {config.dataset}")
     update: dict[str, Any] = {
         "family": config.family or data.family,
         "splits": config.splits or data.splits,
@@ -158,10 +161,18 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
     return config.model_copy(update=update)
 
 
+def _box_sources(table: MainTable | AblationTable | CostsTable) -> list[str]:
+    """Those that it names, published values too: a misspelt one would be a gap."""
+    named = {table.boxes, *([table.starred] if table.starred else [])}
+    if isinstance(table, MainTable):
+        named.update(*(cells for rows in table.published.values() for cells in rows.values()))
+    return sorted(named)
+
+
 def _method(path: Path, table: Any, number: int, scale: str) -> MethodConfig:
-    folder, row = path.parents[1], table.rows[number]
+    row = table.rows[number]
     with _naming(f"{path}: rows.{number}.method"):
-        return load_method(folder, row.method, dataset=table.dataset, scale=scale)
+        return load_method(path.parents[1], row.method, dataset=table.dataset, scale=scale)
 
 
 def caption_of(folder: Path, table: Table, *, scale: str) -> str:
