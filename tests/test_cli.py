@@ -107,8 +107,8 @@ def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
     options = ["--clips", str(tmp_path / "clips.parquet")]
     made, resolved = tmp_path / "made.json", tmp_path / "resolved.json"
     done = run(
-        "splits", "make", *options, "--dataset", "jhmdb", "--family", "drawn", "--name", "r1",
-        "--num-unseen", "2", "--seed", "1", "--out", str(made),
+        "splits", "make", *options, "--dataset", "jhmdb", "--name", "r1", "--num-unseen", "2",
+        "--seed", "1", "--out", str(made),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     done = run(

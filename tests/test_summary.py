@@ -14,7 +14,6 @@ def run(split: str, unseen: float, base: float, **changes: Any) -> dict[str, Any
     ap: dict[str, float | None] = {"run": unseen, "swim": None}
     groups = {"unseen": cells(unseen, ap), "base": cells(base, {"walk": base})}
     about = {"dataset": "jhmdb", "method": "m", "title": "M", "order": 1, "split": split, "seed": 0}
-    about |= {"family": "st-clip", "benchmark": "ZS-JHMDB"}
     return (
         about | {"assumptions": ["voted", "independent"], "metrics": {"detected": groups}} | changes
     )

@@ -1,4 +1,4 @@
-"""Main tables from run dictionaries: values, rows and columns worked out by hand."""
+"""Table 2 from run dictionaries: values, rows and columns worked out by hand."""
 
 import re
 import subprocess
@@ -118,18 +118,6 @@ def test_missing_box_sources_leave_gaps() -> None:
     assert row[["avg", "H", "avg*", "H*"]].to_list() == ["50.00", "-", "-", "-"]
 
 
-def test_a_table_names_its_columns_and_its_boxes() -> None:
-    """A table of ground-truth boxes alone, with base classes beside the unseen ones."""
-    runs = [run("m", split, 0.2, 0.4) for split in SPLITS]
-    names = ["method", "assumption", "split 1", "split 2", "base", "seeds"]
-    frame = table(runs, boxes="gt", starred=None, columns=["splits", "base", "seeds"])
-    assert frame.iloc[0].to_dict() == dict(
-        zip(names, ["M", "independent", "40.00", "40.00", "60.00", "1"], strict=True)
-    )
-    with pytest.raises(ConfigError, match="starred columns need `starred`"):
-        table(runs, boxes="gt", starred=None, columns=["avg*"])
-
-
 def test_blocks_then_order_then_title() -> None:
     runs = [
         run("video", "1", 0.1, 0.1, order=3, assumptions=["voted"]),
@@ -209,7 +197,6 @@ def test_stars_need_boxes() -> None:
     [
         ({"scale": "paper", "seed": 1}, r"several scales \(mini, paper\) cannot share a table"),
         ({"dataset": "ucf", "seed": 1}, r"several datasets \(jhmdb, ucf\)"),
-        ({"benchmark": "b@2", "seed": 1}, r"several benchmarks \(b@1, b@2\)"),
         ({}, r"method m, split 1, seed 0: given twice"),
         ({"seed": 1, "split_sha256": "x"}, r"method m, split 1, seed 1: made with another version"),
         ({"split": "3"}, r"the table has splits \['1', '2'\], not '3'"),

@@ -15,7 +15,7 @@ from tracked_runs import (  # noqa: F401  a fixture among them
     run_predictions,
     run_training,
 )
-from wandb_offline import OfflineRun, read_runs
+from wandb_offline import read_runs
 
 import stclip.methods.contract
 import stclip.train.train

@@ -204,7 +204,6 @@ def test_a_killed_command_leaves_an_unfinished_run(world: World) -> None:
 def training_command(world: World, **settings: object) -> list[str]:
     world.method("st_clip", **(SHORT | settings))
     world.clips.write(world.folder / "clips.parquet")
-    world.data.key_frames.write(world.folder / "key_frames.parquet")
     world.boxes.write(world.folder / "boxes.parquet")
     world.data.key_frames.write(world.folder / "key_frames.parquet")
     world.split.write(world.folder / "split.json")
