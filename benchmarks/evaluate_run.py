@@ -25,13 +25,15 @@ import pandas as pd
 from stclip.boxes.linking import Linking
 from stclip.evaluate.bootstrap import NUM_REPLICATES
 from stclip.evaluate.evaluate import evaluate_run
-from stclip.records import BOX_COLUMNS, Boxes, LabelSplit, Scores
+from stclip.evaluate.rules import Rules, TubeRules
+from stclip.evaluate.video_map import MEAN_OF_RANGE, THRESHOLDS, VIDEO_PROTOCOLS
+from stclip.records import BOX_COLUMNS, Boxes, KeyFrames, LabelSplit, Scores
 
 
 def draw(
     num_clips: int, num_frames: int, num_boxes: int, num_labels: int
-) -> tuple[Scores, Boxes, LabelSplit]:
-    """Scores of `num_boxes` boxes a frame, their ground truth (one or two people), the split."""
+) -> tuple[Scores, Boxes, KeyFrames, LabelSplit]:
+    """Scores of `num_boxes` boxes a frame, ground truth (one or two people), every frame, split."""
     rng = np.random.default_rng(0)
     labels = [f"label {k}" for k in range(num_labels)]
     found, truth, probabilities = [], [], []
@@ -57,22 +59,30 @@ def draw(
             own = own.assign(clip=f"clip {clip}", frame=np.arange(length), tube=tube)
             truth.append(own.assign(actions=[[labels[clip % num_labels]]] * length))
     split = LabelSplit(
-        "drawn", "1", base=("none",), unseen=tuple(labels), rule="drawn",
+        "drawn", "drawn", "1", base=("none",), unseen=tuple(labels), rule="drawn",
         unseen_clips=tuple(f"clip {clip}" for clip in range(num_clips)),
     )  # fmt: skip
     scores = Scores.from_parts(pd.concat(found), np.concatenate(probabilities), labels)
-    return scores, Boxes(pd.concat(truth, ignore_index=True)), split
+    frames = np.concatenate([np.arange(length) for length in lengths])
+    clips = np.repeat(split.unseen_clips, lengths)
+    every = pd.DataFrame({"clip": clips, "frame": frames, "number": frames})
+    key_frames = KeyFrames(every.assign(step_s=1 / 25, tested=True))
+    return scores, Boxes(pd.concat(truth, ignore_index=True)), key_frames, split
 
 
 def measure(num_clips: int, num_frames: int, num_boxes: int, num_labels: int) -> dict[str, object]:
     """Processor seconds with and without video mAP, and what came out."""
-    scores, truth, split = draw(num_clips, num_frames, num_boxes, num_labels)
+    scores, truth, key_frames, split = draw(num_clips, num_frames, num_boxes, num_labels)
+    tubes = TubeRules(
+        linking=Linking(), protocol=VIDEO_PROTOCOLS["act"], iou=(*THRESHOLDS, MEAN_OF_RANGE)
+    )
     seconds = {}
-    for name, linking in (("without_video_mAP_s", None), ("all_s", Linking())):
+    for name, rules in (("without_video_mAP_s", Rules()), ("all_s", Rules(tubes=tubes))):
         start = time.process_time()
         metrics, *_ = evaluate_run(
-            {("detected", "unseen"): scores}, ground_truth=truth, split=split, linking=linking
-        )
+            {("detected", "unseen"): scores}, ground_truth=truth, key_frames=key_frames,
+            split=split, rules=rules,
+        )  # fmt: skip
         seconds[name] = round(time.process_time() - start, 2)
     cell = metrics["detected"]["unseen"]["independent"]
     return {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from stclip.errors import ConfigError, DataError
+from stclip.errors import DataError
 from stclip.methods.label_semantics import (
     classification_loss,
     exclusive_mask,
@@ -69,8 +69,16 @@ def test_poses_share_a_softmax_and_the_others_are_independent() -> None:
     # e^1 : e^0; 1 / (1 + e^0); 1 / (1 + e^-2)
     assert found == pytest.approx([0.731059, 0.268941, 0.5, 0.880797], abs=1e-6)
     assert exclusive_mask(["a", "b"], None).all()
-    with pytest.raises(ConfigError, match="none of the labels"):
-        exclusive_mask(["a"], ["b"])
+
+
+def test_labels_without_a_pose_are_all_independent() -> None:
+    mask = exclusive_mask(["talk to", "hold"], ["sit"])
+    assert not mask.any()
+    logits, targets = torch.tensor([[0.0, 2.0]]), torch.tensor([[1.0, 0]])
+    assert probabilities(logits, mask)[0].tolist() == pytest.approx([0.5, 0.880797], abs=1e-6)
+    # -ln 1/2 and -ln(1 - 0.880797)
+    loss = classification_loss(logits, targets, kind="ce", gamma=0.0, exclusive=mask)
+    assert loss.item() == pytest.approx(0.693147 + 2.126928, abs=1e-5)
 
 
 def test_loss_of_a_pose_and_independent_actions() -> None:
