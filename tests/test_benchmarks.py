@@ -1,5 +1,6 @@
 """The benchmarks still fit the package: they import, and say what they take."""
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -24,3 +25,17 @@ def test_a_benchmark_can_be_started(
         runpy.run_path(str(path), run_name="__main__")
     assert end.value.code == 0
     assert "usage:" in capsys.readouterr().out
+
+
+def test_a_run_s_metrics_are_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its data are drawn, so that it can run here, small."""
+    path = ROOT / "benchmarks" / "evaluate_run.py"
+    options = ["--clips", "4", "--frames", "20", "--boxes", "2", "--labels", "2"]
+    monkeypatch.setattr(sys, "argv", [str(path), *options])
+    runpy.run_path(str(path), run_name="__main__")
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert run["labels"] == 2
+    assert run["mAP"] > 0
+    assert set(run["video_mAP"]) == {"0.2", "0.5", "0.75", "0.5:0.95"}

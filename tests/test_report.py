@@ -132,7 +132,7 @@ def test_methods_that_train_nothing_have_no_curves(site: Path) -> None:
     ("name", "stage"),
     [
         ("metrics.json", ""), ("log.jsonl", ""), ("config.yaml", "train"),
-        ("predictions.png", "evaluate"), ("classes.csv", "evaluate"), ("errors.csv", "evaluate"),
+        ("predictions.png", "predictions"), ("classes.csv", "evaluate"), ("errors.csv", "evaluate"),
     ],
 )  # fmt: skip
 def test_a_missing_file_is_named(site: Path, name: str, stage: str) -> None:
@@ -159,7 +159,7 @@ def test_foreign_and_damaged_files_are_named(site: Path) -> None:
         read_run_folder(first)
     (second / "predictions.png").write_bytes(b"no picture")
     (data,) = by_dataset([read_run_folder(second)], scale="mini")
-    with pytest.raises(DataError, match=r"predictions\.png: not a picture.*run the evaluate stage"):
+    with pytest.raises(DataError, match=r"predictions\.png: not a picture.*run the predictions"):
         build_page([("", data)], [], scale=SCALE, out=site / "report.html")
 
 

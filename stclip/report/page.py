@@ -165,8 +165,9 @@ def _picture(run: Run) -> Picture:
             picture.convert("RGB").save(buffer, "webp", **WEBP)
             width, height = picture.size
     except OSError as error:
-        path = run.folder / PREDICTIONS
-        raise DataError(f"{path}: not a picture ({error}); run the evaluate stage again.") from None
+        raise DataError(
+            f"{run.folder / PREDICTIONS}: not a picture ({error}); run the predictions stage again."
+        ) from None
     content = base64.b64encode(buffer.getvalue()).decode("ascii")
     return Picture(run, f"data:image/webp;base64,{content}", width, height)
 

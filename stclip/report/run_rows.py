@@ -112,7 +112,7 @@ def read_run_folder(folder: Path) -> Run:
         errors=read_errors(folder),
         log=log,
         config=_read(folder / CONFIG_FILE, stage="train").decode("utf-8", "replace"),
-        picture=_read(folder / PREDICTIONS, stage="evaluate"),
+        picture=_read(folder / PREDICTIONS, stage="predictions"),
     )
 
 

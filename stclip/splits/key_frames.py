@@ -69,7 +69,7 @@ def _counts(made: KeyFrames, tested: bool) -> tuple[int, int]:
 def _excluded(table: pd.DataFrame, excluded: pd.DataFrame) -> np.ndarray:
     """Whether each key frame is among the excluded (clip, second)."""
     unknown = ~excluded["clip"].isin(set(table["clip"]))
-    if unknown.all():
+    if len(excluded) and unknown.all():
         raise DataError(
             f"none of the {len(excluded)} excluded seconds lies in a known clip; the first is "
             f"{excluded.iloc[0].tolist()}."
@@ -110,6 +110,8 @@ def read_excluded(path: Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, header=None, names=["clip", "second"], dtype={"clip": "str"})
+        if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus field for an index
+            raise ValueError("lines have more fields")
         return table.astype({"second": "int64"})
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
