@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 from slurm_cluster import Cluster
 from small_project import edit, environment, make_project
@@ -127,6 +128,19 @@ def test_a_lost_node_costs_what_follows_the_last_checkpoint(
     assert losses(ours) == losses(undisturbed)
     assert len(losses(ours)) == STEPS
     assert json.loads((other / UNTRAINED / "metrics.json").read_text())["metrics"]["gt"]
+
+
+def test_profiles_name_rules_that_there_are() -> None:
+    """What a profile says of a rule that does not exist would go unheard."""
+    rules = {
+        name
+        for file in (ROOT / "workflow" / "rules").glob("*.smk")
+        for name in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)
+    }
+    for path in (ROOT / "profiles").glob("*/config.yaml"):
+        profile = yaml.safe_load(path.read_text())
+        for key in ("set-threads", "set-resources", "groups"):
+            assert set(profile.get(key, {})) <= rules, (path, key)
 
 
 def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
