@@ -1,6 +1,7 @@
 """One run's metrics: ground-truth selection, checks, assumptions, interval, files."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -166,15 +167,7 @@ def test_interval_brackets_the_estimate_and_shared_clips_pair_the_splits() -> No
     scores = scored([(c, 0, BOX, 1.0, list(p)) for c, p in zip(clips, chance, strict=True)], UNSEEN)
     results = []
     for shuffled in (clips, clips[::-1]):
-        split = LabelSplit(
-            "toy",
-            "drawn",
-            "1",
-            base=("run",),
-            unseen=("sit", "wave"),
-            rule="",
-            unseen_clips=tuple(shuffled),
-        )
+        split = replace(SPLIT, unseen_clips=tuple(shuffled))
         results.append(evaluated({("gt", "unseen"): scores}, truth=truth, split=split))
     (metrics, replicates, _), (_, others, _) = results
     cell = metrics["gt"]["unseen"]["independent"]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import World
@@ -48,19 +49,28 @@ def stored(world: World) -> dict[str, Path]:
         name: folder / f"{name}.safetensors" for name in ("frames", "ground_truth", "detections")
     }
     backbone = seeded_backbone(config)
-    data = world.with_key_frames(every=STRIDE)
-    write_frame_features(backbone, config, data, out=paths["frames"])
+    write_frame_features(backbone, config, world.clips, frames=world.frames, out=paths["frames"])
     for name in ("ground_truth", "detections"):
-        write_box_features(backbone, config, data, table=data.table_of(name), out=paths[name])
+        encode_boxes(world, world.data.table_of(name), paths[name], every=STRIDE)
     return paths
+
+
+def encode_boxes(
+    world: World, table: pd.DataFrame, out: Path, *, every: int = 1, workers: int = 0
+) -> None:
+    config = settings(world)
+    write_box_features(
+        seeded_backbone(config), config, world.clips, table=table, frames=world.frames, out=out,
+        key_frames=world.with_key_frames(every=every).key_frames, workers=workers,
+    )  # fmt: skip
 
 
 def test_worker_processes_write_the_same_bytes(world: World, stored: dict[str, Path]) -> None:
     config, out = settings(world), world.folder / "again.safetensors"
-    backbone, data = seeded_backbone(config), world.with_key_frames(every=STRIDE)
-    write_frame_features(backbone, config, data, out=out, workers=2)
+    backbone = seeded_backbone(config)
+    write_frame_features(backbone, config, world.clips, frames=world.frames, out=out, workers=2)
     assert out.read_bytes() == stored["frames"].read_bytes()
-    write_box_features(backbone, config, data, table=world.boxes.table, out=out, workers=2)
+    encode_boxes(world, world.boxes.table, out, every=STRIDE, workers=2)
     assert out.read_bytes() == stored["ground_truth"].read_bytes()
 
 
@@ -108,7 +118,7 @@ def test_boxes_without_area_in_the_picture_are_left_out(world: World) -> None:
     config, out = settings(world), world.folder / "some.safetensors"
     table = world.boxes.table.iloc[:3].copy()
     table.loc[1, ["x1", "x2"]] = [70.0, 90.0]  # the picture is 64 wide
-    write_box_features(seeded_backbone(config), config, world.data, table=table, out=out)
+    encode_boxes(world, table, out)
     found = BoxFeatures(out, table=table, config=config)
     assert len(found.of_rows(np.array([0, 2]))) == 2
     with pytest.raises(DataError, match="no feature of row 1"):
@@ -222,6 +232,7 @@ def test_features_cannot_stand_for_pictures_that_change(
 def test_a_missing_frame_stops_the_stage_without_a_file(world: World) -> None:
     write_clip(world.frames, "clip_4", np.zeros((1, 48, 64, 3), np.uint8))  # it has 12
     config, path = settings(world), world.folder / "features.safetensors"
+    backbone = seeded_backbone(config)
     with pytest.raises(DataError, match=r"clip_4\.npy: frame 1 of clip 'clip_4' is missing"):
-        write_frame_features(seeded_backbone(config), config, world.data, out=path)
+        write_frame_features(backbone, config, world.clips, frames=world.frames, out=path)
     assert not path.exists()

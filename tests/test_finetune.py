@@ -42,8 +42,9 @@ def finetune(
 ) -> Path:
     path = world.folder / f"{out}.safetensors"
     stage.finetune(
-        settings, world.data, files={"weights": world.folder / "start.safetensors"},
-        split=world.split, out=path, workers=workers,
+        settings, files={"weights": world.folder / "start.safetensors"}, split=world.split,
+        clips=world.clips, ground_truth=world.boxes, frames=world.frames, out=path,
+        workers=workers,
     )  # fmt: skip
     return path
 

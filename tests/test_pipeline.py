@@ -207,11 +207,6 @@ def test_a_table_of_ablations_is_one_file(project: Path) -> None:
     assert "Nothing to be done" in snakemake(project, "results/mine.csv", TABLE).stderr
 
 
-def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) -> None:
-    chosen = ["methods=[st_clip+rank_4]", "seeds=[0,1,2]"]
-    assert planned(snakemake(project, "-n", TABLE, "--config", *chosen))["train"] == 3
-
-
 def test_a_fine_tuned_detector_can_be_that_of_a_data_set(project: Path) -> None:
     """Its boxes are of the split that is scored."""
     path = project / "config" / "scales" / "mini.yaml"
@@ -366,38 +361,3 @@ def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> No
     assert "Traceback" not in done.stderr
     assert not (project / "again" / "clips.parquet").exists()
     assert not (project / "again" / "frames").exists()
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("scale=huge", "unknown scale 'huge'"),
-        ("methods=[yolo]", "unknown method 'yolo'"),
-        ("methods=[st_clip+yolo]", "unknown variant of config/methods/st_clip.yaml 'yolo'; known"),
-        ("seeds=[one]", "'one' does not match"),
-        ("datasets=[kth]", "unknown dataset 'kth'"),
-        ("boxes=[guessed]", "unknown box source 'guessed'"),
-        ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned']"),
-        ("colour=red", "Additional properties are not allowed ('colour' was unexpected)"),
-    ],
-)
-def test_configuration_mistakes_stop_before_any_job(
-    project: Path, setting: str, message: str
-) -> None:
-    done = snakemake(project, "-n", TABLE, "--config", setting)
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
-    path = project / "config" / "scales" / "mini.yaml"
-    before = path.read_text()
-    edit(path, lambda c: c["datasets"]["jhmdb"].update(splits=["9"]))
-    done = snakemake(project, "-n", TABLE)
-    path.write_text(before)
-    assert done.returncode != 0
-    assert (
-        "unknown split in splits/jhmdb/st-clip '9'; known are ['1', '2', '3', '4']"
-        in done.stdout + done.stderr
-    )

@@ -118,7 +118,7 @@ def test_changed_features_are_told(world: World) -> None:
     config, path = world.method("clip_frame", iterations=0), world.folder / "features.safetensors"
     torch.manual_seed(0)
     backbone = load_backbone(config.backbone)
-    write_frame_features(backbone, config, world.data, out=path)
+    write_frame_features(backbone, config, world.clips, frames=world.frames, out=path)
     is_always_told(path, lambda: FrameFeatures(path, clips=world.clips, config=config))
 
 

@@ -3,7 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 
+from stclip.errors import DataError
 from stclip.tables.summary import summarize, write_summary
 
 
@@ -23,7 +25,7 @@ def test_means_over_splits_and_their_harmonic_mean() -> None:
     values, maps, by_class = summarize([run("1", 0.2, 0.5), run("2", 0.4, 0.7)])
     # unseen (.2 + .4) / 2 = .3, base .6, H = 2 * .3 * .6 / .9 = .4
     assert values == {
-        "jhmdb/m": {a: {"unseen": 0.3, "base": 0.6, "H": 0.4} for a in ("independent", "voted")}
+        "m": {a: {"unseen": 0.3, "base": 0.6, "H": 0.4} for a in ("independent", "voted")}
     }
     assert maps["method"].tolist() == ["M", "M, voted"]
     assert maps[["unseen", "base", "H"]].to_numpy().round(6).tolist() == [[30.0, 60.0, 40.0]] * 2
@@ -44,4 +46,14 @@ def test_the_first_boxes_that_were_scored_are_shown() -> None:
     only_truth = run("1", 0.2, 0.5)
     only_truth["metrics"] = {"gt": only_truth["metrics"]["detected"]}
     values, _, _ = summarize([only_truth])
-    assert values["jhmdb/m"]["voted"]["unseen"] == 0.2
+    assert values["m"]["voted"]["unseen"] == 0.2
+
+
+def test_a_run_without_metrics_is_named() -> None:
+    with pytest.raises(DataError, match="method m, split 1, seed 0: no metrics on gt boxes"):
+        summarize([run("1", 0.2, 0.5, metrics={"gt": {}})])
+
+
+def test_a_summary_is_of_one_data_set() -> None:
+    with pytest.raises(DataError, match=r"\['jhmdb', 'other'\] cannot share a summary"):
+        summarize([run("1", 0.2, 0.5), run("1", 0.2, 0.5, dataset="other")])

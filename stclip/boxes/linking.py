@@ -11,6 +11,7 @@ N boxes of C clips, F frames of all of them together, at most B boxes in a frame
 A open tubes.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from stclip.boxes.iou import paired_iou
 from stclip.boxes.tubes import Tubes
 from stclip.errors import ConfigError
 
+_ROUNDING = 1e-3  # of frames: 1/6 s are 5 frames at 30 fps
 _SCORES = 1 << 21  # of a block of clips: what is held at a time
 
 
@@ -39,6 +41,15 @@ class Linking:
         """Refuse what links nothing."""
         if min(self.top, self.patience, self.min_frames) < 1:
             raise ConfigError(f"{self}: top, patience and min_frames must be at least 1.")
+
+
+def frames_within(seconds: float, step_s: float) -> int:
+    """How many frames that are `step_s` apart go into so many seconds; at least one.
+
+    >>> [frames_within(1 / 6, 1 / fps) for fps in (30, 25, 1)]
+    [5, 4, 1]
+    """
+    return max(1, math.floor(seconds / step_s + _ROUNDING))
 
 
 def link(

@@ -19,6 +19,7 @@ from stclip.cli.options import (
     ScaleName,
     SplitFile,
     app,
+    by_kind,
     read_data,
 )
 from stclip.costs.rates import Rates
@@ -53,16 +54,17 @@ def costs(
     from stclip import config as c
     from stclip.costs.measure import measure
     from stclip.costs.measured import write_costs
+    from stclip.evaluate.rules import shown_boxes
     from stclip.records import LabelSplit
     from stclip.runtime.device import machine
     from stclip.runtime.provenance import provenance
     from stclip.storage.files import read_json
-    from stclip.tables.aggregate import shown_boxes
     from stclip.tables.cost_table import numbers_of_cost
     from stclip.tracking.wandb_runs import numbers_of, tracked
     from stclip.train.run_folder import run_hash
 
     label_split = LabelSplit.read(split)
+    prepared = read_data(clips, boxes, key_frames, frames, objects=objects)
     about = c.load_dataset(config, dataset, scale=scale)
     runs = [read_json(path) for path in metrics]
     boxes_shown = shown_boxes(runs[0]["metrics"])
@@ -70,9 +72,11 @@ def costs(
     for name in method:
         settings = c.load_method(config, name, dataset=dataset, scale=scale)
         own = [f.removeprefix(f"{name}:") for f in features or [] if f.startswith(f"{name}:")]
-        data = read_data(clips, boxes, key_frames, frames, objects=objects, features=own)
-        if not settings.objects:
-            data = replace(data, objects=None)
+        data = replace(
+            prepared,
+            features=by_kind(own),
+            objects=prepared.objects if settings.objects else None,
+        )
         found.append(measure(settings, data, split=label_split, steps=steps, videos=videos))
         head = provenance(settings, about, scale=scale, split=label_split, seed=0)
         head["on"] = machine()

@@ -31,7 +31,6 @@ def finetune(
     split: SplitFile,
     clips: ClipsFile,
     boxes: BoxesFile,
-    key_frames: KeyFramesFile,
     frames: FramesFolder,
     out: Out,
     workers: Workers = 0,
@@ -39,7 +38,7 @@ def finetune(
 ) -> None:
     """Fine-tune a person detector on the training clips of a split."""
     from stclip import config as c
-    from stclip.records import LabelSplit
+    from stclip.records import Boxes, Clips, LabelSplit
 
     settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
     from stclip.detect.backends.backend import files_of
@@ -47,9 +46,11 @@ def finetune(
 
     stage(
         settings,
-        read_data(clips, boxes, key_frames, frames),
         files=files_of(settings),
         split=LabelSplit.read(split),
+        clips=Clips.read(clips),
+        ground_truth=Boxes.read(boxes),
+        frames=frames,
         out=out,
         workers=workers,
     )

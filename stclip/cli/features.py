@@ -7,19 +7,17 @@ import typer
 
 from stclip.cli.options import (
     CONFIG,
-    BoxesFile,
     ClipsFile,
     ConfigFolder,
     Dataset,
     FramesFolder,
-    KeyFramesFile,
     MethodName,
     Out,
     ScaleName,
     Workers,
     app,
-    read_data,
 )
+from stclip.errors import ConfigError
 
 
 @app.command()
@@ -28,13 +26,14 @@ def features(
     dataset: Dataset,
     scale: ScaleName,
     clips: ClipsFile,
-    boxes: BoxesFile,
-    key_frames: KeyFramesFile,
     frames: FramesFolder,
     out: Out,
     table: Annotated[
         Path | None,
         typer.Option(help="Encode the boxes of this table, cut out, not whole frames."),
+    ] = None,
+    key_frames: Annotated[
+        Path | None, typer.Option(help="With --table: the boxes on these frames are encoded.")
     ] = None,
     workers: Workers = 0,
     config: ConfigFolder = CONFIG,
@@ -43,15 +42,16 @@ def features(
     from stclip import config as c
     from stclip.features.encode import write_box_features, write_frame_features
     from stclip.methods.clip.backbone import load_backbone
-    from stclip.records import read_boxes
+    from stclip.records import Clips, KeyFrames, read_boxes
 
+    if (table is None) != (key_frames is None):
+        raise ConfigError("--table and --key-frames: give both for boxes, none for whole frames.")
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
-    data = read_data(clips, boxes, key_frames, frames)
-    backbone = load_backbone(settings.backbone)
-    if table is None:
-        write_frame_features(backbone, settings, data, out=out, workers=workers)
+    backbone, known = load_backbone(settings.backbone), Clips.read(clips)
+    if table is None or key_frames is None:
+        write_frame_features(backbone, settings, known, frames=frames, out=out, workers=workers)
     else:
-        boxes_to_encode = read_boxes(table)
         write_box_features(
-            backbone, settings, data, table=boxes_to_encode, out=out, workers=workers
-        )
+            backbone, settings, known, key_frames=KeyFrames.read(key_frames),
+            table=read_boxes(table), frames=frames, out=out, workers=workers,
+        )  # fmt: skip

@@ -46,12 +46,11 @@ def predictions(
 ) -> None:
     """Draw what a run says of unseen clips: of every class a typical hit and a typical miss."""
     from stclip import config as c
-    from stclip.evaluate.rules import assumptions_of, rules_of
+    from stclip.evaluate.rules import assumptions_of, rules_of, shown_boxes
     from stclip.evaluate.voting import ASSUMPTIONS
     from stclip.records import LabelSplit, Scores
     from stclip.report.predictions import PREDICTIONS, write_predictions
     from stclip.runtime.provenance import provenance
-    from stclip.tables.aggregate import shown_boxes
     from stclip.tracking.wandb_runs import track_predictions
     from stclip.train.run_folder import run_hash
 

@@ -109,7 +109,7 @@ class DatasetConfig(Strict):
     target: str  # of that form
     archives: dict[str, Download]  # of that form; none where there is an unpacked copy
     params: dict[str, Any] = {}  # the data set's and that form's
-    frame_store: Literal["decoded"] = "decoded"  # a key of stclip.storage.frame_store.STORES
+    frame_store: Literal["decoded"] = "decoded"  # how frames lie on the disk; one way so far
     test_split: Literal["test", "val"] = "test"  # the official split that is tested
     key_frames: KeyFrameRule = EveryFrames(rule="every")
     label_text: Literal["raw", "spaced", "words"] = "raw"  # words: CamelCase is parted too
@@ -267,7 +267,7 @@ class MethodConfig(Strict):
     backbone: BackboneConfig
     label_text: Literal["raw", "spaced", "words"]
     exclusive_labels: list[str] | None = None
-    patience_s: float = 1 / 6  # of tracks of detected boxes, as the data set says
+    patience_s: float = LinkingConfig().patience_s  # of tracks of detected boxes, by the data set
     preprocessing: Preprocessing = Preprocessing()
     features: list[FeatureKind] = []  # read the frozen backbone's stored features of these
     objects: bool = False  # whether boxes of objects are read

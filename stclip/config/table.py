@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from stclip.config.models import MethodConfig, Strict
-from stclip.config.resolve import checked, load_dataset, load_method, load_scale, pick, read_yaml
+from stclip.config.models import Strict
+from stclip.config.resolve import checked, load_dataset, load_method, pick, read_yaml
 from stclip.errors import ConfigError
 
 Assumption = Literal["independent", "voted"]
@@ -154,10 +154,12 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
         "splits": config.splits or data.splits,
     }
     if config.rows != "all":
-        update["rows"] = [
-            row.model_copy(update={"title": row.title or _method(path, config, n, scale).title})
-            for n, row in enumerate(config.rows)
-        ]
+        update["rows"] = []
+        for number, row in enumerate(config.rows):
+            with _naming(f"{path}: rows.{number}.method"):
+                method = load_method(folder, row.method, dataset=config.dataset, scale=scale)
+            title = row.title or method.title
+            update["rows"].append(row.model_copy(update={"title": title}))
     return config.model_copy(update=update)
 
 
@@ -169,12 +171,6 @@ def _box_sources(table: MainTable | AblationTable | CostsTable) -> list[str]:
     return sorted(named)
 
 
-def _method(path: Path, table: Any, number: int, scale: str) -> MethodConfig:
-    row = table.rows[number]
-    with _naming(f"{path}: rows.{number}.method"):
-        return load_method(path.parents[1], row.method, dataset=table.dataset, scale=scale)
-
-
 def caption_of(folder: Path, table: Table, *, scale: str) -> str:
     """What stands above a table: title, scale, protocol and note."""
     if isinstance(table, DetectorsTable):
@@ -182,11 +178,6 @@ def caption_of(folder: Path, table: Table, *, scale: str) -> str:
     data = load_dataset(folder, table.dataset, scale=scale)
     protocol = data.benchmark_of(table.family)
     return f"{table.title} (scale {scale}, {protocol}). {table.note}"
-
-
-def shows_published(folder: Path, *, scale: str) -> bool:
-    """Whether the paper's values stand beside ours."""
-    return load_scale(folder, scale).published
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from stclip.detect.backends.torchvision import TorchvisionDetector, as_tensor
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.inputs.feed import feed_frames
 from stclip.progress import Progress
-from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, LabelSplit
+from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
 from stclip.storage.files import digest
 from stclip.storage.tensors import read_metadata, write_tensors
@@ -33,10 +33,12 @@ logger = logging.getLogger(__name__)
 
 def finetune(
     settings: DetectorConfig,
-    data: Data,
     *,
     files: Mapping[str, Path],
     split: LabelSplit,
+    clips: Clips,
+    ground_truth: Boxes,
+    frames: Path,
     out: Path,
     workers: int = 0,
 ) -> None:
@@ -44,9 +46,11 @@ def finetune(
 
     Args:
         settings: the detector; `settings.finetune` says how.
-        data: every ground-truth box is a person.
         files: what the detector reads; training begins at "weights".
         split: the label split with its clips filled in.
+        clips: the data set's clips.
+        ground_truth: its boxes, every one a person.
+        frames: folder of the frame store.
         out: .safetensors; its metadata says which settings and clips made it.
         workers: processes that read frames ahead of the training.
 
@@ -65,7 +69,7 @@ def finetune(
             "and its subclasses can."
         )
     weights = needed_file(files, "weights", settings=settings)
-    truth = _truth(data.boxes, data.clips, split, stride=how.frame_stride)
+    truth = _truth(ground_truth, clips, split, stride=how.frame_stride)
     seed_everything(how.seed)
     own = make_config(target, settings.params, where=f"detector {settings.target}")
     model = target.build_model(own, settings, weights).to(best_device())
@@ -86,7 +90,7 @@ def finetune(
     for epoch in range(first, how.epochs):
         seed_everything(how.seed + epoch)  # the model draws proposals at random
         plan = _plan(truth, how, epoch=epoch)
-        pictures = feed_frames(data.frames, [[k for k, _ in b] for b in plan], workers=workers)
+        pictures = feed_frames(frames, [[k for k, _ in b] for b in plan], workers=workers)
         mean_loss = _epoch(
             model, optimizer, plan, pictures, truth, how, epoch=epoch, person=own.person,
             progress=progress,

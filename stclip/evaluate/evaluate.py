@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from stclip.boxes.linking import link
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.bootstrap import NUM_REPLICATES, clip_weights, interval, replicate_maps
 from stclip.evaluate.breakdown import ReportPart, report_part
 from stclip.evaluate.frame_map import LabelledBoxes, frame_map, shared_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
 from stclip.evaluate.rules import Rules
-from stclip.evaluate.run_tubes import linked_tubes, truth_tubes
+from stclip.evaluate.run_tubes import truth_tubes
 from stclip.evaluate.video_map import video_map
 from stclip.evaluate.voting import ASSUMPTIONS, INDEPENDENT
 from stclip.evaluate.write_breakdown import write_report
@@ -240,8 +241,13 @@ def _evaluate(
         "boxes_sha256": _boxes_sha256(record),
     }
     if rules.tubes:
-        numbers = key_frames.numbers(record.table)
-        tubes = linked_tubes(record, clip_numbers, numbers, scores, rules.tubes.linking)
+        tubes = link(
+            clips=clip_numbers,
+            frames=key_frames.numbers(record.table),
+            boxes_xyxy=record.boxes_xyxy,
+            scores=scores,
+            linking=rules.tubes.linking,
+        )
         wanted = truth_tubes(table, key_frames.numbers(table), labelled.labels)
         found_map = video_map(tubes, wanted, rules.tubes.protocol)
         cell["video_mAP"] = {str(iou): found_map[str(iou)] for iou in rules.tubes.iou}

@@ -1,17 +1,14 @@
 """By what rules a data set's score files are judged: its metrics and assumptions, resolved."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from stclip.boxes.linking import Linking
+from stclip.boxes.linking import Linking, frames_within
 from stclip.config import DatasetConfig, LinkingConfig, pick
 from stclip.evaluate.protocol import PROTOCOLS, Protocol
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, VideoProtocol
 from stclip.evaluate.voting import ASSUMPTIONS, INDEPENDENT
 from stclip.records import KeyFrames
-
-_ROUNDING = 1e-3  # of key frames: 1/6 s are 5 frames at 30 fps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +53,15 @@ def rules_of(data: DatasetConfig, key_frames: KeyFrames) -> Rules:
 
 def linking_of(config: LinkingConfig, *, step_s: float) -> Linking:
     """Seconds in key frames that are `step_s` apart; at least one."""
-
-    def key_frames(seconds: float) -> int:
-        return max(1, math.floor(seconds / step_s + _ROUNDING))
-
     return Linking(
-        patience=key_frames(config.patience_s), min_frames=key_frames(config.min_length_s)
+        patience=frames_within(config.patience_s, step_s),
+        min_frames=frames_within(config.min_length_s, step_s),
     )
+
+
+def shown_boxes(sources: Iterable[str]) -> str:
+    """The box source that figures and dashboards show: the first of those scored."""
+    return next(iter(sources))
 
 
 def assumptions_of(method: Sequence[str], data: DatasetConfig) -> list[str]:

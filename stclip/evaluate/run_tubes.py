@@ -1,41 +1,15 @@
-"""The tubes of a run: linked from its scored boxes, and those of the ground truth.
+"""The tubes of the ground truth on key frames.
 
 Frames are the numbers of key frames in here, whatever lies between them in the video.
 """
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Integer
+from jaxtyping import Integer
 
-from stclip.boxes.linking import Linking, link
 from stclip.boxes.tubes import Tubes, first_gap
 from stclip.errors import DataError
-from stclip.records import BOX_COLUMNS, Scores
-
-
-def linked_tubes(
-    record: Scores,
-    clip_numbers: Integer[np.ndarray, " N"],
-    numbers: Integer[np.ndarray, " N"],
-    scores: Float[np.ndarray, "K N"],
-    linking: Linking,
-) -> Tubes:
-    """Link the boxes of every clip for every label.
-
-    Args:
-        record: the N scored boxes.
-        clip_numbers: (N,), the clip of each.
-        numbers: (N,), the number of each box's key frame.
-        scores: (K, N), what ranks each box for each label.
-        linking: thresholds, in key frames.
-    """
-    return link(
-        clips=clip_numbers,
-        frames=numbers,
-        boxes_xyxy=record.boxes_xyxy.astype(np.float64),
-        scores=scores,
-        linking=linking,
-    )
+from stclip.records import BOX_COLUMNS
 
 
 def truth_tubes(
@@ -54,10 +28,9 @@ def truth_tubes(
         DataError: a tube misses a key frame between its first and its last.
     """
     keys = (labels, table["clip_number"].to_numpy(), table["tube"].to_numpy())
-    frames = numbers
-    order = np.lexsort((frames, *keys[::-1]))
+    order = np.lexsort((numbers, *keys[::-1]))
     labels, clips, tubes = (key[order] for key in keys)
-    frames = frames[order]
+    frames = numbers[order]
     changes = np.diff(np.stack([labels, clips, tubes]), prepend=-1).any(axis=0)
     tube_numbers = np.cumsum(changes)
     if (gap := first_gap(tube_numbers, frames)) is not None:

@@ -25,7 +25,7 @@ from stclip.inputs.preprocess import crop_box, to_model
 from stclip.inputs.stored_features import boxes_made_of, frames_made_of
 from stclip.methods.clip.backbone import Backbone
 from stclip.progress import Progress
-from stclip.records import BOX_COLUMNS, Data
+from stclip.records import BOX_COLUMNS, Clips, KeyFrames
 from stclip.runtime.device import best_device
 from stclip.storage.frame_store import read_frame
 from stclip.storage.tensors import write_tensors
@@ -37,31 +37,39 @@ T = TypeVar("T")
 
 
 def write_frame_features(
-    backbone: Backbone, config: MethodConfig, data: Data, *, out: Path, workers: int = 0
+    backbone: Backbone,
+    config: MethodConfig,
+    clips: Clips,
+    *,
+    frames: Path,
+    out: Path,
+    workers: int = 0,
 ) -> None:
     """Encode every frame of the clips, in fp32, and write `out` (.safetensors).
 
-    `workers` processes read the pictures ahead of the backbone.
+    `frames` is the folder of the frame store; `workers` processes read ahead of the backbone.
 
     Raises:
         DataError: a frame is missing or damaged.
     """
-    names = data.clips.table["clip"].tolist()
-    lengths = data.clips.table["num_frames"].tolist()
+    names = clips.table["clip"].tolist()
+    lengths = clips.table["num_frames"].tolist()
     wanted = [(c, f) for c, n in zip(names, lengths, strict=True) for f in range(n)]
 
-    read = partial(_whole_frames, data.frames, backbone.image_size, config.preprocessing)
+    read = partial(_whole_frames, frames, backbone.image_size, config.preprocessing)
     found = _encode(backbone, config, read, wanted, workers=workers)
-    _write(out, found, np.arange(len(found)), frames_made_of(config, data.clips))
+    _write(out, found, np.arange(len(found)), frames_made_of(config, clips))
     logger.info("features: %d frames of %d clips, %d wide", *(len(found), len(names), len(found.T)))
 
 
 def write_box_features(
     backbone: Backbone,
     config: MethodConfig,
-    data: Data,
+    clips: Clips,
     *,
+    key_frames: KeyFrames,
     table: pd.DataFrame,
+    frames: Path,
     out: Path,
     workers: int = 0,
 ) -> None:
@@ -70,12 +78,12 @@ def write_box_features(
     These are the boxes on key frames, clipped to the picture; those without area then are left
     out.
     """
-    boxes = clip_to_picture(table[data.key_frames.contain(table)], data.clips)
+    boxes = clip_to_picture(table[key_frames.contain(table)], clips)
     # Neighbours in the video lie side by side on the disk.
     boxes = boxes.sort_values(["clip", "frame"], kind="stable")
     keys = list(zip(boxes["clip"], boxes["frame"].tolist(), strict=True))
     wanted = list(zip(keys, boxes[BOX_COLUMNS].to_numpy(np.float32), strict=True))
-    read = partial(_crops, data.frames, backbone.image_size, config.preprocessing)
+    read = partial(_crops, frames, backbone.image_size, config.preprocessing)
     found = _encode(backbone, config, read, wanted, workers=workers)
     rows = boxes.index.to_numpy(np.int64)
     order = np.argsort(rows)

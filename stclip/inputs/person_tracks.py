@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Integer
 
-from stclip.boxes.linking import Linking, link
+from stclip.boxes.linking import Linking, frames_within, link
 from stclip.boxes.tubes import Tubes
+from stclip.config import LinkingConfig
 from stclip.records import BOX_COLUMNS
 
 # Every box is of some track: none is suppressed, none too short, none too weak.
 LINKING = Linking(top=1_000_000, nms=2.0, min_frames=1, min_score=0.0)
 
 
-PATIENCE_S = 1 / 6  # five frames of ACT's 30 fps
-_ROUNDING = 1e-3  # of frames
+PATIENCE_S = LinkingConfig().patience_s
 
 
 def tracks(
@@ -41,16 +41,15 @@ def tracks(
     )
     open_rows = table[np.isnan(found)]
     keys = [key for key in ("source", "clip") if key in table]
-    frames = open_rows["clip"].map(dict(fps)).to_numpy(np.float64) * patience_s + _ROUNDING
-    for patience in np.unique(np.floor(frames)):
-        alike = open_rows[np.floor(frames) == patience]
+    frames = {clip: frames_within(patience_s, 1 / rate) for clip, rate in fps.items()}
+    for patience, alike in open_rows.groupby(open_rows["clip"].map(frames)):
         groups = alike.groupby(keys, sort=False).ngroup()
         tubes = link(
             clips=groups.to_numpy(),
             frames=alike["frame"].to_numpy(),
             boxes_xyxy=alike[BOX_COLUMNS].to_numpy(np.float64),
             scores=alike["detector_score"].to_numpy(np.float64)[None],
-            linking=replace(LINKING, patience=max(1, int(patience))),
+            linking=replace(LINKING, patience=patience),
         )
         for group, rows in alike.groupby(groups):
             found[rows.index] = _numbers(rows, tubes.of(tubes.clips == group))

@@ -10,6 +10,7 @@ import pandas as pd
 from stclip.errors import DataError
 from stclip.evaluate.breakdown import CLASSES
 from stclip.evaluate.evaluate import METRICS_FILE
+from stclip.evaluate.rules import shown_boxes
 from stclip.report.predictions import PREDICTIONS
 from stclip.storage.files import read_json, read_json_lines
 from stclip.tables.aggregate import (
@@ -17,7 +18,6 @@ from stclip.tables.aggregate import (
     PROVENANCE,
     check_runs,
     map_values,
-    shown_boxes,
 )
 from stclip.tables.error_table import compare_errors, read_errors
 

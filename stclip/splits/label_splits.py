@@ -86,15 +86,14 @@ def resolve_split(
     """
     known = labels_of(clips)
     unknown = sorted({*split.base, *split.unseen} - set(known))
-    if together and len(unknown) < len({*split.base, *split.unseen}):
-        if unknown:
-            logger.warning("%s: no clip shows %s", split.where, unknown)
+    some_known = len(unknown) < len(split.base) + len(split.unseen)
+    if together and unknown and some_known:
+        logger.warning("%s: no clip shows %s", split.where, unknown)
         unknown = []
-    where = split.where
     if unknown:
         raise DataError(
-            f"{where}: no clip shows {unknown}; known actions are {known}. Correct the names in "
-            "the split file."
+            f"{split.where}: no clip shows {unknown}; known actions are {known}. Correct the names "
+            "in the split file."
         )
     train, unseen_test, base_test = select_clips(
         split, clips, test_split=test_split, together=together
@@ -102,14 +101,14 @@ def resolve_split(
     if not (train and unseen_test and base_test):
         found = clips.table["official_split"].value_counts().to_dict()
         raise DataError(
-            f"{where}: selects {len(train)} training clips, {len(unseen_test)} test clips with "
-            f"unseen and {len(base_test)} with base actions, each must be at least 1. Training "
-            f"takes official train clips without unseen actions, testing official {test_split} "
+            f"{split.where}: selects {len(train)} training clips, {len(unseen_test)} test clips "
+            f"with unseen and {len(base_test)} with base actions, each must be at least 1. "
+            f"Training takes official train clips without unseen actions, testing official {test_split} "
             f"clips; there are {found}."
         )
     logger.info(
         "%s: of %d clips %d to train on, %d test clips with unseen, %d with base actions",
-        *(where, len(clips), len(train), len(unseen_test), len(base_test)),
+        *(split.where, len(clips), len(train), len(unseen_test), len(base_test)),
     )
     return replace(
         split,

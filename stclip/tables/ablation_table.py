@@ -13,8 +13,8 @@ import pandas as pd
 from stclip.config.table import AblationTable
 from stclip.errors import DataError
 from stclip.tables.aggregate import (
+    BySplit,
     RunContent,
-    Values,
     by_method,
     check_runs,
     map_values,
@@ -70,7 +70,7 @@ def build_ablation(
             | {f"split {s}": percent(row.values.of_split(s)) for s in splits}
             | ({"avg": percent(row.values.average(splits))} if len(splits) > 1 else {})
             | {
-                "95% interval": interval_text(row.replicates.samples(splits, seeds))
+                "95% interval": interval_text(row.replicates.per_seed(splits, seeds))
                 if seeds
                 else MISSING,
                 "std over seeds": _deviation(row.values.per_seed(splits, seeds)),
@@ -126,11 +126,11 @@ def _difference(
     if not seeds:
         return dict.fromkeys(columns, MISSING)
 
-    def over_splits(values: Values) -> np.ndarray:
+    def over_splits(values: BySplit[Any]) -> np.ndarray:
         return values.per_seed(splits, seeds)
 
     maps = over_splits(row.values) - over_splits(reference.values)
-    samples = row.replicates.samples(splits, seeds) - reference.replicates.samples(splits, seeds)
+    samples = over_splits(row.replicates) - over_splits(reference.replicates)
     texts = (f"{100 * maps.mean():+.2f}", interval_text(samples, signed=True))
     return dict(zip(columns, texts, strict=True))
 

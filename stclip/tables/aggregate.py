@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,11 +24,26 @@ PROVENANCE = [  # what metrics.json must say for a table
 RunContent = Mapping[str, Any]  # of a metrics.json
 
 
-@dataclass
-class Values:
-    """One number of several runs: split -> seed -> fraction."""
+Number = TypeVar("Number", float, np.ndarray)
 
-    by_split: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+
+@dataclass
+class BySplit(Generic[Number]):
+    """One number of several runs, or its replicates: split -> seed -> fraction, or (R,)."""
+
+    by_split: dict[str, dict[int, Number]] = field(default_factory=lambda: defaultdict(dict))
+
+    def seeds(self, splits: Sequence[str]) -> list[int]:
+        """Those that every split has."""
+        return sorted(set.intersection(*(set(self.by_split.get(s, {})) for s in splits)))
+
+    def per_seed(self, splits: Sequence[str], seeds: Sequence[int]) -> Float[np.ndarray, " S *R"]:
+        """Mean over splits for each of S seeds: a replicate weighs a clip alike in all of them."""
+        return np.mean([[self.by_split[split][seed] for seed in seeds] for split in splits], axis=0)
+
+
+class Values(BySplit[float]):
+    """One number of several runs."""
 
     def of_split(self, split: str) -> float | None:
         """Mean over seeds."""
@@ -40,14 +55,6 @@ class Values:
         values = [self.of_split(split) for split in splits]
         present = [value for value in values if value is not None]
         return mean(present) if present and len(present) == len(splits) else None
-
-    def seeds(self, splits: Sequence[str]) -> list[int]:
-        """Those that every split has."""
-        return sorted(set.intersection(*(set(self.by_split.get(s, {})) for s in splits)))
-
-    def per_seed(self, splits: Sequence[str], seeds: Sequence[int]) -> Float[np.ndarray, " S"]:
-        """Mean over splits for each of S seeds."""
-        return np.mean([[self.by_split[split][seed] for seed in seeds] for split in splits], axis=0)
 
 
 def map_values(runs: Iterable[RunContent], *, boxes: str, labels: str, assumption: str) -> Values:
@@ -67,19 +74,7 @@ def harmonic_mean(unseen: float | None, base: float | None) -> float | None:
     return 2 * unseen * base / (unseen + base) if unseen + base else 0.0
 
 
-@dataclass
-class Replicates:
-    """Bootstrap replicates of several runs: split -> seed -> (R,)."""
-
-    by_split: dict[str, dict[int, np.ndarray]] = field(default_factory=lambda: defaultdict(dict))
-
-    def seeds(self, splits: Sequence[str]) -> list[int]:
-        """Those that every split has."""
-        return sorted(set.intersection(*(set(self.by_split.get(s, {})) for s in splits)))
-
-    def samples(self, splits: Sequence[str], seeds: Sequence[int]) -> Float[np.ndarray, "S R"]:
-        """Mean over splits: a replicate weighs a clip alike in every split and run."""
-        return np.mean([[self.by_split[split][seed] for seed in seeds] for split in splits], axis=0)
+Replicates = BySplit[np.ndarray]  # bootstrap replicates of several runs
 
 
 def replicates_of(
@@ -103,11 +98,6 @@ def by_method(
         own[0].append(run)
         own[1].append(table)
     return found
-
-
-def shown_boxes(sources: Iterable[str]) -> str:
-    """The box source that figures show: the first of those scored."""
-    return next(iter(sources))
 
 
 def check_runs(

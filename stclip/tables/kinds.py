@@ -1,11 +1,13 @@
 """From a table's settings and the files that its rule names to its cells, by kind of table."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from stclip.config import load_scale
 from stclip.config.table import (
     AblationTable,
     CostsTable,
@@ -14,7 +16,6 @@ from stclip.config.table import (
     Table,
     caption_of,
     load_table,
-    shows_published,
 )
 from stclip.costs.measured import read_costs
 from stclip.detect.quality import read_quality
@@ -27,7 +28,9 @@ from stclip.tables.detector_table import build_detectors, published_shares
 from stclip.tables.main_table import build_main
 from stclip.tables.table_files import write_table
 
-Builder = Callable[[Any, Sequence[Path], Path, str], tuple[pd.DataFrame, int]]
+Loader = Callable[[str], Table]  # of another table, by its name
+# settings, files, whether the paper's values are shown, other tables
+Builder = Callable[[Any, Sequence[Path], bool, Loader], pd.DataFrame]
 
 
 def make_table(name: str, files: Sequence[Path], out: Path, *, config: Path, scale: str) -> None:
@@ -44,63 +47,52 @@ def make_table(name: str, files: Sequence[Path], out: Path, *, config: Path, sca
         ConfigError: settings that contradict one another. DataError: a file is missing, damaged or
             of something else.
     """
-    table = load_table(config, name, scale=scale)
-    frame, text_columns = BUILDERS[type(table)](table, files, config, scale)
+    load = partial(load_table, config, scale=scale)
+    table = load(name)
+    build, text_columns = BUILDERS[type(table)]
+    frame = build(table, files, load_scale(config, scale).published, load)
     caption = caption_of(config, table, scale=scale)
     write_table(frame, out, text_columns=text_columns, caption=caption)
 
 
-def _main(
-    table: MainTable, files: Sequence[Path], config: Path, scale: str
-) -> tuple[pd.DataFrame, int]:
-    runs, replicates = _runs(files)
-    shown = shows_published(config, scale=scale)
-    return build_main(table, runs, replicates, published=shown), 2
+def _of_runs(build: Callable[..., pd.DataFrame]) -> Builder:
+    """A table of runs and their replicates."""
+
+    def built(table: Any, files: Sequence[Path], published: bool, _: Loader) -> pd.DataFrame:
+        found = [read_run(path.parent) for path in files]
+        runs, replicates = ([run[side] for run in found] for side in (0, 1))
+        return build(table, runs, replicates, published=published)
+
+    return built
 
 
-def _ablation(
-    table: AblationTable, files: Sequence[Path], config: Path, scale: str
-) -> tuple[pd.DataFrame, int]:
-    runs, replicates = _runs(files)
-    shown = shows_published(config, scale=scale)
-    return build_ablation(table, runs, replicates, published=shown), 1
-
-
-def _costs(
-    table: CostsTable, files: Sequence[Path], config: Path, scale: str
-) -> tuple[pd.DataFrame, int]:
+def _costs(table: CostsTable, files: Sequence[Path], published: bool, _: Loader) -> pd.DataFrame:
     measured = [path for path in files if path.name != METRICS_FILE]
     if len(measured) != 1:
         raise ConfigError(f"a table of costs needs one file from `stclip costs`, got {measured}.")
     where, costs = read_costs(measured[0])
     runs = [read_json(path) for path in files if path.name == METRICS_FILE]
-    shown = shows_published(config, scale=scale)
-    return build_costs(costs, runs, config=table, where=where, published=shown), 1
+    return build_costs(costs, runs, config=table, where=where, published=published)
 
 
 def _detectors(
-    table: DetectorsTable, files: Sequence[Path], config: Path, scale: str
-) -> tuple[pd.DataFrame, int]:
+    table: DetectorsTable, files: Sequence[Path], published: bool, load: Loader
+) -> pd.DataFrame:
     contents = [read_quality(path) for path in files]
     shares = {}
     for about, _ in contents:
         share = table.share.get(about["dataset"])
-        if share is not None and shows_published(config, scale=scale):
-            of_paper = load_table(config, share.table, scale=scale)
+        if share is not None and published:
+            of_paper = load(share.table)
             if not isinstance(of_paper, MainTable):
                 raise ConfigError(f"table {share.table!r} is of kind {of_paper.kind}, not main.")
             shares[about["dataset"]] = published_shares(of_paper, share)
-    return build_detectors(contents, shares), 3
+    return build_detectors(contents, shares)
 
 
-def _runs(files: Sequence[Path]) -> tuple[list[dict[str, Any]], list[pd.DataFrame]]:
-    found = [read_run(path.parent) for path in files]
-    return [run for run, _ in found], [replicates for _, replicates in found]
-
-
-BUILDERS: dict[type[Table], Builder] = {
-    MainTable: _main,
-    AblationTable: _ablation,
-    CostsTable: _costs,
-    DetectorsTable: _detectors,
+BUILDERS: dict[type[Table], tuple[Builder, int]] = {  # and how many columns are text
+    MainTable: (_of_runs(build_main), 2),
+    AblationTable: (_of_runs(build_ablation), 1),
+    CostsTable: (_costs, 1),
+    DetectorsTable: (_detectors, 3),
 }

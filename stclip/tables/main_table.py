@@ -5,16 +5,18 @@ values have columns of their own and never fill it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from stclip.config.table import MainTable
+from stclip.config.table import Assumption, Column, MainTable
 from stclip.errors import ConfigError
+from stclip.records import LABEL_GROUPS
 from stclip.tables.aggregate import (
+    Replicates,
     RunContent,
+    Values,
     by_method,
     check_runs,
     harmonic_mean,
@@ -57,22 +59,18 @@ def build_main(
     check_runs(runs, replicates, config.splits)
     if config.starred is None and any(column.endswith("*") for column in config.columns):
         raise ConfigError(f"table {config.title!r}: starred columns need `starred`, a box source.")
-    cells = []
-    for assumption in config.assumptions:
-        methods = [
-            own
-            for own in by_method(runs, replicates).values()
-            if assumption in own[0][0]["assumptions"]
-        ]
-        for own_runs, own_tables in sorted(
-            methods, key=lambda own: (own[0][0]["order"], own[0][0]["title"])
-        ):
-            row = _Row(config, assumption, own_runs, own_tables)
-            cells.append(
-                {"method": own_runs[0]["title"], "assumption": assumption}
-                | {name: text for column in config.columns for name, text in row.cells(column)}
-                | (_published(config, assumption, own_runs[0]["method"]) if published else {})
-            )
+    methods = sorted(
+        by_method(runs, replicates).items(),
+        key=lambda item: (item[1][0][0]["order"], item[1][0][0]["title"]),
+    )
+    cells = [
+        {"method": own_runs[0]["title"], "assumption": assumption}
+        | _cells(config, assumption, own_runs, own_tables)
+        | (_published(config, assumption, method) if published else {})
+        for assumption in config.assumptions
+        for method, (own_runs, own_tables) in methods
+        if assumption in own_runs[0]["assumptions"]
+    ]
     frame = pd.DataFrame(cells, dtype="str")
     ours = frame.loc[:, ~frame.columns.str.startswith("published")]
     logger.info(
@@ -82,77 +80,57 @@ def build_main(
     return frame
 
 
-class _Row:
-    """The cells of one method under one assumption."""
+def _cells(
+    config: MainTable,
+    assumption: Assumption,
+    runs: Sequence[RunContent],
+    replicates: Sequence[pd.DataFrame],
+) -> dict[str, str]:
+    """The columns that the table names, of one method under one assumption."""
+    splits = config.splits
 
-    def __init__(
-        self,
-        config: MainTable,
-        assumption: str,
-        runs: Sequence[RunContent],
-        replicates: Sequence[pd.DataFrame],
-    ) -> None:
-        self.config, self.assumption, self.runs, self.replicates = (
-            config, assumption, runs, replicates,
-        )  # fmt: skip
+    def values(labels: str, boxes: str) -> Values:
+        return map_values(runs, boxes=boxes, labels=labels, assumption=assumption)
 
-    def cells(self, column: str) -> list[tuple[str, str]]:
-        """Name and text of the columns that a word of `columns` stands for."""
-        splits = self.config.splits
-        if column == "splits":
-            unseen = self._values("unseen")
-            return [(f"split {s}", percent(unseen.of_split(s))) for s in splits]
-        name = INTERVAL if column == "interval" else column
-        return [(name, self._makers()[column]())]
+    def averages(boxes: str) -> tuple[float | None, float | None]:
+        """The unseen classes' average, and H."""
+        unseen, base = (values(labels, boxes).average(splits) for labels in LABEL_GROUPS)
+        return unseen, harmonic_mean(unseen, base)
 
-    def _makers(self) -> dict[str, Callable[[], str]]:
-        starred = self.config.starred
-        return {
-            "avg": lambda: percent(self._average("unseen")),
-            "interval": self._interval,
-            "base": lambda: percent(self._average("base")),
-            "H": lambda: percent(harmonic_mean(self._average("unseen"), self._average("base"))),
-            "avg*": lambda: percent(self._average("unseen", starred)),
-            "H*": lambda: percent(
-                harmonic_mean(self._average("unseen", starred), self._average("base", starred))
-            ),
-            "seeds": self._seeds,
-            "scale": lambda: str(self.runs[0]["scale"]),
-            "benchmark": lambda: str(self.runs[0]["benchmark"]),
-        }
-
-    def _values(self, labels: str, boxes: str | None = None) -> Any:
-        source = boxes or self.config.boxes
-        return map_values(self.runs, boxes=source, labels=labels, assumption=self.assumption)
-
-    def _average(self, labels: str, boxes: str | None = None) -> float | None:
-        return self._values(labels, boxes).average(self.config.splits)
-
-    def _interval(self) -> str:
-        """95% interval of avg: a replicate weighs a clip alike in every split and seed."""
-        cell = f"{self.config.boxes}/unseen/{self.assumption}"
-        found = replicates_of(self.runs, self.replicates, cell=cell)
-        per_split = [found.by_split.get(split) for split in self.config.splits]
-        if not all(per_split):
-            return MISSING
-        means = [np.mean(list(seeds.values()), axis=0) for seeds in per_split if seeds]
-        return interval_text(np.mean(means, axis=0)[None])
-
-    def _seeds(self) -> str:
-        by_split = self._values("unseen").by_split
-        return range_text([len(by_split.get(split, {})) for split in self.config.splits])
+    unseen = values("unseen", config.boxes)
+    avg, harmonic = averages(config.boxes)
+    starred = averages(config.starred) if config.starred else (None, None)
+    found = replicates_of(runs, replicates, cell=f"{config.boxes}/unseen/{assumption}")
+    texts: dict[Column, dict[str, str]] = {
+        "splits": {f"split {s}": percent(unseen.of_split(s)) for s in splits},
+        "avg": {"avg": percent(avg)},
+        "interval": {INTERVAL: _interval(found, splits)},
+        "base": {"base": percent(values("base", config.boxes).average(splits))},
+        "H": {"H": percent(harmonic)},
+        "avg*": {"avg*": percent(starred[0])},
+        "H*": {"H*": percent(starred[1])},
+        "seeds": {"seeds": range_text([len(unseen.by_split.get(s, {})) for s in splits])},
+        "scale": {"scale": runs[0]["scale"]},
+        "benchmark": {"benchmark": runs[0]["benchmark"]},
+    }
+    return {name: text for column in config.columns for name, text in texts[column].items()}
 
 
-def _published(config: MainTable, assumption: str, method: str) -> dict[str, str]:
+def _interval(replicates: Replicates, splits: Sequence[str]) -> str:
+    """95% interval of avg: a replicate weighs a clip alike in every split and seed."""
+    per_split = [list(replicates.by_split.get(split, {}).values()) for split in splits]
+    if not all(per_split):
+        return MISSING
+    return interval_text(np.mean([np.mean(seeds, axis=0) for seeds in per_split], axis=0)[None])
+
+
+def _published(config: MainTable, assumption: Assumption, method: str) -> dict[str, str]:
     """Columns of the paper's values; none where the table has none."""
     if not config.published:
         return {}
-    of_method = config.published.get(assumption, {}).get(method, {})  # type: ignore[call-overload]
-    columns = {f"published split {s}": (config.boxes, s) for s in config.splits}
-    for source, star in ((config.boxes, ""), (config.starred, "*")):
-        columns |= {f"published {key}{star}": (source, key) for key in ("avg", "H") if source}
-    columns = dict(sorted(columns.items(), key=lambda item: item[0].endswith("*")))
-    return {
-        column: printed(of_method.get(boxes, {}).get(key))
-        for column, (boxes, key) in columns.items()
-    }
+    values = config.published.get(assumption, {}).get(method, {})
+    keys = [(f"split {s}", config.boxes, s) for s in config.splits]
+    keys += [(key, config.boxes, key) for key in ("avg", "H")]
+    if config.starred:
+        keys += [(f"{key}*", config.starred, key) for key in ("avg", "H")]
+    return {f"published {name}": printed(values.get(boxes, {}).get(k)) for name, boxes, k in keys}

@@ -1,4 +1,4 @@
-"""All runs in a few numbers, for `dvc metrics` and `dvc plots`: from metrics.json files alone."""
+"""The runs of a data set in a few numbers, for `dvc metrics` and `dvc plots`."""
 
 import logging
 from collections import defaultdict
@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from stclip.errors import DataError
+from stclip.evaluate.rules import shown_boxes
 from stclip.records import LABEL_GROUPS
 from stclip.storage.files import whole_file, whole_folder, write_json
 from stclip.tables.aggregate import (
@@ -17,7 +18,6 @@ from stclip.tables.aggregate import (
     RunContent,
     harmonic_mean,
     map_values,
-    shown_boxes,
 )
 
 logger = logging.getLogger(__name__)
@@ -27,16 +27,22 @@ def summarize(runs: Sequence[RunContent]) -> tuple[dict[str, Any], pd.DataFrame,
     """Frame mAP and AP on the first box source, means over splits and seeds.
 
     Args:
-        runs: contents of metrics.json files.
+        runs: contents of metrics.json files of one data set.
 
     Returns:
-        Fractions, "DATASET/METHOD" -> assumption -> "unseen", "base", "H"; the same in percent, a
-        row per data set, method and assumption; AP in percent by label group and class too (over
-        the splits and seeds in whose group the class is).
+        Fractions, method -> assumption -> "unseen", "base", "H"; the same in percent, a row per
+        method and assumption; AP in percent by label group and class too (over the splits and
+        seeds in whose group the class is).
+
+    Raises:
+        DataError: runs of several data sets, or without metrics.
     """
-    classes: dict[tuple[str, str, str, str, str], list[float]] = defaultdict(list)
-    groups: dict[tuple[str, str, str], list[RunContent]] = defaultdict(list)
-    for run in sorted(runs, key=lambda r: (r["dataset"], r["order"], r["split"], r["seed"])):
+    datasets = sorted({run["dataset"] for run in runs})
+    if len(datasets) > 1:
+        raise DataError(f"runs of {datasets} cannot share a summary; give those of one data set.")
+    classes: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[RunContent]] = defaultdict(list)
+    for run in sorted(runs, key=lambda r: (r["order"], r["split"], r["seed"])):
         boxes = shown_boxes(run["metrics"])
         if not run["metrics"][boxes]:
             raise DataError(
@@ -44,7 +50,7 @@ def summarize(runs: Sequence[RunContent]) -> tuple[dict[str, Any], pd.DataFrame,
                 f"{boxes} boxes; run the evaluate stage again."
             )
         for assumption in run["assumptions"]:
-            key = (run["dataset"], run["method"], assumption)
+            key = (run["method"], assumption)
             groups[key].append(run)
             for group, cells in run["metrics"][boxes].items():
                 for name, value in cells[assumption]["AP"].items():
@@ -53,16 +59,15 @@ def summarize(runs: Sequence[RunContent]) -> tuple[dict[str, Any], pd.DataFrame,
     titles = {run["method"]: run["title"] for run in runs}
     values: dict[str, Any] = defaultdict(dict)
     rows = []
-    for key in sorted(groups, key=lambda key: (key[0], ASSUMPTION_ORDER.index(key[2]))):  # stable
-        dataset, method, assumption = key
-        found = _averages(groups[key], assumption)
-        values[f"{dataset}/{method}"][assumption] = {k: round(v, 6) for k, v in found.items()}
-        label = _label(titles[method], assumption)
-        rows.append({"dataset": dataset, "method": label} | {k: 100 * v for k, v in found.items()})
+    for method, assumption in sorted(groups, key=lambda key: ASSUMPTION_ORDER.index(key[1])):
+        found = _averages(groups[method, assumption], assumption)  # methods stay in their order
+        values[method][assumption] = {k: round(v, 6) for k, v in found.items()}
+        about = {"dataset": datasets[0], "method": _label(titles[method], assumption)}
+        rows.append(about | {k: 100 * v for k, v in found.items()})
     by_class = pd.DataFrame(
         [
-            (dataset, _label(titles[method], assumption), group, name, 100 * mean(numbers))
-            for (dataset, method, assumption, group, name), numbers in classes.items()
+            (datasets[0], _label(titles[method], assumption), group, name, 100 * mean(numbers))
+            for (method, assumption, group, name), numbers in classes.items()
         ],
         columns=["dataset", "method", "labels", "class", "AP"],
     )
@@ -93,5 +98,5 @@ def write_summary(runs: Sequence[RunContent], out: Path, *, plots: tuple[Path, P
             frame.to_csv(temporary, index=False, float_format="%.2f", lineterminator="\n")
     with whole_folder(out) as folder:
         for name, cells in values.items():
-            write_json(folder / f"{Path(name).name}.json", cells)
+            write_json(folder / f"{name}.json", cells)
     logger.info("summary: read %d runs of %d methods, dropped none", len(runs), len(values))

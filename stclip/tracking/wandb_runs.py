@@ -210,7 +210,9 @@ def split_key(assumption: str, split: str) -> str:
 
 def split_columns(head: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict[str, float]:
     """Unseen mAP on the first box source, where the method has that row of the main table."""
-    cells: Mapping[str, Any] = metrics[next(iter(metrics))].get("unseen", {})
+    from stclip.evaluate.rules import shown_boxes
+
+    cells: Mapping[str, Any] = metrics[shown_boxes(metrics)].get("unseen", {})
     return {
         split_key(assumption, head["split"]): cells[assumption]["mAP"]
         for assumption in head["assumptions"]

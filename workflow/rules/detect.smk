@@ -3,7 +3,9 @@
 rule finetune:
     input:
         lambda w: detector_paths(DETECTORS[w.detector]),
-        **PREPARED,
+        clips=PREPARED["clips"],
+        boxes=PREPARED["boxes"],
+        frames=PREPARED["frames"],
         split=f"{DATA}/splits/{{family}}/{{split}}.json",
     output:
         f"{DATA}/detectors/{{detector}}/{{family}}/{{split}}.safetensors",
@@ -24,7 +26,7 @@ rule finetune:
         "{params.launcher}stclip --log {log} --threads {threads} finetune"
         " --detector {wildcards.detector}"
         " --scale {wildcards.scale} --split {input.split} --clips {input.clips}"
-        " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
+        " --boxes {input.boxes} --frames {input.frames}"
         " --workers {params.workers} --out {output}"
 
 
@@ -142,6 +144,7 @@ rule quality:
             "quality",
             {n: b.model_dump() for n, b in DATASETS[w.dataset].boxes.items()},
             DATASETS[w.dataset].title,
+            DATASETS[w.dataset].benchmark_of(DATASETS[w.dataset].family),
         ),
         detections=named_detections,
         splits=lambda w, input: [f"--split {path}" for path in input.splits],

@@ -1,7 +1,8 @@
 # Frames, and boxes cut out of them, through a frozen backbone: once for all methods that read it.
 rule frame_features:
     input:
-        **PREPARED,
+        clips=PREPARED["clips"],
+        frames=PREPARED["frames"],
         backbone=lambda w: backbone_files(FRAME_FEATURES[w.dataset, w.features]),
     output:
         f"{DATA}/features/{{features}}.safetensors",
@@ -23,13 +24,14 @@ rule frame_features:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
-        " --workers {params.workers} --out {output}"
+        " --frames {input.frames} --workers {params.workers} --out {output}"
 
 
 rule box_features:
     input:
-        **PREPARED,
+        clips=PREPARED["clips"],
+        key_frames=PREPARED["key_frames"],
+        frames=PREPARED["frames"],
         table=f"{DATA}/{{table}}.parquet",
         backbone=lambda w: backbone_files(BOX_FEATURES[w.dataset, w.features]),
     output:
@@ -53,5 +55,5 @@ rule box_features:
         "{params.launcher}stclip --log {log} --threads {threads} features"
         " --method {params.method}"
         " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --boxes {input.boxes} --key-frames {input.key_frames} --frames {input.frames}"
+        " --key-frames {input.key_frames} --frames {input.frames}"
         " --table {input.table} --workers {params.workers} --out {output}"

@@ -5,6 +5,11 @@ def backbone_files(method):
     return [] if weights is None or weights.startswith("package:") else [weights]
 
 
+def raw_folder(dataset):
+    """Where the archives are, or an unpacked copy."""
+    return DATASETS[dataset].extracted or f"data/{SCALE}/{dataset}/raw"
+
+
 def split_file(dataset, family, split):
     return f"data/{SCALE}/{dataset}/splits/{family}/{split}.json"
 
@@ -85,7 +90,7 @@ def evaluation_settings(wildcards):
         "metrics": [metric.model_dump() for metric in dataset.metrics],
         "linking": dataset.linking.model_dump(),
         "voting": dataset.voting,
-        "version": dataset.version,
+        "benchmark": dataset.benchmark_of(wildcards.family),
     }
 
 

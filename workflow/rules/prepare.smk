@@ -23,7 +23,7 @@ rule prepare:
             DATASETS[w.dataset].target,
             DATASETS[w.dataset].frame_store,
         ),
-        raw=lambda w: DATASETS[w.dataset].extracted or f"data/{w.scale}/{w.dataset}/raw",
+        raw=lambda w: raw_folder(w.dataset),
     shell:
         "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --raw {params.raw:q}"
@@ -33,10 +33,7 @@ rule prepare:
 def excluded_seconds(wildcards):
     """The list of what counts on neither side, among the archives."""
     name = getattr(DATASETS[wildcards.dataset].key_frames, "excluded", None)
-    folder = (
-        DATASETS[wildcards.dataset].extracted or f"data/{SCALE}/{wildcards.dataset}/raw"
-    )
-    return [] if name is None else [f"{folder}/{name}"]
+    return [] if name is None else [f"{raw_folder(wildcards.dataset)}/{name}"]
 
 
 # Which frames are tested, and which are trained on.
