@@ -1,9 +1,11 @@
 """Key frames by each rule, on clips whose key frames can be counted by hand."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
 from stclip.config import AnnotatedFrames, EveryFrames, KeyFrameRule, Seconds
 from stclip.errors import DataError
@@ -92,11 +94,22 @@ def test_excluded_seconds_count_on_neither_side(
 
 
 def test_files_of_excluded_seconds_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.csv: no such file"):
-        read_excluded(tmp_path / "none.csv")
-    (tmp_path / "a.csv").write_text("b,many\n")
-    with pytest.raises(DataError, match=r"a\.csv: expected lines"):
-        read_excluded(tmp_path / "a.csv")
+    path = tmp_path / "out.csv"
+    with pytest.raises(DataError, match=r"out\.csv: no such file"):
+        read_excluded(path)
+    for content in ("v,soon\n", "v\n", "v,0903,1\n"):
+        path.write_text(content)
+        with pytest.raises(DataError, match=r"out\.csv: expected lines `video,second`"):
+            read_excluded(path)
+
+
+def test_an_empty_file_excludes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("")
+    excluded = read_excluded(tmp_path / "out.csv")
+    rule = Seconds(rule="seconds", first=1, last=9)
+    found = made(rule, clips_of([("v", "test", 99, 29.97)]), boxes_of({}), excluded=excluded)
+    # 29.97, 59.94 and 89.91 are rounded
+    assert places(found, "v") == [(1, 30), (2, 60), (3, 90)]
 
 
 def test_something_must_be_tested() -> None:
@@ -111,3 +124,17 @@ def test_numbers_and_rows_of_a_table() -> None:
     table = pd.DataFrame({"clip": ["b", "b", "a"], "frame": [6, 4, 2]})
     assert found.contain(table).tolist() == [True, False, True]
     assert found.numbers(table[found.contain(table)]).tolist() == [2, 2]
+
+
+def test_rules_of_the_settings_are_checked() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(KeyFrameRule)
+    assert adapter.validate_python({"rule": "every"}) == EveryFrames(rule="every", frames=1)
+    for content, message in (
+        ({"rule": "every", "frames": 0}, "greater than or equal to 1"),
+        ({"rule": "annotated", "frames": 5}, "Extra inputs"),
+        ({"rule": "seconds", "first": 5, "last": 4}, r"first 5 <= last 4 fails"),
+        ({"rule": "seconds", "start": 9, "first": 5, "last": 6}, r"start 9\.0 <= first 5"),
+        ({"rule": "each"}, "does not match any of the expected tags"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            adapter.validate_python(content)

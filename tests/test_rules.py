@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, made_key_frames
 
 from stclip.config import DatasetConfig, LinkingConfig, load_dataset
 from stclip.config.models import Metric
@@ -27,8 +27,8 @@ def settings(**changes: Any) -> DatasetConfig:
 
 def key_frames(*, every: int = 1, fps: float = 30) -> KeyFrames:
     """Those of one clip of 60 frames."""
-    rows = [("clip", f, f // every, every / fps, True) for f in range(0, LENGTH, every)]
-    return KeyFrames(pd.DataFrame(rows, columns=list(KeyFrames.COLUMNS)))
+    last = pd.DataFrame({"clip": ["clip"], "frame": [LENGTH - 1]})
+    return made_key_frames(last, every=every, fps=fps)
 
 
 @pytest.mark.parametrize(

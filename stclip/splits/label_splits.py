@@ -103,8 +103,8 @@ def resolve_split(
         raise DataError(
             f"{split.where}: selects {len(train)} training clips, {len(unseen_test)} test clips "
             f"with unseen and {len(base_test)} with base actions, each must be at least 1. "
-            f"Training takes official train clips without unseen actions, testing official {test_split} "
-            f"clips; there are {found}."
+            f"Training takes official train clips without unseen actions, testing official "
+            f"{test_split} clips; there are {found}."
         )
     logger.info(
         "%s: of %d clips %d to train on, %d test clips with unseen, %d with base actions",
