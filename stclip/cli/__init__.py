@@ -39,6 +39,9 @@ PRELOADED = (  # what short jobs import for longer than they work
     "stclip.score.score",
     "stclip.evaluate.evaluate",
     "stclip.evaluate.error_figures",
+    "matplotlib.backends.backend_agg",  # which it imports when it draws
+    "matplotlib.figure",
+    "matplotlib.collections",
 )
 # What follows the first word is another command's, options and `--` included.
 ANY_COMMAND = {"allow_extra_args": True, "allow_interspersed_args": False}
