@@ -106,10 +106,13 @@ def environment(project: Path) -> dict[str, str]:
 
 
 def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """As `make table2` runs it, but for dry runs: PyTorch is imported once."""
+    command = ["snakemake", "--cores", "2", *arguments]
+    if not {"-n", "--dry-run"} & {*arguments}:
+        command = ["stclip", "preloaded", *command]
     return subprocess.run(
-        ["snakemake", "--cores", "2", *arguments],
-        cwd=project, env=environment(project), capture_output=True, text=True, timeout=900,
-    )  # fmt: skip
+        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=900
+    )
 
 
 def unlock(project: Path) -> None:

@@ -48,7 +48,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(folder, "git", "init", "-q")
     run(folder, "dvc", "remote", "add", "--default", "store", str(remote))
     commit(folder, "before")
-    run(folder, "dvc", "repro")
+    run(folder, "stclip", "preloaded", "dvc", "repro")  # PyTorch is imported once
     commit(folder, "made")
     run(folder, "dvc", "push")
     return folder
