@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from stclip.errors import DataError
+from stclip.storage.outside_files import content_of, text_of
 
 _BLOCK = re.compile(r"\b(?:label|item)\s*\{(.*?)\}", re.DOTALL)
 _NAME = re.compile(r'\bname:\s*"([^"]+)"')
@@ -18,12 +19,7 @@ def read_label_map(path: Path) -> dict[int, str]:
     Raises:
         DataError: missing, without any class, or with a number or name twice.
     """
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a label map ({error}).") from None
+    text = text_of(content_of(path), path)
     found: list[tuple[str, str]] = []
     for block in _BLOCK.findall(text):
         found += [(number, name) for number in _ID.findall(block) for name in _NAME.findall(block)]
