@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from stclip.boxes.looks import Looked, warn_look
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips
 from stclip.storage.archives import matching_members
@@ -30,6 +31,8 @@ _MORE = bytes(range(1, 255))  # any bytes without a marker
 def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet, each whole or not at all.
 
+    Warns if the boxes do not look like pixels of the pictures.
+
     Args:
         out: Folder of the prepared data; other files in it are left alone.
         build: Fills the folder of frames it is given and returns the tables.
@@ -38,6 +41,8 @@ def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> N
         clips, boxes = build(folder)
         # clips.parquet says that all is whole: it goes before the first and comes after the last.
         (out / "clips.parquet").unlink(missing_ok=True)
+    sizes = clips.table.set_index("clip")[["width", "height"]].reindex(boxes.table["clip"])
+    warn_look(Looked(boxes.boxes_xyxy, sizes.to_numpy(np.float64)), out / "boxes.parquet")
     boxes.write(out / "boxes.parquet")
     clips.write(out / "clips.parquet")
 

@@ -37,7 +37,7 @@ def match_names(
     shown = ", ".join(_with_likely(str(name), known) for name in distinct[:_SHOWN])
     more = ", ..." if len(distinct) > _SHOWN else ""
     if not found.any():
-        there = "" if known else "; there are none"
+        there = "" if len(known) else "; there are none"
         raise DataError(
             f"{where}: none of the {len(given)} {what} matches any of the {among}{there}: "
             f"{shown}{more}."
