@@ -160,6 +160,39 @@ def test_asked_for_objects_it_gives_every_category_but_persons(
         find(world, ROWS[:3], objects=True)
 
 
+def test_ids_may_be_text_that_agrees_or_numbers_as_text(world: World) -> None:
+    images = {"images": [IMAGES[0] | {"id": "a5"}, IMAGES[1] | {"id": "6"}]}
+    rows = [ROWS[0] | {"image_id": "a5", "category_id": "1"}, ROWS[2]]
+    first, second, _ = find(world, rows, images)
+    assert (len(first.scores), len(second.scores)) == (1, 1)
+
+
+def test_images_of_unknown_clips_are_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = {"images": [*IMAGES, {"id": 8, "movie": "clip_x", "timestamp": 99}]}
+    with caplog.at_level(logging.INFO):
+        first, *_ = find(world, [*ROWS, ROWS[0] | {"image_id": 8}], images)
+    assert len(first.scores) == 2
+    assert "1 of 4 images match none of the clips of clips.parquet and do not" in caplog.text
+    assert "'of unknown clips': 1" in caplog.text
+
+
+def test_corners_read_as_sides_are_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    width, height = world.clips.table.loc[0, ["width", "height"]].tolist()
+    rng = np.random.default_rng(0)
+    near = rng.uniform(0, (width / 2, height / 2), (40, 2))
+    far = rng.uniform((width / 2, height / 2), (width, height), (40, 2))
+    rows = [ROWS[0] | {"bbox": box} for box in np.concatenate([near, far], 1).tolist()]
+    find(world, rows, box_format="xyxy")
+    assert caplog.text == ""
+    find(world, rows, box_format="xywh")
+    assert "found.json: nearly all of the 40 boxes look like corners that were read" in caplog.text
+    caplog.clear()
+    find(world, [ROWS[0] | {"bbox": [0.1, 0.1, 0.5, 0.6]}] * 3)
+    assert "look like shares of the picture, 0 to 1; expected are pixels" in caplog.text
+
+
 def test_a_missing_file_says_what_to_do_by_hand(world: World) -> None:
     with pytest.raises(ConfigError, match=r"needs `files.detections`, a path; none is given"):
         load_backend(settings(), files={}, clips=world.clips)

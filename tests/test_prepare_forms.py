@@ -270,6 +270,14 @@ SPOILED_ANNOTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] =
         lambda d: d["images"][0].update(timestamp="00009"),
         "c_2: frame 9 is annotated, the video has 3",
     ),
+    "another size": (
+        lambda d: [i.update(width=2 * WIDTH, height=2 * HEIGHT) for i in d["images"]],
+        "the annotations say that c_2 is 32x24, its pictures are 16x12: the boxes are of pictures",
+    ),
+    "half a frame": (
+        lambda d: d["images"][0].update(timestamp=1.5),
+        r"images\[0\]: timestamp 1\.5 is not a whole number",
+    ),
     "unknown video": (
         lambda d: [i.update(movie="nobody") for i in d["images"]],
         "1 annotated videos without frames, the first: nobody",
