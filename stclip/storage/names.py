@@ -29,8 +29,8 @@ def match_names(
     Raises:
         DataError: no name is known.
     """
-    given = pd.Index(np.array(list(names), dtype="object"))
-    found = given.isin(list(known))
+    given = pd.Series(names if isinstance(names, pd.Series) else list(names), dtype="str")
+    found = given.isin(list(known)).to_numpy()
     if found.all():
         return found
     distinct = given[~found].unique()
