@@ -14,18 +14,19 @@ import pandas as pd
 import pytest
 from test_evaluate_outside import GOOD, HEADER, SPLIT, TUBES, run
 
+from stclip.boxes.looks import Looked, look
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.outside import evaluate_file
 from stclip.evaluate.outside_truth import read_truth
 from stclip.prepare.label_map import read_label_map
-from stclip.records import Boxes, LabelSplit
+from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.storage.files import digest
 from stclip.storage.names import match_names
 from stclip.storage.numbers import as_id, as_numbers, as_whole, plain
 from stclip.storage.outside_files import content_of, csv_parts, csv_table, parse_json
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-needs_ava = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the annotations in {SHARED}")
+needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the annotations in {SHARED}")
 MAP = {11: "sit", 12: "wave"}
 FULL_MAP = MAP | {13: "run"}
 
@@ -133,6 +134,17 @@ def test_fractions_of_csv_are_named_with_their_line(tmp_path: Path) -> None:
     truth = ava(tmp_path, "file_stem,class_id,x1,y1,x2,y2", "sit_s_00001,2.5,0,0,9,9")
     with pytest.raises(DataError, match=r"ava\.csv: line 2: class_id '2\.5' is not a whole number"):
         run(tmp_path, [], ground_truth=truth)
+
+
+def test_a_fraction_in_a_table_of_boxes_names_its_file(tmp_path: Path) -> None:
+    clip = {"clip": "s", "official_split": "test", "num_frames": 9, "height": 9, "width": 9}
+    clips = Clips(pd.DataFrame([clip | {"fps": 1, "licence": "", "actions": ["sit"]}]))
+    clips.write(tmp_path / "clips.parquet")
+    box = {"clip": "s", "frame": 1.5, "tube": 0, "actions": ["sit"]}
+    path = tmp_path / "boxes.parquet"
+    pd.DataFrame([box | dict.fromkeys(("x1", "y1", "x2", "y2"), 1.0)]).to_parquet(path)
+    with pytest.raises(DataError, match=r"boxes\.parquet: Boxes: row 0: frame 1\.5 is not a whole"):
+        run(tmp_path, [], ground_truth=path)
 
 
 # ---- class numbers
@@ -307,7 +319,7 @@ def test_listed_images_without_annotation_are_frames_too(tmp_path: Path) -> None
     assert result["AP"]["sit"] == pytest.approx(2 / 3)
 
 
-@needs_ava
+@needs_data
 def test_walk_and_sit_alone_on_real_annotations(tmp_path: Path) -> None:
     """All 81 boxes are detected in seconds that occur in the file: nothing is ignored."""
     truth = SHARED / "ava" / "ava_val_v2.2_excerpt.csv"
@@ -587,3 +599,36 @@ def test_ground_truth_of_another_unit_or_order(
     path = ava(tmp_path, *(f"v,{902 + n},10,20,30,40,11" for n in range(30)))
     read_truth(path, SPLIT, MAP)
     assert "30 boxes look like pixels; expected are shares of the picture" in caplog.text
+
+
+AS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "shares of the picture": lambda b: b / [320, 240, 320, 240],
+    "x, y, width, height; expected": lambda b: np.c_[b[:, :2], b[:, 2:] - b[:, :2]],
+    "corners that were read as x, y, width": lambda b: np.c_[b[:, :2], b[:, 2:] + b[:, :2]],
+    "corners with x2, y2 first": lambda b: b[:, [2, 3, 0, 1]],
+    "corners with y before x": lambda b: b[:, [1, 0, 3, 2]],
+    "boxes of pictures of another size": lambda b: b * 1.5,
+}
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("jhmdb", "j-hmdb/JHMDB-GT.json.gz"),  # states its pictures' sizes
+        ("jhmdb", "j-hmdb/yowo_groundtruths_jhmdb.csv.gz"),
+    ],
+)
+def test_real_boxes_are_told_and_give_no_false_alarm(dataset: str, name: str) -> None:
+    split = LabelSplit.read(Path(__file__).parents[1] / f"splits/{dataset}/st-clip/1.json")
+    truth = read_truth(SHARED / name, split)[1]
+    boxes = truth.boxes[BOX_COLUMNS].to_numpy(np.float64)
+    sizes = truth.videos.loc[truth.boxes["video"], ["width", "height"]].to_numpy(np.float64)
+    right = Looked(boxes, sizes)
+    assert look(right) is None
+    for rows in truth.boxes.groupby("class").indices.values():
+        assert look(Looked(boxes[rows], sizes[rows]), like=right) is None
+    for looks, change in AS.items():
+        found = look(Looked(change(boxes), sizes), like=right)
+        assert found is not None
+        assert found.startswith(looks)

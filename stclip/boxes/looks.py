@@ -1,7 +1,8 @@
 """Tells boxes of another unit or order by what nearly all of them look like.
 
 A single odd box says nothing; a file in which 95% of the boxes look like something else probably
-is. N: boxes.
+is it. What fits both cannot be told: y before x in shares of the picture, or boxes of smaller
+pictures where no right ones are at hand. N: boxes.
 """
 
 import logging
@@ -54,11 +55,11 @@ def look(seen: Looked, *, like: Looked | None = None) -> str | None:
         seen: the boxes.
         like: others of the same pictures, which are right, such as the ground truth.
     """
-    boxes, sizes = seen.boxes_xyxy, seen.sizes_wh
+    boxes = seen.boxes_xyxy
     near, far = boxes[:, :2], boxes[:, 2:]
     if not len(boxes):
         return None
-    in_shares = _expected_in_shares(sizes, like)
+    in_shares, sizes = _expected_in_shares(seen.sizes_wh, like), _sizes(seen.sizes_wh, like)
     if in_shares and _nearly(boxes.max(1) > 2):
         return "pixels; expected are shares of the picture, 0 to 1"
     if in_shares is False and _are_shares(boxes):
@@ -79,7 +80,7 @@ def look(seen: Looked, *, like: Looked | None = None) -> str | None:
             return "corners with y before x; expected are x1, y1, x2, y2"
         sides = far - near
         if _nearly((sides >= near).all(1) & _inside(sides, sizes)):
-            return "corners that were read as x, y, width, height (see `box_format`)"
+            return "corners that were read as x, y, width, height (`box_format` says it)"
     return _resized(seen, like)
 
 
@@ -88,6 +89,13 @@ def _expected_in_shares(sizes_wh: np.ndarray, like: Looked | None) -> bool | Non
     if not np.isnan(sizes_wh).any():
         return _nearly((sizes_wh == 1).all(1))
     return None if like is None or not len(like.boxes_xyxy) else _are_shares(like.boxes_xyxy)
+
+
+def _sizes(sizes_wh: np.ndarray, like: Looked | None) -> np.ndarray:
+    """Sizes; where nobody says them, those that the right boxes reach."""
+    if like is None or len(like.boxes_xyxy) < _ENOUGH:
+        return sizes_wh
+    return np.where(np.isnan(sizes_wh), like.boxes_xyxy[:, 2:].max(axis=0), sizes_wh)
 
 
 def _are_shares(boxes_xyxy: np.ndarray) -> bool:
@@ -109,7 +117,7 @@ def _resized(seen: Looked, like: Looked | None) -> str | None:
 
 
 def _inside(far: np.ndarray, sizes_wh: np.ndarray) -> np.ndarray:
-    """Whether a corner lies in its picture; false where nobody says its size."""
+    """Whether a corner lies in its picture; false where its size is not known."""
     return np.all(far <= sizes_wh * _SLACK, axis=1)
 
 

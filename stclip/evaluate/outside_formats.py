@@ -190,7 +190,7 @@ def _read_yowo(data: Any, path: Path, classes: Classes) -> OutsideTruth:
     numbers = pd.Series(as_whole(data["class_id"], "class_id", at), data.index)
     action = classes.named(numbers, at)
     boxes = pd.DataFrame({c: as_numbers(data[c], c, at) for c in BOX_COLUMNS}, data.index)
-    parts = data["file_stem"].str.extract(r"(?P<video>.+)_(?P<frame>\d{5})")
+    parts = data["file_stem"].str.extract(r"^(?P<video>.+)_(?P<frame>\d{5})$")
     named = [
         known and video.startswith(f"{label}_") if isinstance(video, str) else False
         for video, label, known in zip(parts["video"], action, action.notna(), strict=True)

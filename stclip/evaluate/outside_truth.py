@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from stclip.boxes.looks import Looked, look, warn_look
-from stclip.errors import DataError, StclipError
+from stclip.errors import ConfigError, DataError
 from stclip.evaluate.outside_formats import (
     AVA_COLUMNS,
     READERS,
@@ -50,7 +50,10 @@ def read_truth(
         if reader.keys <= keys:
             try:
                 truth = reader.read(data, path, classes)
-            except StclipError:
+            except DataError as error:
+                named = str(path) in str(error)  # a table does not know its file
+                raise error if named else DataError(f"{path}: {error}") from None
+            except ConfigError:
                 raise
             except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
                 raise DataError(
