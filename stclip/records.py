@@ -16,6 +16,7 @@ import pandas as pd
 
 from stclip.errors import DataError
 from stclip.storage.files import read_json, write_json
+from stclip.storage.numbers import as_whole, refuse
 from stclip.storage.parquet import read_parquet, write_parquet
 from stclip.storage.seal import SEAL
 
@@ -40,6 +41,7 @@ class Table:
         missing = [c for c in self.COLUMNS if c not in self.table]
         if missing:
             raise DataError(f"{name}: columns {missing} are missing; found {list(self.table)}.")
+        self._check_whole()
         try:
             table = self.table.astype({c: t for c, t in self.COLUMNS.items() if t != "list"})
         except (TypeError, ValueError) as error:
@@ -52,6 +54,18 @@ class Table:
             raise DataError(
                 f"{name}: box of clip {bad['clip']!r} frame {bad['frame']} is not finite."
             )
+
+    def _check_whole(self) -> None:
+        """Casting would cut fractions off, and wrap what an int32 does not hold."""
+        name = type(self).__name__
+        for column, kind in self.COLUMNS.items():
+            values = self.table[column]
+            if not kind.startswith("int") or values.dtype == kind:
+                continue
+            numbers = as_whole(values, column, lambda row: f"{name}: row {row}")
+            limits = np.iinfo(kind)
+            over = (numbers < limits.min) | (numbers > limits.max)
+            refuse(over, values, column, name, f"is not in {limits.min} to {limits.max}")
 
     def __len__(self) -> int:
         """Number of rows."""

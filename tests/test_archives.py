@@ -53,6 +53,16 @@ def test_members_come_in_order(make: Maker, name: str, tmp_path: Path) -> None:
     assert list(iterate_members(make(tmp_path / name, files))) == list(files.items())
 
 
+def test_backslashes_in_the_names_of_a_zip_part_folders(tmp_path: Path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        for name in ("a\\", "a\\b\\1.txt"):
+            info = zipfile.ZipInfo()
+            info.filename = name  # its constructor mends what it can
+            written.writestr(info, b"" if name.endswith("\\") else b"one")
+    assert list(iterate_members(archive)) == [("a/b/1.txt", b"one")]
+
+
 def test_folders_are_skipped(tmp_path: Path) -> None:
     tar = make_tar(tmp_path / "a.tar.gz", {"a/1": b"1"}, entry("b", tarfile.DIRTYPE))
     archive = make_zip(tmp_path / "a.zip", {"b/": b"", "a/1": b"1"})

@@ -188,6 +188,22 @@ def test_a_scale_chooses_the_form_and_an_extracted_copy() -> None:
     assert (copy.target, copy.params) == (official.target, official.params)
 
 
+def test_an_extracted_copy_may_lie_below_home_or_a_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("DATA", "/data")
+    for written, path in (
+        ("~/JHMDB", "/home/me/JHMDB"), ("$HOME/JHMDB", "/home/me/JHMDB"),
+        ("${DATA}/JHMDB", "/data/JHMDB"), ("a/~b", "a/~b"),
+    ):  # fmt: skip
+        assert at_scale(CONFIG, "paper", {"extracted": written}).extracted == path
+    with pytest.raises(ConfigError, match=r"extracted: .*\$NOWHERE/JHMDB: names an environment"):
+        at_scale(CONFIG, "paper", {"extracted": "$NOWHERE/JHMDB"})
+    with pytest.raises(ConfigError, match=r"extracted: .*~nobody_of_that_name/x"):
+        at_scale(CONFIG, "paper", {"extracted": "~nobody_of_that_name/x"})
+
+
 def test_a_scale_s_archives_replace_those_of_the_form() -> None:
     mini = load_dataset(CONFIG, "jhmdb", scale="mini")
     assert all(source.url.startswith("file:") for source in mini.archives.values())

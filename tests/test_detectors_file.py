@@ -63,7 +63,7 @@ def test_gzip_is_read(world: World) -> None:
     backend = load_backend(settings(), files=files | {"detections": packed}, clips=world.clips)
     assert len(backend.find([("clip_5", 0)], [])[0].scores) == 2
     packed.write_bytes(packed.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"found\.json\.gz: not JSON .* download whole"):
+    with pytest.raises(DataError, match=r"found\.json\.gz: damaged gzip, or not the whole"):
         load_backend(settings(), files=files | {"detections": packed}, clips=world.clips)
 
 
@@ -80,14 +80,17 @@ def row(**changes: object) -> list[dict[str, object]]:
         ([{"image_id": 5}], r"row 0: expected image_id, category_id, bbox, score"),
         (row(image_id=99), r"row 0: image_id 99 is not in the list of images"),
         (row(bbox=[1, 2, 3]), r"row 0: bbox \[1, 2, 3\] is not four numbers"),
-        (row(bbox=[1, 2, 3, "x"]), r"row 0: bbox .* is not four numbers"),
-        (row(bbox=[1, 2, 3, float("nan")]), r"row 0: bbox .* is not finite"),
-        (row(bbox=[1, 2, 3, float("inf")]), r"row 0: bbox .* is not finite"),
-        (row(score="high"), r"row 0: score 'high' is not a number"),
-        (row(score=None), r"row 0: score None is not a number"),
+        (row(bbox=[1, 2, 3, "x"]), r"row 0: bbox 'x' is not a finite number"),
+        (row(bbox=[1, 2, 3, float("nan")]), r"row 0: bbox nan is not a finite number"),
+        (row(bbox=[1, 2, 3, float("inf")]), r"row 0: bbox inf is not a finite number"),
+        (row(score="high"), r"row 0: score 'high' is not a finite number"),
+        (row(score=None), r"row 0: score None is not a finite number"),
+        (row(image_id=[5]), r"row 0: image_id: id \[5\] is neither a number nor a text"),
+        (row(category_id={"a": 1}), r"row 0: category_id: id \{'a': 1\} is neither a number"),
+        (row(category_id=1.5), r"row 0: category_id: id 1\.5 is not a whole number"),
         (row(score="1.02"), r"row 0: score '1.02' lies outside 0..1"),
         (row(score=-0.1), r"row 0: score -0.1 lies outside 0..1"),
-        (row(score=float("nan")), r"row 0: score nan lies outside 0..1"),
+        (row(score=float("nan")), r"row 0: score nan is not a finite number"),
         (row(category_id=0), r"no row is left for category 1.*categories \{0: 1\}.*params.person"),
         (row(score=0.01), r"no row is left for category 1 at score 0\.05"),
     ],
@@ -104,10 +107,19 @@ def test_mistakes_in_the_rows_are_told(world: World, rows: object, message: str)
         ([], r"images\.json: expected a COCO-like file whose `images`"),
         ({"images": []}, r"images\.json: expected a COCO-like file whose `images`"),
         ({"images": [{"id": 1}]}, r"expected `id`, and `movie`"),
-        ({"images": [{"id": 1, "file_name": "a/b.png"}]}, r"expected `id`, and `movie`"),
+        ({"images": [{"id": 1, "file_name": "a/b.png"}]}, r"images\[0\]: frame \(of.* 'b' is not"),
+        ({"images": [{"id": [1], "file_name": "a/1.png"}]}, r"images\[0\]: id \[1\] is neither"),
+        (
+            {"images": [{"id": 1, "movie": "clip_5", "timestamp": 1.5}]},
+            r"images\[0\]: timestamp 1\.5 is not a whole number",
+        ),
         (
             {"images": [{"id": 1, "movie": "dance", "timestamp": 1}]},
-            r"image 1 is of clip 'dance', unknown in clips\.parquet",
+            r"none of the 1 images matches any of the clips of clips\.parquet: 'dance'",
+        ),
+        (
+            {"images": [IMAGES[0] | {"width": 640, "height": 480}]},
+            r"image 5: width 640 is not the clip's, \d+: .* of another size",
         ),
         (
             {"images": [{"id": 1, "movie": "clip_5", "timestamp": 14}]},
@@ -146,6 +158,39 @@ def test_asked_for_objects_it_gives_every_category_but_persons(
     assert "missed" not in caplog.text
     with pytest.raises(DataError, match=r"no row is left for categories other than 1 at score"):
         find(world, ROWS[:3], objects=True)
+
+
+def test_ids_may_be_text_that_agrees_or_numbers_as_text(world: World) -> None:
+    images = {"images": [IMAGES[0] | {"id": "a5"}, IMAGES[1] | {"id": "6"}]}
+    rows = [ROWS[0] | {"image_id": "a5", "category_id": "1"}, ROWS[2]]
+    first, second, _ = find(world, rows, images)
+    assert (len(first.scores), len(second.scores)) == (1, 1)
+
+
+def test_images_of_unknown_clips_are_counted(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = {"images": [*IMAGES, {"id": 8, "movie": "clip_x", "timestamp": 99}]}
+    with caplog.at_level(logging.INFO):
+        first, *_ = find(world, [*ROWS, ROWS[0] | {"image_id": 8}], images)
+    assert len(first.scores) == 2
+    assert "1 of 4 images match none of the clips of clips.parquet and do not" in caplog.text
+    assert "'of unknown clips': 1" in caplog.text
+
+
+def test_corners_read_as_sides_are_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    width, height = world.clips.table.loc[0, ["width", "height"]].tolist()
+    rng = np.random.default_rng(0)
+    near = rng.uniform(0, (width / 2, height / 2), (40, 2))
+    far = rng.uniform((width / 2, height / 2), (width, height), (40, 2))
+    rows = [ROWS[0] | {"bbox": box} for box in np.concatenate([near, far], 1).tolist()]
+    find(world, rows, box_format="xyxy")
+    assert caplog.text == ""
+    find(world, rows, box_format="xywh")
+    assert "found.json: nearly all of the 40 boxes look like corners that were read" in caplog.text
+    caplog.clear()
+    find(world, [ROWS[0] | {"bbox": [0.1, 0.1, 0.5, 0.6]}] * 3)
+    assert "look like shares of the picture, 0 to 1; expected are pixels" in caplog.text
 
 
 def test_a_missing_file_says_what_to_do_by_hand(world: World) -> None:

@@ -87,7 +87,7 @@ def test_excluded_seconds_count_on_neither_side(
     found = made(SECONDS, clips, boxes, excluded=read_excluded(path))
     assert places(found, "b") == [(902, 50), (904, 100), (905, 125)]
     assert places(found, "a") == [(903, 90)]
-    assert "1 excluded" in caplog.text
+    assert "1 of 3 excluded seconds match none of the clips" in caplog.text
     path.write_text("none,0903\n")
     with pytest.raises(DataError, match="excluded"):
         made(SECONDS, clips, boxes, excluded=read_excluded(path))
@@ -97,10 +97,21 @@ def test_files_of_excluded_seconds_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with pytest.raises(DataError, match=r"out\.csv: no such file"):
         read_excluded(path)
-    for content in ("v,soon\n", "v\n", "v,0903,1\n"):
+    for content, message in (
+        ("v,0902\nv,soon\n", "line 2: second 'soon' is not a finite number"),
+        ("v\n", "line 1: video 'v' stands alone; expected are lines `video,second`"),
+        ("v,0903,1\n", "line 1: has more than 2 fields"),
+        ("v,902.7\n", r"line 1: second '902\.7' is not a whole number"),
+    ):
         path.write_text(content)
-        with pytest.raises(DataError, match=r"out\.csv: expected lines `video,second`"):
+        with pytest.raises(DataError, match=rf"out\.csv: {message}"):
             read_excluded(path)
+
+
+def test_a_video_may_be_called_as_missing_values_are(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("\ufeffNA,0903\nnull,0904\nnan,0905\n", "utf-8")
+    assert read_excluded(path).to_numpy().tolist() == [["NA", 903], ["null", 904], ["nan", 905]]
 
 
 def test_an_empty_file_excludes_nothing(tmp_path: Path) -> None:

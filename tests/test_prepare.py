@@ -2,10 +2,13 @@
 
 import io
 import logging
+import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from jhmdb_archives import (
     EMPTY,
@@ -26,7 +29,8 @@ from PIL import Image
 from stclip.errors import ConfigError, DataError
 from stclip.prepare import jhmdb, store
 from stclip.prepare.jhmdb import prepare
-from stclip.records import Boxes, Clips
+from stclip.prepare.store import decode, write_prepared
+from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.frame_store import read_clip, read_frame
 
 
@@ -97,6 +101,74 @@ def test_an_empty_mask_at_the_start_takes_the_first_box(raw: Raw, tmp_path: Path
 def test_a_mask_of_one_frame(raw: Raw, tmp_path: Path) -> None:
     raw.masks["wave/w_1/puppet_mask.mat"] = mat(rectangle(3, 2, 5, 7))  # (H, W), no third axis
     assert box_of(run(raw, tmp_path), "w_1") == [[3, 2, 5, 7]] * 3
+
+
+def as_jpeg(pixels: np.ndarray, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "jpeg", **settings)
+    return buffer.getvalue()
+
+
+NOISE = np.random.default_rng(0).integers(100, 150, (48, 64, 3), np.uint8)
+
+
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("pixels", [NOISE, np.full((48, 64, 3), 128, np.uint8)])
+def test_a_jpeg_cut_short_with_its_end_marker_is_refused(
+    settings: dict[str, Any], pixels: np.ndarray
+) -> None:
+    content = as_jpeg(pixels, **settings)
+    assert np.abs(decode(content, "f").astype(int) - pixels).mean() < 15
+    if pixels is not NOISE and settings.get("progressive"):
+        return  # too small to be cut
+    start = content.rfind(b"\xff\xda")  # of the last scan
+    for share in (0.3, 0.6, 0.9):
+        kept = start + 14 + int(share * (len(content) - start - 16))
+        cut = content[:kept].rstrip(b"\xff") + b"\xff\xd9"
+        with pytest.raises(DataError, match=r"f: does not decode .*its end is missing"):
+            decode(cut, "f")
+
+
+def test_a_png_cut_short_with_its_end_chunk_is_refused() -> None:
+    rows = zlib.compress(b"\x00" * (1 + 3 * WIDTH) * HEIGHT)
+    assert decode(with_pixels(rows), "f").shape == (HEIGHT, WIDTH, 3)
+    with pytest.raises(DataError, match="does not decode"):
+        decode(with_pixels(rows[: len(rows) // 2]), "f")
+
+
+def test_grey_of_16_bits_is_scaled_to_8() -> None:
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "png")
+    found = decode(buffer.getvalue(), "f")
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, np.repeat((grey // 257)[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize("suffix", ["JPG", "jpeg", "JPEG", "Png"])
+def test_pictures_may_have_any_usual_suffix(suffix: str, raw: Raw, tmp_path: Path) -> None:
+    expected = box_of(run(raw, tmp_path / "plain"), "w_1")
+    raw.pictures = {n.replace(".png", f".{suffix}"): c for n, c in raw.pictures.items()}
+    out = run(raw, tmp_path)
+    assert box_of(out, "w_1") == expected
+    assert len(read_clip(out / "frames", "w_1")) == 3
+
+
+def test_a_byte_order_mark_before_a_list_of_videos_is_no_name(raw: Raw, tmp_path: Path) -> None:
+    name = "wave_test_split1.txt"
+    raw.splits[name] = b"\xef\xbb\xbf" + raw.splits[name]
+    assert len(box_of(run(raw, tmp_path), "w_1")) == 3
+
+
+def test_boxes_that_are_no_pixels_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = {"clip": "a", "official_split": "test", "num_frames": 1, "height": 9, "width": 9}
+    clips = Clips(pd.DataFrame([clip | {"fps": 1, "licence": "", "actions": ["sit"]}]))
+    box = {"clip": "a", "frame": 0, "tube": 0, "actions": ["sit"]}
+    corners = dict(zip(BOX_COLUMNS, (0.1, 0.1, 0.5, 0.9), strict=True))
+    write_prepared(tmp_path, lambda _: (clips, Boxes(pd.DataFrame([box | corners]))))
+    assert "boxes.parquet: nearly all of the 1 boxes look like shares of the pict" in caplog.text
 
 
 # Each spoils the archives in one way; the message must name the place and the finding.

@@ -203,7 +203,7 @@ SPOILED_TUBES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "wave/w_1 is listed for training and for testing",
     ),
     "no tubes": (lambda d: d["gttubes"].update({"wave/w_1": {}}), "wave/w_1 has no tubes"),
-    "no video": (lambda d: d["gttubes"].pop("wave/w_1"), r"not built like .* 'wave/w_1'"),
+    "no video": (lambda d: d["gttubes"].pop("wave/w_1"), r"1 videos with frames that .*: wave/w_1"),
     "no label": (
         lambda d: d["gttubes"].update({"wave/w_1": {7: d["gttubes"]["wave/w_1"].pop(1)}}),
         "label 7 is not among 0 to 1",
@@ -257,7 +257,7 @@ def test_the_authors_test_side_alone(
 
 
 SPOILED_ANNOTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "no key": (lambda d: d.pop("images"), r"not the annotations released .*'images'"),
+    "no key": (lambda d: d.pop("images"), r"not the annotations released .*`images` is"),
     "twice": (
         lambda d: d["annotations"].append(d["annotations"][0]),
         "each person once in a frame; found 4, 0 below 1, 1 repeated",
@@ -269,6 +269,14 @@ SPOILED_ANNOTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] =
     "late frame": (
         lambda d: d["images"][0].update(timestamp="00009"),
         "c_2: frame 9 is annotated, the video has 3",
+    ),
+    "another size": (
+        lambda d: [i.update(width=2 * WIDTH, height=2 * HEIGHT) for i in d["images"]],
+        "the annotations say that c_2 is 32x24, its pictures are 16x12: the boxes are of pictures",
+    ),
+    "half a frame": (
+        lambda d: d["images"][0].update(timestamp=1.5),
+        r"images\[0\]: timestamp 1\.5 is not a whole number",
     ),
     "unknown video": (
         lambda d: [i.update(movie="nobody") for i in d["images"]],

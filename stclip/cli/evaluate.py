@@ -80,7 +80,7 @@ def evaluate_file(
     iou: Annotated[float, typer.Option(help="IoU that counts as found.", min=0, max=1)] = 0.5,
     labels: Annotated[str, typer.Option(help="unseen, base or all labels.")] = "unseen",
     label_map: Annotated[
-        Path | None, typer.Option(help="AVA's list of actions; others do not exist.")
+        Path | None, typer.Option(help="AVA's actions, number to name; others do not exist.")
     ] = None,
     exclude: Annotated[
         Path | None, typer.Option(help="csv `video,timestamp` of frames that do not count.")
@@ -89,7 +89,7 @@ def evaluate_file(
         int | None, typer.Option(help="Rows of a frame that are kept, over all classes.", min=1)
     ] = None,
     ignore_unannotated_frames: Annotated[
-        bool, typer.Option(help="Rows in frames without ground truth are no false positives.")
+        bool, typer.Option(help="Rows in frames that the ground truth does not list do not count.")
     ] = False,
     video_map: Annotated[
         str | None, typer.Option(help="act or multisports: link tubes, add video mAP.")

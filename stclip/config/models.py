@@ -1,8 +1,11 @@
 """The settings as records: one class per section of config/*.yaml, unknown keys refused."""
 
+import os
+import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
@@ -123,6 +126,20 @@ class DatasetConfig(Strict):
     splits: list[str] = Field(min_length=1)
     detector: str  # a detector of the scale
     objects: str | None = None  # another, whose boxes are of everything but persons
+
+    @field_validator("extracted")
+    @classmethod
+    def _home_and_variables(cls, written: str | None) -> str | None:
+        """Replace `~` and `$NAME`, as a shell does."""
+        if written is None:
+            return None
+        try:
+            path = os.path.expandvars(Path(written).expanduser())
+        except RuntimeError as error:
+            raise ValueError(f"{written}: {error}") from None
+        if re.search(r"\$(\w|\{)", path):
+            raise ValueError(f"{written}: names an environment variable that is not set")
+        return path
 
     @model_validator(mode="after")
     def _one_frame_map(self) -> Self:

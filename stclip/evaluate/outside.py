@@ -14,19 +14,24 @@ import numpy as np
 import pandas as pd
 
 from stclip.boxes.linking import Linking, link
+from stclip.boxes.looks import Looked, warn_look
 from stclip.boxes.tubes import Tubes, first_gap
 from stclip.config import pick
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.breakdown import report_part
 from stclip.evaluate.frame_map import FrameMap, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
+from stclip.evaluate.outside_formats import OutsideTruth, frames_of
 from stclip.evaluate.outside_rows import read_rows
-from stclip.evaluate.outside_truth import OutsideTruth, read_truth
+from stclip.evaluate.outside_truth import read_truth
 from stclip.evaluate.protocol import PROTOCOLS, Protocol
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS, video_map
 from stclip.evaluate.write_breakdown import write_report
 from stclip.prepare.label_map import read_label_map
 from stclip.records import BOX_COLUMNS, LabelSplit
+from stclip.splits.key_frames import read_excluded
+from stclip.storage.files import digest
+from stclip.storage.names import match_names
 
 logger = logging.getLogger(__name__)
 GROUPS = ("unseen", "base", "all")
@@ -75,7 +80,8 @@ def evaluate_file(
         label_map: AVA's list of actions; classes it lacks do not exist on either side.
         exclude: csv `video,timestamp` of frames that count on neither side.
         max_rows: best (box, class) rows of a frame that are kept, over all classes.
-        unannotated_frames: whether rows in frames without any ground truth are false positives.
+        unannotated_frames: whether rows in frames that the ground truth does not list are false
+            positives.
         video_protocol: a key of `VIDEO_PROTOCOLS`; rows are linked to tubes and video mAP added.
         report: folder for curves, errors and their figure.
 
@@ -96,22 +102,33 @@ def evaluate_file(
     rules = replace(
         pick(PROTOCOLS, protocol, what="protocol"), iou_threshold=iou, max_rows=max_rows
     )
-    numbered = read_label_map(label_map) if label_map else None
-    reader, truth = read_truth(ground_truth, split, numbered)
     everything = [*split.base, *split.unseen]
+    numbered = _read_labels(label_map, split) if label_map else None
+    reader, truth = read_truth(ground_truth, split, numbered)
     exists = set(numbered.values()) if numbered else set(everything)
     group = everything if labels == "all" else split.labels(labels)
-    rows = read_rows(detections, truth.videos, exists | set(everything))
+    if exists.isdisjoint(group):
+        raise DataError(
+            f"{label_map}: has none of the {len(group)} {labels} classes: {list(group)}."
+        )
+    rows, unknown = read_rows(detections, truth.videos, exists | set(everything))
+    _look(rows, truth, detections)
     evaluation = evaluate_rows(
         rows[rows["class"].isin(exists)],
         truth,
         [label for label in group if label in exists],
         protocol=rules,
-        exclude=_read_excluded(exclude) if exclude else None,
+        exclude=_read_excluded(exclude, truth) if exclude else None,
         unannotated_frames=unannotated_frames,
         where=str(ground_truth),
     )
-    counts = {"rows": len(rows)} | evaluation.counts
+    counts = {
+        "rows": len(rows) + unknown,
+        "rows_of_unknown_videos": unknown,
+        "rows_of_unlisted_classes": int((~rows["class"].isin(exists)).sum()),
+        "unlisted_classes": len(set(everything) - exists),
+        "gt_rows_of_unlisted_classes": truth.unlisted_rows,
+    } | evaluation.counts
     logger.info("%s against %s (%s): %s", detections, ground_truth, reader.title, counts)
     result = evaluation.result
     found: dict[str, Any] = {
@@ -129,6 +146,8 @@ def evaluate_file(
         "iou": iou,
         "max_rows": max_rows,
         "unannotated_frames": unannotated_frames,
+        "label_map": label_map.name if label_map else None,
+        "label_map_sha256": digest(label_map) if label_map else None,
         "excluded": exclude.name if exclude else None,
         "video_protocol": video_protocol,
         "ground_truth": ground_truth.name,
@@ -158,13 +177,17 @@ def evaluate_rows(
         labels: the classes evaluated.
         protocol: the rules.
         exclude: (video, frame) pairs that count on neither side.
-        unannotated_frames: whether rows in frames without any ground truth are false positives.
+        unannotated_frames: whether rows in frames that the ground truth does not list are false
+            positives.
         where: names the ground truth in messages.
     """
     boxes = truth.boxes
-    if exclude is not None:
-        boxes, rows = (t[~_frames_of(t).isin(exclude)] for t in (boxes, rows))
-    annotated = _frames_of(boxes).unique()
+    out_rows, out_boxes = (
+        np.zeros(len(table), bool) if exclude is None else frames_of(table).isin(exclude)
+        for table in (rows, boxes)
+    )
+    left_out = {"excluded_rows": int(out_rows.sum()), "excluded_boxes": int(out_boxes.sum())}
+    rows, boxes = rows[~out_rows], boxes[~out_boxes]
     boxes = boxes[boxes["class"].isin(labels)].reset_index(drop=True)
     if boxes.empty:
         raise DataError(
@@ -172,7 +195,7 @@ def evaluate_rows(
             f"videos; its classes are {sorted(truth.boxes['class'].unique())}."
         )
     rows, dropped = _as_the_protocol_reads(
-        rows, truth, protocol, annotated if unannotated_frames == "ignore" else None
+        rows, truth, protocol, truth.frames if unannotated_frames == "ignore" else None
     )
     judged = rows[rows["class"].isin(labels)]
     names = truth.videos.index
@@ -189,28 +212,28 @@ def evaluate_rows(
     annotated_codes = np.unique(truth_codes)
     size = truth.videos.loc[judged["video"], ["width", "height"]].to_numpy(np.float64)
     corners = found.boxes_xyxy
-    counts = dropped | {
-        "rows_of_other_labels": len(rows) - len(judged),
-        "rows_judged": len(judged),
-        "rows_in_frames_without_truth": int((~np.isin(found_codes, annotated_codes)).sum()),
-        "duplicate_rows": int(judged.duplicated().sum()),
-        "degenerate_boxes": int((corners[:, 2:] <= corners[:, :2]).any(1).sum()),
-        "boxes_outside_picture": int(
-            ((corners[:, :2] < 0).any(1) | (corners[:, 2:] > size).any(1)).sum()
-        ),
-        "classes": result.num_classes,
-        "classes_without_truth": len(labels) - result.num_classes,
-        "test_videos": len(names),
-        "videos_with_truth_without_rows": len(set(boxes["video"]) - set(judged["video"])),
-        "frames": len(annotated_codes),
-        "frames_without_rows": int((~np.isin(annotated_codes, found_codes)).sum()),
-        "gt_boxes": len(boxes),
-    }
+    counts = (
+        left_out
+        | dropped
+        | {
+            "rows_of_other_labels": len(rows) - len(judged),
+            "rows_judged": len(judged),
+            "rows_in_frames_without_truth": int((~np.isin(found_codes, annotated_codes)).sum()),
+            "duplicate_rows": int(judged.duplicated().sum()),
+            "degenerate_boxes": int((corners[:, 2:] <= corners[:, :2]).any(1).sum()),
+            "boxes_outside_picture": int(
+                ((corners[:, :2] < 0).any(1) | (corners[:, 2:] > size).any(1)).sum()
+            ),
+            "classes": result.num_classes,
+            "classes_without_truth": len(labels) - result.num_classes,
+            "test_videos": len(names),
+            "videos_with_truth_without_rows": len(set(boxes["video"]) - set(judged["video"])),
+            "frames": len(annotated_codes),
+            "frames_without_rows": int((~np.isin(annotated_codes, found_codes)).sum()),
+            "gt_boxes": len(boxes),
+        }
+    )
     return OutsideResult(list(labels), result, judged, found, boxes, labelled, counts)
-
-
-def _frames_of(table: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(table[["video", "frame"]])
 
 
 def _labelled_boxes(
@@ -249,7 +272,7 @@ def _as_the_protocol_reads(
         rows = rows.assign(score=rows["score"].round(protocol.score_decimals))
         keep((rows["score"] > 0).to_numpy(), "dropped_zero_scores")
     if annotated is not None:
-        keep(_frames_of(rows).isin(annotated), "dropped_in_unannotated_frames")
+        keep(frames_of(rows).isin(annotated), "dropped_in_unannotated_frames")
     if protocol.max_rows is not None:
         falling = rows.sort_values("score", ascending=False, kind="stable")
         place = falling.groupby(["video", "frame"]).cumcount().reindex(rows.index)
@@ -262,14 +285,40 @@ def _as_the_protocol_reads(
     return rows, dropped
 
 
-def _read_excluded(path: Path) -> pd.MultiIndex:
-    try:
-        table = pd.read_csv(path, header=None, names=["video", "frame"], dtype={"video": "str"})
-        return _frames_of(table.astype({"frame": "int64"}))
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: expected lines `video,timestamp` ({error}).") from None
+def _read_labels(path: Path, split: LabelSplit) -> dict[int, str]:
+    """The label map; what the split has beyond it is counted in the log."""
+    numbered = read_label_map(path)
+    labels = [*split.base, *split.unseen]
+    match_names(
+        labels,
+        set(numbered.values()),
+        where=split.where,
+        what="classes",
+        among=f"classes of {path}",
+    )
+    return numbered
+
+
+def _read_excluded(path: Path, truth: OutsideTruth) -> pd.MultiIndex:
+    """(video, frame) of the list; at least one lies in the test videos."""
+    excluded = read_excluded(path).set_axis(["video", "frame"], axis=1)
+    match_names(
+        excluded["video"], truth.videos.index, where=path, what="excluded seconds",
+        among="test videos of the ground truth",
+    )  # fmt: skip
+    return frames_of(excluded)
+
+
+def _look(rows: pd.DataFrame, truth: OutsideTruth, where: Path) -> None:
+    """Warn if the detections' boxes are not in the unit or order of the ground truth's."""
+    seen, like = (
+        Looked(
+            table[BOX_COLUMNS].to_numpy(np.float64),
+            truth.videos.loc[table["video"], ["width", "height"]].to_numpy(np.float64),
+        )
+        for table in (rows, truth.boxes)
+    )
+    warn_look(seen, where, like=like)
 
 
 def _video_map(evaluation: OutsideResult, protocol: str, where: str) -> dict[str, float]:

@@ -1,58 +1,31 @@
 """Reads published ground truth in the formats it is passed around in; told apart by content."""
 
-import gzip
 import io
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from stclip.boxes.looks import Looked, look, warn_look
 from stclip.errors import ConfigError, DataError
-from stclip.prepare.authors import read_released
-from stclip.prepare.gttubes import KEYS, read_tubes
-from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
-from stclip.storage.restricted_pickle import load_pickle
+from stclip.evaluate.outside_formats import (
+    AVA_COLUMNS,
+    READERS,
+    YOWO_COLUMNS,
+    Classes,
+    OutsideTruth,
+    Reader,
+)
+from stclip.records import BOX_COLUMNS, LabelSplit
+from stclip.storage.names import match_names
+from stclip.storage.numbers import plain
+from stclip.storage.outside_files import content_of, csv_parts, csv_table, is_json, parse_json
+from stclip.storage.restricted_pickle import is_pickle, load_pickle
 from stclip.storage.seal import check_seal
 
-_AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "tube"]
-_AVA_SECONDS = (902, 1798)
-
-
-@dataclass(frozen=True)
-class OutsideTruth:
-    """Ground truth of the official test videos; frames count as published.
-
-    `boxes`: video, frame, class, x1..y2, tube (number of the person in the video, -1 if the format
-    has none). `videos`: by name, `first` and `last` frame that detections may name, `width` and
-    `height` (NaN where the format does not say).
-    """
-
-    boxes: pd.DataFrame
-    videos: pd.DataFrame
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A format: what it is called, the keys (or columns) it has, how it is read."""
-
-    title: str
-    keys: frozenset[str]
-    read: Callable[[Any, Path, LabelSplit, dict[int, str] | None], OutsideTruth]
-
-
-def content_of(path: Path) -> bytes:
-    """The file's bytes, unzipped if they are gzip (told by content, not by name)."""
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path}: damaged or unreadable ({error}); get it again.") from None
+logger = logging.getLogger(__name__)
 
 
 def read_truth(
@@ -63,37 +36,32 @@ def read_truth(
     Args:
         path: a file in one of the formats of `READERS`, perhaps gzipped.
         split: its labels are the official names; needed where a format has only numbers.
-        label_map: names by number, for AVA's csv.
+        label_map: names by number, where the file has numbers; else they are the split's labels
+            in alphabetical order.
 
     Raises:
-        ConfigError: AVA's csv without a label map.
-        DataError: missing, damaged or unknown format, or a box that is no box.
+        ConfigError: AVA's annotations without a label map.
+        DataError: missing, damaged or unknown format, a number that is none or of no class, a box
+            that is no box or lies in a frame that its video does not have.
     """
-    content = content_of(path)
-    try:
-        data = _parse(content, path)
-    except DataError:
-        raise
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path}: neither JSON nor pickle nor parquet nor csv ({error}); accepted are "
-            f"{_accepted()}."
-        ) from None
+    data, classes = _parse(content_of(path), path), Classes(split, label_map)
     keys = set(map(str, data)) if isinstance(data, dict | pd.DataFrame) else set()
     for reader in READERS:
         if reader.keys <= keys:
             try:
-                truth = reader.read(data, path, split, label_map)
+                truth = reader.read(data, path, classes)
+            except DataError as error:
+                named = str(path) in str(error)  # a table does not know its file
+                raise error if named else DataError(f"{path}: {error}") from None
             except ConfigError:
                 raise
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from None
             except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
                 raise DataError(
                     f"{path}: looks like {reader.title} but is not built like it "
                     f"({type(error).__name__}: {error})."
                 ) from None
-            _check_boxes(truth.boxes, path)
+            _check_boxes(truth, path)
+            _check_classes(truth, path, classes)
             return reader, truth
     raise DataError(
         f"{path}: unknown ground-truth format with keys {sorted(keys)[:12]}; accepted are "
@@ -104,152 +72,71 @@ def read_truth(
 def _parse(content: bytes, path: Path) -> Any:
     if content[:4] == b"PAR1":
         check_seal(content, path, foreign=True)
-        return pd.read_parquet(io.BytesIO(content))
-    if content.lstrip()[:1] in (b"{", b"["):
-        return json.loads(content)
-    if content[:1] in (b"\x80", b"("):  # a pickle's first byte, by its protocol
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: damaged parquet ({error}).") from None
+    if is_json(content):
+        return parse_json(content, path)
+    if is_pickle(content):
         return load_pickle(content, path)
-    header = content[:4096].splitlines()[:1]
-    named = bool(header) and b"class_id" in header[0]
-    return pd.read_csv(io.BytesIO(content), header=0 if named else None, dtype={0: "str"})
+    try:
+        if b"class_id" in content.split(b"\n", 1)[0]:
+            return pd.concat(csv_parts(content, path, needed=YOWO_COLUMNS))
+        table = csv_table(content, path, columns=AVA_COLUMNS)
+        if len(table):
+            return table
+    except DataError as error:
+        found = str(error).removeprefix(f"{path}: ")
+    else:
+        found = "it is empty"
+    raise DataError(
+        f"{path}: neither JSON nor pickle nor parquet nor csv ({found}); accepted are "
+        f"{_accepted()}."
+    )
 
 
-def _check_boxes(boxes: pd.DataFrame, path: Path) -> None:
+def _check_boxes(truth: OutsideTruth, path: Path) -> None:
+    """Boxes are boxes, lie in frames that there are, and look like what they should be."""
+    boxes = truth.boxes
+    of_video = truth.videos.loc[boxes["video"]]
+    sizes = of_video[["width", "height"]].to_numpy(np.float64)
     corners = boxes[BOX_COLUMNS].to_numpy(np.float64)
     bad = ~np.isfinite(corners).all(1) | (corners[:, 2:] < corners[:, :2]).any(1)
     if bad.any():
-        row = boxes[bad].iloc[0]
+        finite = np.isfinite(corners).all(1)
+        looks = look(Looked(corners[finite], sizes[finite]))
         raise DataError(
-            f"{path}: ground-truth box {row[BOX_COLUMNS].tolist()} of video {row['video']!r} frame "
-            f"{row['frame']} is no box (x1 <= x2, y1 <= y2, finite); {bad.sum()} like this."
+            f"{path}: ground-truth box {plain(corners[bad][0])} of {_place(boxes[bad])} is no box "
+            f"(x1 <= x2, y1 <= y2, finite); {bad.sum()} like this."
+            + (f" Nearly all look like {looks}." if looks else "")
         )
-
-
-def _videos(first: Any, last: Any, *, width: Any = np.nan, height: Any = np.nan) -> pd.DataFrame:
-    return pd.DataFrame({"first": first, "last": last}).assign(width=width, height=height)
-
-
-def _read_tubes(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    return _from_tables(*read_tubes(data, licence="", fps=0))
-
-
-def _from_tables(clips: Clips, boxes: Boxes) -> OutsideTruth:
-    test = clips.table[clips.table["official_split"] == "test"].set_index("clip")
-    table = boxes.table[["clip", "frame", "actions", "tube", *BOX_COLUMNS]]
-    table = table[table["clip"].isin(test.index)].explode("actions")
-    table = table.rename(columns={"clip": "video", "actions": "class"}).reset_index(drop=True)
-    videos = _videos(1, test["num_frames"], width=test["width"], height=test["height"])
-    return OutsideTruth(table.assign(frame=table["frame"] + 1), videos)
-
-
-def _read_coco(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    labels = dict(enumerate(sorted((*split.base, *split.unseen)), 1))  # action_ids, alphabetical
-    released = read_released(data)
-    boxes = released.boxes.explode("action_ids").dropna(subset="action_ids").reset_index(drop=True)
-    boxes = boxes.rename(columns={"movie": "video"}).assign(
-        **{"class": [labels[action] for action in boxes["action_ids"]]},
-        tube=boxes["person_id"].fillna(1).infer_objects(),
-    )
-    videos = released.images.groupby("movie")
-    video = videos.agg(last=("frame", "max"))
-    for side in ("width", "height"):
-        video[side] = videos[side].first() if side in released.images else np.nan
-    columns = ["video", "frame", "class", "tube", *BOX_COLUMNS]
-    return OutsideTruth(boxes[columns], video.assign(first=1))
-
-
-def _read_boxes(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    return _from_tables(Clips.read(path.with_name("clips.parquet")), Boxes(data))
-
-
-def _read_ucf(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    train = set(data["trainvideos"])
-    rows, lengths = [], {}
-    for key, video in data["db"].items():
-        if key in train:
-            continue
-        name = PurePosixPath(key).name
-        lengths[name] = int(video["numf"])
-        for number, tube in enumerate(video["annotations"]):
-            # x, y from 1, width, height -> corners from 0; frames sf.. from 0 -> from 1
-            x, y, width, height = np.array(tube["boxes"], np.int64).reshape(-1, 4).T
-            rows.append(
-                pd.DataFrame(
-                    {"x1": x - 1, "y1": y - 1, "x2": x + width - 1, "y2": y + height - 1}
-                ).assign(
-                    video=name,
-                    frame=np.arange(len(x)) + int(tube["sf"]) + 1,
-                    tube=number,
-                    **{"class": data["classes"][int(tube["label"])]},
-                )
-            )
-    boxes = pd.concat(rows, ignore_index=True)
-    return OutsideTruth(boxes, _videos(1, pd.Series(lengths, dtype="int64")))
-
-
-def _read_yowo(data: Any, path: Path, split: LabelSplit, _: Any) -> OutsideTruth:
-    labels = np.array(["", *sorted((*split.base, *split.unseen))])
-    action = pd.Series(labels[data["class_id"]], dtype="str")
-    stem = data["file_stem"].astype("str")
-    names = [s[len(a) + 1 : -6] for s, a in zip(stem, action, strict=True)]  # <class>_<video>_12345
-    boxes = data[BOX_COLUMNS].assign(
-        video=names, frame=stem.str[-5:].astype("int64"), tube=0, **{"class": action}
-    )
-    # it leaves out annotated frames at the end of some videos: detections may name later ones
-    return OutsideTruth(boxes, _videos(1, pd.Series(np.inf, index=pd.unique(boxes["video"]))))
-
-
-def _read_ava(
-    data: Any, path: Path, split: LabelSplit, label_map: dict[int, str] | None
-) -> OutsideTruth:
-    if len(data.columns) not in (7, 8):
-        raise ValueError(f"{len(data.columns)} columns instead of 7, or 8 with person ids")
-    if label_map is None:
-        raise ConfigError(
-            f"{path}: AVA's csv numbers its actions; give the label map (--label-map FILE, such as "
-            "ava_action_list_v2.2.pbtxt)."
+    frame = boxes["frame"].to_numpy()
+    beyond = (frame < of_video["first"].to_numpy()) | (frame > of_video["last"].to_numpy())
+    if beyond.any():
+        first, last = of_video.loc[beyond, ["first", "last"]].iloc[0].tolist()
+        raise DataError(
+            f"{path}: ground-truth box of {_place(boxes[beyond])} lies beyond the video, which has "
+            f"frames {first} to {last} by this file; {beyond.sum()} like this."
         )
-    boxes = data.set_axis(_AVA_COLUMNS[: len(data.columns)], axis=1)
-    boxes = boxes[boxes["action"].isin(label_map)].reset_index(drop=True)
-    boxes["class"] = boxes["action"].map(label_map)
-    first, last = _AVA_SECONDS
-    names = pd.Series(last, index=pd.unique(data[data.columns[0]]))
-    # corners are shares of the picture; person ids link persons over seconds, not over frames
-    return OutsideTruth(boxes.assign(tube=-1), _videos(first, names, width=1, height=1))
+    warn_look(Looked(corners, sizes), path)
 
 
-READERS = (
-    Reader(
-        "JHMDB-GT or UCF101v2-GT (gttubes, nframes, labels, ...) as pickle or JSON",
-        frozenset(KEYS),
-        _read_tubes,
-    ),
-    Reader(
-        "ST-CLIP's test annotations (images, annotations) as JSON",
-        frozenset({"images", "annotations"}),
-        _read_coco,
-    ),
-    Reader(
-        "boxes.parquet of the prepare stage, clips.parquet beside it",
-        frozenset(Boxes.COLUMNS),
-        _read_boxes,
-    ),
-    Reader(
-        "corrected UCF101-24 annotations (db, classes, trainvideos) as pickle or JSON",
-        frozenset({"db", "classes", "trainvideos"}),
-        _read_ucf,
-    ),
-    Reader(
-        "YOWO's ground truth joined to a csv (file_stem, class_id, x1, y1, x2, y2)",
-        frozenset({"file_stem", "class_id", *BOX_COLUMNS}),
-        _read_yowo,
-    ),
-    Reader(
-        "AVA's csv (video, second, box, action, perhaps person; no header)",
-        frozenset(map(str, range(7))),
-        _read_ava,
-    ),
-)
+def _place(boxes: pd.DataFrame) -> str:
+    row = boxes.iloc[0]
+    return f"video {row['video']!r} frame {row['frame']}"
+
+
+def _check_classes(truth: OutsideTruth, path: Path, classes: Classes) -> None:
+    """The classes of the file are those of the split; counts what the label map leaves out."""
+    if truth.unlisted_rows:
+        logger.warning(
+            "%s: %d rows are of actions that the label map lacks and do not count",
+            path, truth.unlisted_rows,
+        )  # fmt: skip
+    names = sorted(map(str, truth.boxes["class"].unique()))
+    known = {*classes.split.base, *classes.split.unseen, *classes.names.values()}
+    match_names(names, known, where=path, what="classes", among=f"classes of {classes.split.where}")
 
 
 def _accepted() -> str:

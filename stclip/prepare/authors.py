@@ -10,21 +10,24 @@ did and is ignored. `action_ids` count from 1 through the alphabetical class nam
 of the class folders.
 """
 
-import gzip
-import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from stclip.errors import DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import locate, matching_members
+from stclip.storage.frame_store import StoredClip
+from stclip.storage.numbers import as_id, as_numbers, as_whole
+from stclip.storage.outside_files import read_json_file
 
 logger = logging.getLogger(__name__)
+_OF_ANNOTATION = ("image_id", "action_ids", "bbox")
 
 
 def prepare(
@@ -54,7 +57,7 @@ def prepare(
         DataError: a file is missing, damaged or not of its form, or pictures and annotations do not
             fit together.
     """
-    boxes, official_split = _read_annotations(raw, annotations)
+    boxes, sizes, official_split = _read_annotations(raw, annotations)
     archive = locate(raw, frames)
 
     def build(folder: Path) -> tuple[Clips, Boxes]:
@@ -74,6 +77,7 @@ def prepare(
                 f"{archive}: {len(missing)} annotated videos without frames, the first: "
                 f"{', '.join(missing[:3])}."
             )
+        _check_sizes(sizes, {clip: found[video] for clip, video in folders.items()}, archive)
         table = _with_actions(boxes, sorted(actions), folders, archive)
         order = {clip: number for number, clip in enumerate(folders)}
         table = table.assign(order=table["clip"].map(order))
@@ -131,23 +135,42 @@ def _with_actions(
     return table
 
 
-def _read_annotations(raw: Path, files: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Boxes of all files (clip, 0-based frame, corners, person_id, action_ids); clip -> side."""
+def _check_sizes(sizes: pd.DataFrame, stored: dict[str, StoredClip], archive: Path) -> None:
+    """The sizes that the annotations state are those of the pictures: boxes are in their pixels."""
+    for clip, width, height in sizes.itertuples(index=False, name=None):
+        known = stored[clip]
+        if (width, height) != (known.width, known.height):
+            raise DataError(
+                f"{archive}: the annotations say that {clip} is {width}x{height}, its pictures are "
+                f"{known.width}x{known.height}: the boxes are of pictures of another size."
+            )
+
+
+def _read_annotations(
+    raw: Path, files: dict[str, str]
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
+    """All files' boxes (clip, 0-based frame, corners, person_id, action_ids); sizes; clip -> side.
+
+    Sizes are clip, width, height, of the files that state them.
+    """
     parts: list[pd.DataFrame] = []
+    sizes = [pd.DataFrame(columns=["clip", "width", "height"])]
     official_split: dict[str, str] = {}
     for side, name in files.items():
         path = next((p for p in (raw / name, raw / f"{name}.gz") if p.is_file()), None)
         if path is None:
             logger.info("%s: not there, so nothing is annotated for %s", raw / name, side)
             continue
-        table = _read_file(path)
+        table, images = _read_file(path)
+        if {"width", "height"} <= set(images):
+            sizes.append(images[["clip", "width", "height"]].drop_duplicates())
         for clip in table["clip"].unique():
             if official_split.setdefault(clip, side) != side:
                 raise DataError(f"{path}: {clip} is annotated for training and for testing.")
         parts.append(table)
     if not parts:
         raise DataError(f"{raw}: has none of {list(files.values())}; run the download stage first.")
-    return pd.concat(parts, ignore_index=True), official_split
+    return pd.concat(parts, ignore_index=True), pd.concat(sizes), official_split
 
 
 @dataclass(frozen=True)
@@ -162,40 +185,78 @@ class Released:
     boxes: pd.DataFrame
 
 
-def read_released(data: Any) -> Released:
-    """Understand the content of a released file.
+def read_released(data: Any, where: str | Path) -> Released:
+    """Understand the content of a released file; `where` is for messages.
 
     Raises:
-        KeyError, TypeError, ValueError: it is built in another way.
+        DataError: it is built in another way, or a number is none; says which entry.
     """
-    frames = [int(image["timestamp"]) for image in data["images"]]
-    images = pd.DataFrame(data["images"]).assign(frame=frames)
-    places = {i["id"]: (i["movie"], f) for i, f in zip(data["images"], frames, strict=True)}
-    rows = [
-        (*places[a["image_id"]], *a["bbox"], a.get("person_id"), a["action_ids"])
-        for a in data["annotations"]
-    ]
+    listed, annotations = (_entries(data, key, where) for key in ("images", "annotations"))
+    for key, entries in (("images", listed), ("annotations", annotations)):
+        needed = ("id", "movie", "timestamp") if key == "images" else _OF_ANNOTATION
+        for number, entry in enumerate(entries):
+            lacking = [k for k in needed if not isinstance(entry, dict) or k not in entry]
+            if lacking:
+                raise DataError(
+                    f"{where}: {key}[{number}]: has no {lacking}; found {entry!r:.200}."
+                )
+    images = pd.DataFrame({"movie": [str(image["movie"]) for image in listed]})
+    images["frame"] = _whole(listed, "images", "timestamp", where)
+    for side in ("height", "width"):
+        if listed and all(side in image for image in listed):
+            images[side] = _whole(listed, "images", side, where)
+    places: dict[int | str, tuple[str, int]] = {}
+    pairs = zip(images["movie"], images["frame"].tolist(), strict=True)
+    for number, (image, place) in enumerate(zip(listed, pairs, strict=True)):
+        if places.setdefault(as_id(image["id"], f"{where}: images[{number}]"), place) != place:
+            raise DataError(f"{where}: images[{number}]: id {image['id']!r} is there twice.")
+    rows = []
+    for number, annotation in enumerate(annotations):
+        entry = f"{where}: annotations[{number}]"
+        of_image = as_id(annotation["image_id"], entry)
+        if of_image not in places:
+            raise DataError(f"{entry}: image_id {of_image!r} is the id of no image.")
+        box, actions = annotation["bbox"], annotation["action_ids"]
+        if not isinstance(box, list) or len(box) != 4:
+            raise DataError(f"{entry}: bbox {box!r} is not four numbers x1, y1, x2, y2.")
+        if not isinstance(actions, list):
+            raise DataError(f"{entry}: action_ids {actions!r} is no list.")
+        corners = as_numbers(box, "bbox", entry).tolist()
+        numbers = as_whole(actions, "action_ids", entry).tolist()
+        rows.append((*places[of_image], *corners, annotation.get("person_id"), numbers))
     columns = ["movie", "frame", *BOX_COLUMNS, "person_id", "action_ids"]
-    kept = [c for c in ("movie", "frame", "height", "width") if c in images]
-    return Released(images[kept], pd.DataFrame(rows, columns=columns))
+    return Released(images, pd.DataFrame(rows, columns=columns))
 
 
-def _read_file(path: Path) -> pd.DataFrame:
-    content = path.read_bytes()
-    try:
-        data: Any = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-        table = read_released(data).boxes.rename(columns={"movie": "clip"})
-        table["frame"] -= 1
-        if table["person_id"].isna().any():
-            raise ValueError("an annotation has no person_id")
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+def _entries(data: Any, key: str, where: str | Path) -> list[Any]:
+    entries = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(entries, list):
         raise DataError(
-            f"{path}: not the annotations released with ST-CLIP ({type(error).__name__}: {error})."
-        ) from None
+            f"{where}: not the annotations released with ST-CLIP, or like them: expected lists "
+            f"`images` and `annotations`, `{key}` is {type(entries).__name__}."
+        )
+    return entries
+
+
+def _whole(entries: list[Any], key: str, name: str, where: str | Path) -> np.ndarray:
+    values = [entry[name] for entry in entries]
+    return as_whole(values, name, lambda number: f"{where}: {key}[{number}]")
+
+
+def _read_file(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Boxes with 0-based frames, and the images; both with the column clip."""
+    released = read_released(read_json_file(path), path)
+    table = released.boxes.rename(columns={"movie": "clip"})
+    table["frame"] -= 1
+    if table["person_id"].isna().any():
+        raise DataError(f"{path}: an annotation has no person_id.")
+    table["person_id"] = as_whole(
+        table["person_id"], "person_id", lambda number: f"{path}: annotations[{number}]"
+    )
     twice = table[table.duplicated(["clip", "frame", "person_id"])]
     if len(twice) or (table["frame"] < 0).any() or table.empty:
         raise DataError(
             f"{path}: expected annotations, frames from 1 and each person once in a frame; found "
             f"{len(table)}, {(table['frame'] < 0).sum()} below 1, {len(twice)} repeated."
         )
-    return table
+    return table, released.images.rename(columns={"movie": "clip"})

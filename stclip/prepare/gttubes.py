@@ -12,8 +12,6 @@ same dict travels as JSON. The repackaged archives hold it beside the frames:
 N: boxes of a tube.
 """
 
-import gzip
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -27,6 +25,9 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, same_videos, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import matching_members
+from stclip.storage.names import match_names
+from stclip.storage.numbers import as_numbers, as_whole, whole
+from stclip.storage.outside_files import content_of, is_json, parse_json, unzipped
 from stclip.storage.restricted_pickle import load_pickle
 
 logger = logging.getLogger(__name__)
@@ -102,27 +103,13 @@ def load_tubes(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is missing, damaged or not such a ground truth.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    return parse_tubes(content, path)
+    return parse_tubes(content_of(path), path)
 
 
 def parse_tubes(content: bytes, where: str | Path) -> dict[str, Any]:
     """`load_tubes` for bytes; `where` is for messages."""
-    try:
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        data = (
-            json.loads(content)
-            if content.lstrip()[:1] == b"{"  # no pickle begins like this
-            else load_pickle(content, where)
-        )
-    except DataError:
-        raise
-    except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"{where}: damaged ({error}); get it again.") from None
+    content = unzipped(content, where)
+    data = parse_json(content, where) if is_json(content) else load_pickle(content, where)
     missing = [key for key in KEYS if not isinstance(data, dict) or key not in data]
     if missing:
         found = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
@@ -166,21 +153,23 @@ def _read_tubes(
         raise ConfigError(
             f"{where}: has no official split {official_split}, only 1 to {num_splits}."
         )
-    train = set(data["train_videos"][official_split - 1])
-    test = set(data["test_videos"][official_split - 1])
+    train, test = (
+        _listed(data, key, official_split, where) for key in ("train_videos", "test_videos")
+    )
     if train & test:
         raise DataError(f"{where}: {min(train & test)} is listed for training and for testing.")
     videos = sorted(train | test)
     clips, parts = [], []
     for video in videos:
-        num_frames, clip = int(data["nframes"][video]), PurePosixPath(video).name
+        at = f"{where}: {video}"
+        num_frames, clip = whole(data["nframes"][video], "nframes", at), PurePosixPath(video).name
         tubes = _tubes(data, video, where)
-        height, width = (int(n) for n in data["resolution"][video])
+        height, width = as_whole(data["resolution"][video], "resolution", at).tolist()
         actions = list(dict.fromkeys(action for action, _ in tubes))
         official = "train" if video in train else "test"
         clips.append((clip, official, num_frames, height, width, fps, licence, actions))
         for number, (action, rows) in enumerate(tubes):
-            frame = rows[:, 0]
+            frame = as_whole(rows[:, 0], "frame", f"{at}: tube {number}")
             if not np.isin(frame, np.arange(1, num_frames + 1)).all() or len(set(frame)) < len(
                 frame
             ):
@@ -190,7 +179,7 @@ def _read_tubes(
                 )
             part = pd.DataFrame(rows[:, 1:], columns=BOX_COLUMNS)
             part.insert(0, "clip", clip)
-            part.insert(1, "frame", frame.astype(int) - 1)
+            part.insert(1, "frame", frame - 1)
             part["tube"] = number
             part["actions"] = [[action]] * len(part)
             part["order"] = len(clips)
@@ -207,22 +196,34 @@ def _read_tubes(
     return Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))), Boxes(boxes)
 
 
+def _listed(data: Mapping[str, Any], key: str, official_split: int, where: str | Path) -> set[str]:
+    """The videos of a list that are annotated; the others are counted in the log."""
+    names = [str(name) for name in data[key][official_split - 1]]
+    found = match_names(
+        names, data["gttubes"], where=where, what=f"videos of {key}", among="annotated videos"
+    )
+    return {name for name, known in zip(names, found, strict=True) if known}
+
+
 def _tubes(data: Mapping[str, Any], video: str, where: str | Path) -> list[tuple[str, np.ndarray]]:
     """(action, float64 (N, 5)) of every tube of a video, by label."""
     labels = [str(name) for name in data["labels"]]
-    of_label = {int(label): tubes for label, tubes in data["gttubes"][video].items()}
+    at = f"{where}: {video}"
+    given = data["gttubes"][video]
+    of_label = {whole(label, "label", at): tubes for label, tubes in given.items()}
     found = []
     for label in sorted(of_label):
         if not 0 <= label < len(labels):
             raise DataError(f"{where}: {video}: label {label} is not among 0 to {len(labels) - 1}.")
         for tube in of_label[label]:
-            rows = np.asarray(tube, np.float64)
+            rows = np.asarray(tube)
             if rows.ndim != 2 or rows.shape[1] != 5 or not len(rows):
                 raise DataError(
                     f"{where}: {video}: a tube should be rows of frame, x1, y1, x2, y2, found "
                     f"shape {rows.shape}."
                 )
-            found.append((labels[label], rows))
+            numbers = as_numbers(rows.ravel(), "a tube's number", at)
+            found.append((labels[label], numbers.reshape(-1, 5)))
     if not found:
         raise DataError(f"{where}: {video} has no tubes.")
     return found

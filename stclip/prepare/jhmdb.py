@@ -111,7 +111,7 @@ def _read_splits(archive: Path, official_split: int) -> dict[str, _Video]:
         found.add(int(match["number"]))
         if int(match["number"]) != official_split:
             continue
-        for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+        for number, line in enumerate(content.decode("utf-8-sig", "replace").splitlines(), start=1):
             if not line.strip():
                 continue
             entry = re.fullmatch(_SPLIT_LINE, line.strip())

@@ -5,36 +5,50 @@ import io
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from stclip.errors import DataError
+from stclip.storage.numbers import as_whole
+from stclip.storage.outside_files import content_of, csv_parts, text_of
 
 _BLOCK = re.compile(r"\b(?:label|item)\s*\{(.*?)\}", re.DOTALL)
-_NAME = re.compile(r'\bname:\s*"([^"]+)"')
-_ID = re.compile(r"\b(?:label_id|id):\s*(\d+)")
+_NAME = re.compile(r"""\bname:\s*(?:"([^"]+)"|'([^']+)')""")
+_ID = re.compile(r"\b(?:label_id|id):\s*([^\s,;]+)")
 
 
 def read_label_map(path: Path) -> dict[int, str]:
     """Official names by number, from a .pbtxt (80 or 60 classes) or a csv with id and name.
 
     Raises:
-        DataError: missing, without any class, or with a number or name twice.
+        DataError: missing, without any class, or with a number or name twice or none in an entry.
     """
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a label map ({error}).") from None
-    found: list[tuple[str, str]] = []
-    for block in _BLOCK.findall(text):
-        found += [(number, name) for number in _ID.findall(block) for name in _NAME.findall(block)]
-    if not found:
-        rows = csv.DictReader(io.StringIO(text))
-        if {"id", "name"} <= set(rows.fieldnames or ()):
-            found = [(row["id"], row["name"]) for row in rows]
-    labels = {int(number): name for number, name in found if number.isdecimal()}
-    if not labels or len(labels) != len(found) or len(set(labels.values())) != len(labels):
+    content = content_of(path)
+    text = text_of(content, path)
+    if blocks := _BLOCK.findall(text):
+        found, places = [_entry(block) for block in blocks], "entry"
+    elif {"id", "name"} <= set(next(csv.reader(io.StringIO(text)), [])):
+        table = pd.concat(csv_parts(content, path, needed=["id", "name"]))
+        found, places = list(zip(table["id"], table["name"], strict=True)), "row"
+    else:
+        found, places = [], ""
+    numbers = as_whole(
+        [number for number, _ in found], "id", lambda row: f"{path}: {places} {row + 1}"
+    ).tolist()
+    labels = dict(zip(numbers, (name for _, name in found), strict=True))
+    if (
+        not found
+        or not all(labels.values())
+        or not len(found) == len(labels) == len(set(labels.values()))
+    ):
         raise DataError(
             f"{path}: not a label map: expected blocks with name and label_id or id (.pbtxt), or a "
-            f"csv with columns id and name, each once; found {len(found)} entries."
+            f"csv with columns id and name, each once; found {len(found)} entries with "
+            f"{len(labels)} numbers and {len(set(labels.values()))} names."
         )
     return labels
+
+
+def _entry(block: str) -> tuple[str, str]:
+    """Number and name of a block; "" for what it lacks."""
+    number, name = _ID.search(block), _NAME.search(block)
+    return number[1] if number else "", (name[1] or name[2]) if name else ""

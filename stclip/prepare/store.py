@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from stclip.boxes.looks import Looked, warn_look
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips
 from stclip.storage.archives import matching_members
@@ -21,11 +22,16 @@ from stclip.storage.files import whole_folder
 from stclip.storage.frame_store import FrameWriter, StoredClip
 
 # Whole name of a picture file; a leading dot is what file managers leave behind (._00001.png).
-FRAME_FILE = r"(?:.*/)?(?P<number>[^./][^/]*)\.(?P<kind>png|jpg)"
+FRAME_FILE = r"(?:.*/)?(?P<number>[^./][^/]*)\.(?P<kind>(?i:png|jpe?g))"
+
+_END_OF_JPEG = b"\xff\xd9"
+_MORE = bytes(range(1, 255))  # any bytes without a marker
 
 
 def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet, each whole or not at all.
+
+    Warns if the boxes do not look like pixels of the pictures.
 
     Args:
         out: Folder of the prepared data; other files in it are left alone.
@@ -35,6 +41,8 @@ def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> N
         clips, boxes = build(folder)
         # clips.parquet says that all is whole: it goes before the first and comes after the last.
         (out / "clips.parquet").unlink(missing_ok=True)
+    sizes = clips.table.set_index("clip")[["width", "height"]].reindex(boxes.table["clip"])
+    warn_look(Looked(boxes.boxes_xyxy, sizes.to_numpy(np.float64)), out / "boxes.parquet")
     boxes.write(out / "boxes.parquet")
     clips.write(out / "clips.parquet")
 
@@ -99,17 +107,42 @@ def store_frames(source: Path, frames: Path) -> dict[str, StoredClip]:
 
 
 def decode(content: bytes, where: str) -> UInt8[np.ndarray, "H W 3"]:
-    """The RGB pixels of a PNG or JPEG file whose check sums are right."""
+    """The RGB pixels of a whole PNG or JPEG file; grey ones of 16 bits are scaled to 8.
+
+    Raises:
+        DataError: it does not decode, a check sum is wrong, or part of it is missing.
+    """
     try:
         with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as picture:
             picture.verify()  # every chunk up to the last; it uses the picture up
-        with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as picture:
-            return np.asarray(picture.convert("RGB"))
+            of_jpeg = picture.format == "JPEG"
+        pixels = _pixels(content)
+        if of_jpeg and _is_cut_short(content, pixels):
+            raise ValueError("its end is missing, what follows is grey")
+        return pixels
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{where}: does not decode as PNG or JPEG ({error}). Get it again: delete the archive "
             "and download it, or unpack it anew."
         ) from None
+
+
+def _pixels(content: bytes) -> UInt8[np.ndarray, "H W 3"]:
+    with Image.open(BytesIO(content), formats=["PNG", "JPEG"]) as picture:
+        if picture.mode.startswith("I"):  # grey of 16 bits, which convert() would clip at 255
+            grey = (np.asarray(picture).astype(np.uint32) + 128) // 257
+            return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+        return np.asarray(picture.convert("RGB"))
+
+
+def _is_cut_short(content: bytes, pixels: np.ndarray) -> bool:
+    """Whether a JPEG's data end before its picture does, although its end marker is there.
+
+    The decoder says nothing and fills up with grey. But then it still waits for data: more of them
+    before the end marker change the picture, while a whole one takes no notice.
+    """
+    end = content.rfind(_END_OF_JPEG)
+    return not np.array_equal(_pixels(content[:end] + _MORE + content[end:]), pixels)
 
 
 def video_of(source: Path, name: PurePosixPath) -> str:

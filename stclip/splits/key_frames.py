@@ -10,6 +10,9 @@ import pandas as pd
 from stclip.config import AnnotatedFrames, EveryFrames, KeyFrameRule, Seconds
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips, KeyFrames
+from stclip.storage.names import match_names
+from stclip.storage.numbers import as_whole, line_of, refuse
+from stclip.storage.outside_files import content_of, csv_table
 
 logger = logging.getLogger(__name__)
 
@@ -68,14 +71,10 @@ def _counts(made: KeyFrames, tested: bool) -> tuple[int, int]:
 
 def _excluded(table: pd.DataFrame, excluded: pd.DataFrame) -> np.ndarray:
     """Whether each key frame is among the excluded (clip, second)."""
-    unknown = ~excluded["clip"].isin(set(table["clip"]))
-    if len(excluded) and unknown.all():
-        raise DataError(
-            f"none of the {len(excluded)} excluded seconds lies in a known clip; the first is "
-            f"{excluded.iloc[0].tolist()}."
-        )
-    if unknown.any():
-        logger.warning("%d excluded seconds lie in no known clip", unknown.sum())
+    match_names(
+        excluded["clip"], set(table["clip"]), where="key frames", what="excluded seconds",
+        among="clips of the data set",
+    )  # fmt: skip
     places = pd.MultiIndex.from_frame(table[["clip", "number"]])
     return places.isin(pd.MultiIndex.from_frame(excluded[["clip", "second"]]))
 
@@ -108,12 +107,9 @@ def read_excluded(path: Path) -> pd.DataFrame:
     Raises:
         DataError: missing, or not built like that.
     """
-    try:
-        table = pd.read_csv(path, header=None, names=["clip", "second"], dtype={"clip": "str"})
-        if not isinstance(table.index, pd.RangeIndex):  # pandas takes a surplus field for an index
-            raise ValueError("lines have more fields")
-        return table.astype({"second": "int64"})
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: expected lines `video,second` ({error}).") from None
+    table = csv_table(content_of(path), path, columns=["clip", "second"])
+    at, given = line_of(path, table), table["second"]
+    alone = (given == "").to_numpy()
+    refuse(alone, table["clip"], "video", at, "stands alone; expected are lines `video,second`")
+    seconds = as_whole(given, "second", at)
+    return pd.DataFrame({"clip": table["clip"], "second": seconds})

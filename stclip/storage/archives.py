@@ -173,12 +173,13 @@ def _tar_members(file: BinaryIO) -> Iterator[Member]:
 def _zip_members(file: BinaryIO) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if info.is_dir():
+            name = info.filename.replace("\\", "/")  # some Windows programs write \
+            if name.endswith("/"):
                 continue
             # The upper half is the Unix mode; archives made elsewhere have none.
             plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
             with archive.open(info) as content:
-                yield info.filename, "" if plain else "a link or device", content.read
+                yield name, "" if plain else "a link or device", content.read
                 while content.read(_CHUNK):  # what was not wanted has a check sum, too
                     pass
 

@@ -23,6 +23,11 @@ _NUMPY = np.ndarray | np.generic
 _ORDERS = {"<": "<", ">": ">", "|": "|", "=": "="}
 
 
+def is_pickle(content: bytes) -> bool:
+    """Whether the bytes begin as a pickle of a container does, in any protocol."""
+    return content[:1] in (b"\x80", b"(", b"]", b"}")
+
+
 def load_pickle(content: bytes, where: str | Path, *, encoding: str = "latin1") -> Any:
     """The content of a pickle.
 
