@@ -445,6 +445,26 @@ def test_bad_lines_of_ava_are_named(lines: list[str], message: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file_stem,class_id,x1,y1,x2", "sit_s_00001,2,0,0,9"], r"columns \['y2'\] are missing"),
+        (
+            ["file_stem,class_id,x1,y1,x2,y2", "sit_s_00001,2,0,0,9,x"],
+            "line 2: y2 'x' is not a fin",
+        ),
+        (
+            ["file_stem,class_id,x1,y1,x2,y2", "sit_s_00001,two,0,0,9,9"],
+            "line 2: class_id 'two' is",
+        ),
+        (["file_stem,class_id,x1,y1,x2,y2", "sit_s_1,2,0,0,9,9"], "line 2: file_stem 'sit_s_1' is"),
+    ],
+)
+def test_bad_lines_of_yowo_are_named(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"yowo\.csv: {message}"):
+        read_truth(ava(tmp_path, *lines, name="yowo.csv"), SPLIT)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (released(annotations__bbox=[0, 0, 10, "x"]), r"annotations\[0\]: bbox 'x' is not a fin"),
