@@ -217,7 +217,7 @@ def test_names_none_known_is_an_error_some_a_counted_warning(
     assert "f: 4 of 5 rows match none of the labels and do not count: 'sits' (is it 'sit'?), " in (
         caplog.text
     )
-    assert "'x/wave' (is it 'wave'?), 'q', ..." in caplog.text
+    assert "'x/wave' (is it 'wave'?), 'q' and 1 more" in caplog.text
     with pytest.raises(DataError, match=r"f: none of the 1 rows matches any of the labels: 'q'\."):
         match("q")
 
