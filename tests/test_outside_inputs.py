@@ -476,6 +476,7 @@ def test_bad_lines_of_yowo_are_named(lines: list[str], message: str, tmp_path: P
         (released(annotations__action_ids=2), r"annotations\[0\]: action_ids 2 is no list"),
         (released(annotations__image_id=[1]), r"annotations\[0\]: id \[1\] is neither"),
         (released(annotations__image_id=9), r"annotations\[0\]: image_id 9 is the id of no image"),
+        (released(annotations__person_id="x"), r"annotations\[0\]: person_id 'x' is not a finite"),
         (released(images__id=[1]), r"images\[0\]: id \[1\] is neither"),
         (released(images__id=2), r"images\[1\]: id 2 is there twice"),
         (released(images__timestamp="x"), r"images\[0\]: timestamp 'x' is not a finite number"),
