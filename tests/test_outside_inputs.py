@@ -217,7 +217,7 @@ def test_names_none_known_is_an_error_some_a_counted_warning(
     assert "f: 4 of 5 rows match none of the labels and do not count: 'sits' (is it 'sit'?), " in (
         caplog.text
     )
-    assert "'x/wave' (is it 'wave'?), 'q', ..." in caplog.text
+    assert "'x/wave' (is it 'wave'?), 'q' and 1 more" in caplog.text
     with pytest.raises(DataError, match=r"f: none of the 1 rows matches any of the labels: 'q'\."):
         match("q")
 
@@ -445,6 +445,26 @@ def test_bad_lines_of_ava_are_named(lines: list[str], message: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["file_stem,class_id,x1,y1,x2", "sit_s_00001,2,0,0,9"], r"columns \['y2'\] are missing"),
+        (
+            ["file_stem,class_id,x1,y1,x2,y2", "sit_s_00001,2,0,0,9,x"],
+            "line 2: y2 'x' is not a fin",
+        ),
+        (
+            ["file_stem,class_id,x1,y1,x2,y2", "sit_s_00001,two,0,0,9,9"],
+            "line 2: class_id 'two' is",
+        ),
+        (["file_stem,class_id,x1,y1,x2,y2", "sit_s_1,2,0,0,9,9"], "line 2: file_stem 'sit_s_1' is"),
+    ],
+)
+def test_bad_lines_of_yowo_are_named(lines: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"yowo\.csv: {message}"):
+        read_truth(ava(tmp_path, *lines, name="yowo.csv"), SPLIT)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (released(annotations__bbox=[0, 0, 10, "x"]), r"annotations\[0\]: bbox 'x' is not a fin"),
@@ -456,6 +476,7 @@ def test_bad_lines_of_ava_are_named(lines: list[str], message: str, tmp_path: Pa
         (released(annotations__action_ids=2), r"annotations\[0\]: action_ids 2 is no list"),
         (released(annotations__image_id=[1]), r"annotations\[0\]: id \[1\] is neither"),
         (released(annotations__image_id=9), r"annotations\[0\]: image_id 9 is the id of no image"),
+        (released(annotations__person_id="x"), r"annotations\[0\]: person_id 'x' is not a finite"),
         (released(images__id=[1]), r"images\[0\]: id \[1\] is neither"),
         (released(images__id=2), r"images\[1\]: id 2 is there twice"),
         (released(images__timestamp="x"), r"images\[0\]: timestamp 'x' is not a finite number"),

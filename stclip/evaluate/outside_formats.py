@@ -1,7 +1,7 @@
 """The formats in which ground truth is passed around: each read to one table of boxes by name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,14 +53,13 @@ class Classes:
 
     split: LabelSplit
     label_map: Mapping[int, str] | None = None
-    names: Mapping[int, str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Number the names."""
-        alphabetical = dict(enumerate(sorted((*self.split.base, *self.split.unseen)), 1))
-        object.__setattr__(
-            self, "names", alphabetical if self.label_map is None else self.label_map
-        )
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Name by number."""
+        if self.label_map is not None:
+            return self.label_map
+        return dict(enumerate(sorted((*self.split.base, *self.split.unseen)), 1))
 
     def named(self, numbers: pd.Series, where: Callable[[int], str]) -> pd.Series:
         """The name of each number, NaN where the label map leaves it out.
@@ -72,18 +71,19 @@ class Classes:
         Raises:
             DataError: a number below 1, or one of no class although all classes are numbered.
         """
-        known = numbers.isin(list(self.names)).to_numpy()
-        whole_list = {*self.split.base, *self.split.unseen} <= set(self.names.values())
-        bad = ~known if whole_list else (numbers < 1).to_numpy()
-        first, last = min(self.names), max(self.names)
+        names = dict(self.names)
+        known = numbers.isin(list(names)).to_numpy()
+        complete = {*self.split.base, *self.split.unseen} <= set(names.values())
+        bad = ~known if complete else (numbers < 1).to_numpy()
+        first, last = min(names), max(names)
         by = "of the label map"
         if self.label_map is None:
             by = "as the split's are numbered by name (--label-map FILE names them otherwise)"
-        ends = f"{first} is {self.names[first]!r}, {last} is {self.names[last]!r}"
+        ends = f"{first} is {names[first]!r}, {last} is {names[last]!r}"
         refuse(bad, numbers, "class", where, f"is the number of no class {by}: {ends}")
         if len(numbers) and not known.any():
             raise DataError(f"{where(0)}: none of the {len(numbers)} rows is of a class {by}.")
-        return numbers.map(dict(self.names))
+        return numbers.map(names)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def _read_coco(data: Any, path: Path, classes: Classes) -> OutsideTruth:
         **{"class": named}, tube=boxes["person_id"].fillna(1).infer_objects()
     )
     boxes = boxes[named.notna()].reset_index(drop=True)
-    videos = released.images.groupby("movie", sort=False)
+    videos = released.images.groupby("movie")
     video = videos.agg(last=("frame", "max"))
     for side in ("width", "height"):
         video[side] = videos[side].first() if side in released.images else np.nan
@@ -189,24 +189,22 @@ def _read_yowo(data: Any, path: Path, classes: Classes) -> OutsideTruth:
     at = line_of(path, data)
     numbers = pd.Series(as_whole(data["class_id"], "class_id", at), data.index)
     action = classes.named(numbers, at)
-    boxes = pd.DataFrame({c: as_numbers(data[c], c, at) for c in BOX_COLUMNS}, data.index)
+    corners = {c: as_numbers(data[c], c, at) for c in BOX_COLUMNS}
     parts = data["file_stem"].str.extract(r"^(?P<video>.+)_(?P<frame>\d{5})$")
-    named = [
-        known and video.startswith(f"{label}_") if isinstance(video, str) else False
-        for video, label, known in zip(parts["video"], action, action.notna(), strict=True)
-    ]
-    wrong = ~np.array(named, bool) & action.notna().to_numpy()
-    refuse(
-        wrong, data["file_stem"], "file_stem", at,
-        "is not <class>_<video>_<five digits> with the class of its number",
-    )  # fmt: skip
-    videos = [
-        video[len(label) + 1 :] if isinstance(label, str) else video
+    begins = [
+        isinstance(video, str) and (pd.isna(label) or video.startswith(f"{label}_"))
         for video, label in zip(parts["video"], action, strict=True)
     ]
-    boxes = boxes.assign(video=videos, tube=0, **{"class": action})[action.notna()]
-    frames = as_whole(parts["frame"][action.notna()], "frame", at)
-    boxes = boxes.assign(frame=frames).reset_index(drop=True)
+    refuse(
+        ~np.array(begins, bool), data["file_stem"], "file_stem", at,
+        "is not <class>_<video>_<five digits> with the class of its number",
+    )  # fmt: skip
+    frames = as_whole(parts["frame"], "frame", at)
+    boxes = pd.DataFrame(corners, data.index).assign(frame=frames, tube=0, **{"class": action})
+    boxes = boxes[action.notna()]
+    videos = parts.loc[boxes.index, "video"]
+    names = [v[len(label) + 1 :] for v, label in zip(videos, boxes["class"], strict=True)]
+    boxes = boxes.assign(video=names).reset_index(drop=True)
     # it leaves out annotated frames at the end of some videos: detections may name later ones
     last = pd.Series(np.inf, index=pd.unique(boxes["video"]))
     return OutsideTruth(boxes, _videos(1, last), unlisted_rows=int(action.isna().sum()))

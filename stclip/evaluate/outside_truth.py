@@ -80,9 +80,9 @@ def _parse(content: bytes, path: Path) -> Any:
         return parse_json(content, path)
     if is_pickle(content):
         return load_pickle(content, path)
+    if b"class_id" in content.split(b"\n", 1)[0]:
+        return pd.concat(csv_parts(content, path, needed=YOWO_COLUMNS))
     try:
-        if b"class_id" in content.split(b"\n", 1)[0]:
-            return pd.concat(csv_parts(content, path, needed=YOWO_COLUMNS))
         table = csv_table(content, path, columns=AVA_COLUMNS)
         if len(table):
             return table

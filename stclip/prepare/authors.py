@@ -23,7 +23,7 @@ from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepare
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import locate, matching_members
 from stclip.storage.frame_store import StoredClip
-from stclip.storage.numbers import as_id, as_numbers, as_whole
+from stclip.storage.numbers import as_id, as_numbers, as_whole, whole
 from stclip.storage.outside_files import read_json_file
 
 logger = logging.getLogger(__name__)
@@ -223,7 +223,9 @@ def read_released(data: Any, where: str | Path) -> Released:
             raise DataError(f"{entry}: action_ids {actions!r} is no list.")
         corners = as_numbers(box, "bbox", entry).tolist()
         numbers = as_whole(actions, "action_ids", entry).tolist()
-        rows.append((*places[of_image], *corners, annotation.get("person_id"), numbers))
+        person = annotation.get("person_id")
+        person = None if person is None else whole(person, "person_id", entry)
+        rows.append((*places[of_image], *corners, person, numbers))
     columns = ["movie", "frame", *BOX_COLUMNS, "person_id", "action_ids"]
     return Released(images, pd.DataFrame(rows, columns=columns))
 
@@ -250,9 +252,6 @@ def _read_file(path: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     table["frame"] -= 1
     if table["person_id"].isna().any():
         raise DataError(f"{path}: an annotation has no person_id.")
-    table["person_id"] = as_whole(
-        table["person_id"], "person_id", lambda number: f"{path}: annotations[{number}]"
-    )
     twice = table[table.duplicated(["clip", "frame", "person_id"])]
     if len(twice) or (table["frame"] < 0).any() or table.empty:
         raise DataError(

@@ -25,7 +25,8 @@ from stclip.storage.frame_store import FrameWriter, StoredClip
 FRAME_FILE = r"(?:.*/)?(?P<number>[^./][^/]*)\.(?P<kind>(?i:png|jpe?g))"
 
 _END_OF_JPEG = b"\xff\xd9"
-_MORE = bytes(range(1, 255))  # any bytes without a marker
+# Any data; the markers between them are those of restarts, where a picture has such.
+_MORE = b"".join(bytes(range(1, 255)) + bytes([0xFF, 0xD0 + n]) for n in range(8))
 
 
 def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> None:

@@ -35,7 +35,7 @@ def match_names(
         return found
     distinct = given[~found].unique()
     shown = ", ".join(_with_likely(str(name), known) for name in distinct[:_SHOWN])
-    more = ", ..." if len(distinct) > _SHOWN else ""
+    more = f" and {len(distinct) - _SHOWN} more" if len(distinct) > _SHOWN else ""
     if not found.any():
         there = "" if len(known) else "; there are none"
         raise DataError(
