@@ -1,8 +1,11 @@
 """The settings as records: one class per section of config/*.yaml, unknown keys refused."""
 
-from typing import Annotated, Any, Literal, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from stclip.config.sources import sources_of
 
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
@@ -12,6 +15,19 @@ class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _OfTarget(Strict):
+    """What has a `target: module:name` and its `params`; the fields keep their places."""
+
+    if TYPE_CHECKING:
+        target: str
+        params: dict[str, Any]
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Somebody's own code that it runs; raises as `sources_of`."""
+        return sources_of(self.target, self.params)
 
 
 class Download(Strict):
@@ -96,7 +112,7 @@ class DatasetForm(Strict):
     params: dict[str, Any] = {}  # keyword arguments of the target, beside the data set's own
 
 
-class DatasetConfig(Strict):
+class DatasetConfig(_OfTarget):
     """One data set, resolved: where it comes from, who reads it, how it is tested."""
 
     title: str
@@ -171,7 +187,7 @@ class FinetuneConfig(Strict):
     seed: int = Field(default=0, ge=0)
 
 
-class DetectorConfig(Strict):
+class DetectorConfig(_OfTarget):
     """A source of boxes: of persons, or of everything else."""
 
     target: str  # module:Class, a `stclip.detect.backends.backend.Backend`
@@ -256,7 +272,7 @@ class ScoreConfig(Strict):
     compile: bool = False
 
 
-class MethodConfig(Strict):
+class MethodConfig(_OfTarget):
     """One method on one data set at one scale, resolved: everything that makes a run."""
 
     name: str
@@ -290,7 +306,7 @@ class Variants(Strict):
     variants: dict[str, Variant]
 
 
-class Rendering(Strict):
+class Rendering(_OfTarget):
     """How a data set's archives are drawn."""
 
     target: str  # module:function(out, *, workers, **params)

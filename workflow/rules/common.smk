@@ -139,6 +139,9 @@ for name, detector in USED_DETECTORS.items():
             f"Configuration: detector {name} needs {absent}. By hand: {detector.by_hand}"
         )
 
+for record in [*METHOD_SETTINGS.values(), *DATASETS.values(), *USED_DETECTORS.values()]:
+    checked(getattr, record, "sources")  # of one's own code
+
 
 def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"

@@ -18,10 +18,7 @@ rule prepare:
         runtime=need("prepare", "runtime", 30),
     params:
         settings=lambda w: settings_of(
-            "prepare",
-            DATASETS[w.dataset].params,
-            DATASETS[w.dataset].target,
-            DATASETS[w.dataset].frame_store,
+            "prepare", hashes.preparation_settings(DATASETS[w.dataset])
         ),
         raw=lambda w: raw_folder(w.dataset),
     shell:
