@@ -170,6 +170,12 @@ class BackboneConfig(Strict):
     model: str  # open_clip model name, or path of a model config inside the package
     weights: str | None  # path, `package:...`, or null for random weights
 
+    @property
+    def files(self) -> list[str]:
+        """Its files as they are named here: weights, and a model config if there is one."""
+        model = [self.model] if self.model.endswith(".json") else []
+        return [*([self.weights] if self.weights else []), *model]
+
 
 class FinetuneConfig(Strict):
     """Fine-tuning of a detector on the persons of a split's training clips."""

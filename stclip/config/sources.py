@@ -1,4 +1,4 @@
-"""Whose code a setting names, and its digest: edited code of one's own moves a result as a key does.
+"""Whose code a setting names, and its digest: an edit of one's own code counts as one of a key.
 
 A `target: module:name` outside this package is somebody's own code, `baselines` too: its module and
 the modules that it imports, directly or not, as far as import statements say. What lies in Python's

@@ -1,4 +1,5 @@
 # What all rules share: the checked configuration, wildcard constraints, where things lie.
+import functools
 import re
 import sys
 from pathlib import Path
@@ -7,9 +8,11 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
 from stclip import config as settings
-from stclip.config import hashes
+from stclip.config import hashes, package_files
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import ConfigError
+from stclip.storage.digests import content_of
+from stclip.storage.listings import parse_listing
 
 validate(config, "../schemas/config.schema.yaml")
 

@@ -18,6 +18,7 @@ rule finetune:
         runtime=need("finetune", "runtime", 30),
     params:
         launcher=on_gpus,
+        brought=lambda w: brought(*detector_paths(DETECTORS[w.detector])),
         settings=lambda w: settings_of(
             "finetune", hashes.finetuning_settings(DETECTORS[w.detector])
         ),
@@ -72,6 +73,7 @@ rule detect:
             "detect",
             hashes.detection_settings(DETECTORS[w.detector]),
         ),
+        brought=lambda w: brought(*detector_inputs(w)),
         finetuned=finetuned_options,
         workers=lambda w, threads: threads - 1,
     shell:
@@ -103,6 +105,7 @@ rule objects:
             "detect",
             hashes.detection_settings(OF_OBJECTS[w.objects]),
         ),
+        brought=lambda w: brought(*detector_paths(OF_OBJECTS[w.objects])),
         workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} detect"
