@@ -328,6 +328,13 @@ class Miniature(Strict):
     detector: dict[str, Any] = {}  # and of the tiny detector's training
 
 
+class ShownScale(Strict):
+    """What tables show of a scale."""
+
+    title: str
+    published: bool
+
+
 class Scale(Strict):
     """All that differs between mini and paper; the keys override those of methods and data sets."""
 
@@ -340,3 +347,8 @@ class Scale(Strict):
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
     resources: dict[str, dict[str, int]] = {}  # per rule: threads, gpu, mem_mb, runtime
+
+    @property
+    def shown(self) -> ShownScale:
+        """What tables show of it."""
+        return ShownScale(title=self.title, published=self.published)
