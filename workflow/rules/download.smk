@@ -7,7 +7,7 @@ def local_archive(wildcards):
 
 rule download_archive:
     input:
-        local_archive,
+        lambda w: by_content(local_archive(w)),
     output:
         "data/{scale}/{dataset}/raw/{archive}",
     log:

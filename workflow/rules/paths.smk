@@ -1,7 +1,8 @@
 # Where things lie, and which of them a job reads.
 def backbone_files(method):
     """Weights to download first, and a model config; those in the package are always there."""
-    return [p for p in method.backbone.files if not p.startswith(package_files.PACKAGE)]
+    own = [p for p in method.backbone.files if not p.startswith(package_files.PACKAGE)]
+    return by_content(own)
 
 
 # What comes from outside, by download or by hand; what `checksums` lists is drawn by a rule.
@@ -46,6 +47,11 @@ def brought(*paths):
             if path not in FETCHED or not as_published(path, content):
                 found[path] = content
     return found
+
+
+def by_content(paths):
+    """As inputs: the times of those that count by their content say nothing."""
+    return [path if made_by_a_rule(path) else ancient(path) for path in paths]
 
 
 def raw_folder(dataset):

@@ -44,7 +44,7 @@ rule key_frames:
     input:
         clips=PREPARED["clips"],
         boxes=PREPARED["boxes"],
-        excluded=excluded_seconds,
+        excluded=lambda w: by_content(excluded_seconds(w)),
     output:
         PREPARED["key_frames"],
     log:

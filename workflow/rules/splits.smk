@@ -1,7 +1,7 @@
 # The committed label splits -> the clips they select.
 rule splits:
     input:
-        split="splits/{dataset}/{family}/{split}.json",
+        split=ancient("splits/{dataset}/{family}/{split}.json"),
         clips=PREPARED["clips"],
     output:
         f"{DATA}/splits/{{family}}/{{split}}.json",
