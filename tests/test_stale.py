@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from small_project import DUMMY_MODULE, edit, make_project, planned, snakemake
+from typer.testing import CliRunner
+
+from stclip.cli import app
 
 CLIP = ROOT / "stclip" / "mini" / "tiny_clip"
 TABLE = "results/mini/table2.csv"
@@ -47,7 +50,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.mkdir() if path.name == "frames" else path.touch()
     done = snakemake(project, "--touch", "--forceall", TABLE, *TOY, *BOTH)
     assert done.returncode == 0, done.stderr
-    assert plan(project) == DONE
     return project
 
 
@@ -111,3 +113,46 @@ def test_what_was_copied_with_a_new_time_counts_by_its_content(project: Path) ->
     for path in ("toy/videos.csv", "toy_data.py"):
         (project / path).touch()
     assert plan(project) == DONE
+
+
+def test_a_folder_copied_without_times_is_told_and_helped(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(made, copied, copy_function=shutil.copy)
+    for number, top in enumerate(["results", "runs", "data"]):  # what follows from it is older
+        for path in (copied / top).rglob("*"):
+            os.utime(path, (2 * 10**9 + number, 2 * 10**9 + number))
+    done = snakemake(copied, "-n", TABLE, *TOY, *BOTH)
+    assert "`stclip doctor` says what to do" in done.stdout + done.stderr
+    assert planned(done)["train"] == 2
+    monkeypatch.chdir(copied)
+    said = CliRunner().invoke(app, ["doctor"]).stdout
+    assert "This folder was copied without times" in said
+    assert "`stclip doctor --touch` gives files the times that Snakemake noted" in said
+    CliRunner().invoke(app, ["doctor", "--touch"])
+    assert "0 are newer" in CliRunner().invoke(app, ["doctor"]).stdout
+    lr = {"dummy": {"preprocessing": {"enlarge": 1.5}}}
+    edit(copied / "config/scales/mini.yaml", lambda c: c["methods"].update(lr))
+    done = snakemake(copied, "-n", TABLE, *TOY, *BOTH)
+    assert "stclip doctor" not in done.stdout + done.stderr
+    assert planned(done)["train"] == 1  # what changed beside the times is still noticed
+
+
+def test_a_rule_s_file_replaced_by_an_older_one_is_told(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(made, copied)
+    replace_by_older(copied / "data/mini/jhmdb/boxes.parquet", "other boxes")
+    monkeypatch.chdir(copied)
+    said = CliRunner().invoke(app, ["doctor"]).stdout
+    assert "0 are newer" in said
+    assert "Replaced by older files, which Snakemake does not notice: data/mini/jhmdb/boxes" in said
+
+
+def test_without_notes_the_doctor_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "snakemake --touch TARGET" in CliRunner().invoke(app, ["doctor"]).stdout

@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 from stclip import config as settings
 from stclip.config import hashes, package_files, resolved
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import ConfigError
+from stclip.runtime.file_times import copied_without_times, file_times
 from stclip.storage.digests import content_of
 from stclip.storage.listings import parse_listing
 
@@ -146,6 +148,11 @@ for name, detector in USED_DETECTORS.items():
             f"Configuration: detector {name} needs {absent}. By hand: {detector.by_hand}"
         )
 
+if not workflow.remote_exec and copied_without_times(file_times(at_most=50)):
+    logger.warning(
+        "Most files here are newer than when they were made, as after a copy without times; "
+        "`stclip doctor` says what to do."
+    )
 if not (workflow.remote_exec and announced):
     AT = f"at scale {SCALE}"
     records = {
