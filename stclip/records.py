@@ -5,6 +5,8 @@ the data set's official names. Tables travel as parquet, splits as JSON; a table
 whose columns are checked when the record is built.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -75,6 +77,14 @@ class Table:
     def boxes_xyxy(self) -> np.ndarray:
         """Boxes, float32 (rows, 4), pixels."""
         return self.table[BOX_COLUMNS].to_numpy(np.float32)
+
+    def content(self) -> str:
+        """The SHA-256 of the columns and rows, in their order."""
+        lists = [c for c, kind in self.COLUMNS.items() if kind == "list"]
+        texts = {c: [json.dumps(list(v)) for v in self.table[c]] for c in lists}
+        rows = pd.util.hash_pandas_object(self.table.assign(**texts), index=False).to_numpy()
+        names = json.dumps(list(self.table.columns))
+        return hashlib.sha256(names.encode() + rows.tobytes()).hexdigest()
 
     @classmethod
     def read(cls, path: Path) -> Self:

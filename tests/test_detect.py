@@ -1,5 +1,6 @@
 import json
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stclip.detect import detect as stage
 from stclip.detect.backends.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
 from stclip.records import Detections, KeyFrames
-from stclip.storage.frame_store import clip_file, write_clip
+from stclip.storage.frame_store import clip_file, read_clip, write_clip
 from stclip.storage.resume_log import open_journal
 
 
@@ -202,22 +203,33 @@ def test_finished_clips_are_not_detected_again(world: World) -> None:
     assert [clip for batch in Pixel.batches for clip, _ in batch] == ["clip_8"] * 3 + ["clip_9"] * 3
 
 
-@pytest.mark.parametrize("what", ["threshold", "weights"])
-def test_a_journal_of_other_settings_or_weights_is_begun_anew(
+@pytest.mark.parametrize("what", ["threshold", "weights", "frames", "version", "code"])
+def test_a_journal_of_other_settings_or_content_is_begun_anew(
     world: World, what: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     Pixel.dies_at = 3
     with pytest.raises(KeyboardInterrupt):
         detect(world, PIXEL)
     Pixel.batches, Pixel.dies_at = [], -1
-    files, settings = {"weights": weights(world.folder)}, PIXEL
-    if what == "threshold":
-        settings = PIXEL.model_copy(update={"score_threshold": 0.2})
-    else:
-        files = {"weights": world.folder / "other.safetensors"}
-        save_file({"weight": torch.ones(1)}, files["weights"])
+    settings, changes = PIXEL, {}
+    match what:
+        case "threshold":
+            settings = PIXEL.model_copy(update={"score_threshold": 0.2})
+        case "weights":
+            changes = {"files": {"weights": world.folder / "other.safetensors"}}
+            save_file({"weight": torch.ones(1)}, world.folder / "other.safetensors")
+        case "frames":
+            path = clip_file(world.frames, "clip_8")
+            stat = path.stat()
+            write_clip(world.frames, "clip_8", 255 - read_clip(world.frames, "clip_8"))
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        case "version":
+            changes = {"version": 1}
+        case "code":
+            settings = PIXEL.model_copy()
+            settings.__dict__["sources"] = {"test_detect": "edited"}
     with caplog.at_level(logging.INFO):
-        detect(world, settings, files=files)
+        detect(world, settings, **changes)
     assert len(Pixel.batches) == 5
     assert "of other settings or damaged; starting anew" in caplog.text
 

@@ -153,8 +153,11 @@ def reader(world: World, config: MethodConfig, features: dict[str, Path]) -> Fra
     return make_reader(load_method(config), config, data, kinds_of_boxes=kinds)
 
 
+TINY_WEIGHTS = "package:mini/tiny_clip/weights.safetensors"
+
+
 def other_backbone(config: MethodConfig) -> MethodConfig:
-    backbone = config.backbone.model_copy(update={"weights": "other.safetensors"})
+    backbone = config.backbone.model_copy(update={"weights": TINY_WEIGHTS})
     return config.model_copy(update={"backbone": backbone})
 
 
@@ -174,6 +177,18 @@ def test_features_of_something_else_are_refused(
         FrameFeatures(stored["frames"], clips=world.clips, config=other)
     with pytest.raises(ConfigError, match=r"detections\.safetensors: features of .*asked for"):
         BoxFeatures(stored["detections"], table=world.detections.table, config=other)
+
+
+def test_features_of_a_backbone_whose_file_changed_are_refused(
+    world: World, stored: dict[str, Path]
+) -> None:
+    config = settings(world)
+    path = Path(config.backbone.model)
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ConfigError, match=r"frames\.safetensors: features of .*files .*asked for"):
+        FrameFeatures(stored["frames"], clips=world.clips, config=config)
+    with pytest.raises(ConfigError, match=r"detections\.safetensors: features of .*asked for"):
+        BoxFeatures(stored["detections"], table=world.detections.table, config=config)
 
 
 def test_frames_do_not_care_how_boxes_are_cut_nor_boxes_how_frames_are(world: World) -> None:

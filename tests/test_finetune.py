@@ -14,6 +14,7 @@ from stclip.detect import finetune as stage
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.mini.tiny_detector import build
 from stclip.records import Boxes
+from stclip.storage.frame_store import read_clip, write_clip
 
 TINY = {
     "target": "stclip.detect.backends.torchvision:TorchvisionDetector",
@@ -38,13 +39,18 @@ def start(world: World) -> Path:
 
 
 def finetune(
-    world: World, settings: DetectorConfig, out: str = "tuned", *, workers: int = 0
+    world: World,
+    settings: DetectorConfig,
+    out: str = "tuned",
+    *,
+    workers: int = 0,
+    version: int = 0,
 ) -> Path:
     path = world.folder / f"{out}.safetensors"
     stage.finetune(
         settings, files={"weights": world.folder / "start.safetensors"}, split=world.split,
         clips=world.clips, ground_truth=world.boxes, frames=world.frames, out=path,
-        workers=workers,
+        workers=workers, version=version,
     )  # fmt: skip
     return path
 
@@ -120,6 +126,41 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
         tuned = finetune(world, config(lr=5e-4))
     assert "checkpoint.pt is of other settings" in caplog.text
     assert same(tuned, finetune(world, config(lr=5e-4), "fresh"))
+
+
+@pytest.mark.parametrize("what", ["boxes", "frames", "version"])
+def test_a_checkpoint_of_other_content_is_not_continued(
+    world: World, start: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    original = stage._epoch
+
+    def dying(*arguments, epoch, **keywords):  # type: ignore[no-untyped-def]
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return original(*arguments, epoch=epoch, **keywords)
+
+    monkeypatch.setattr(stage, "_epoch", dying)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(world, config())
+    epochs = []
+
+    def counted(*arguments, epoch, **keywords):  # type: ignore[no-untyped-def]
+        epochs.append(epoch)
+        return original(*arguments, epoch=epoch, **keywords)
+
+    monkeypatch.setattr(stage, "_epoch", counted)
+    version = 0
+    match what:
+        case "boxes":
+            table = world.boxes.table.assign(x2=world.boxes.table["x2"] + 5)
+            world = replace(world, boxes=Boxes(table))
+        case "frames":
+            clip = world.split.train_clips[0]
+            write_clip(world.frames, clip, 255 - read_clip(world.frames, clip))
+        case "version":
+            version = 1
+    finetune(world, config(), version=version)
+    assert epochs == [0, 1]
 
 
 def test_frozen_parts_keep_their_weights(world: World, start: Path) -> None:

@@ -107,8 +107,8 @@ def test_sealed_tensors_are_the_same_bytes_each_time() -> None:
 
 def test_a_changed_checkpoint_is_told(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    write_checkpoint(path, {"step": 3, "weights": TENSORS}, run="r")
-    is_always_told(path, lambda: read_checkpoint(path, run="r"))
+    write_checkpoint(path, {"step": 3, "weights": TENSORS}, begun="r")
+    is_always_told(path, lambda: read_checkpoint(path, begun="r"))
     found = torch.load(path)  # the seal behind its end disturbs nobody
     assert found["step"] == 3
     assert torch.equal(found["weights"]["a"], TENSORS["a"])

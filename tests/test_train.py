@@ -86,7 +86,7 @@ def test_settings_beside_the_weights_are_whole(world: World) -> None:
 def test_a_checkpoint_of_other_settings_is_not_used(world: World) -> None:
     out = world.folder / "a"
     out.mkdir()
-    write_checkpoint(out / "checkpoint.pt", {"step": 5, "log": []}, run="other")
+    write_checkpoint(out / "checkpoint.pt", {"step": 5, "log": []}, begun="other")
     run_training(world, "st_clip", "a", **SHORT)
     assert len((out / "log.jsonl").read_text().splitlines()) == 6
 

@@ -40,7 +40,7 @@ def finetune(
     from stclip import config as c
     from stclip.records import Boxes, Clips, LabelSplit
 
-    settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
+    settings = c.load_detector(config, detector, scale=scale)
     from stclip.detect.backends.backend import files_of
     from stclip.detect.finetune import finetune as stage
 
@@ -53,6 +53,7 @@ def finetune(
         frames=frames,
         out=out,
         workers=workers,
+        version=c.load_version(config, "finetune"),
     )
 
 
@@ -82,7 +83,7 @@ def detect(
     from stclip import config as c
     from stclip.records import Clips, KeyFrames, LabelSplit
 
-    settings = c.pick(c.load_scale(config, scale).detectors, detector, what="detector")
+    settings = c.load_detector(config, detector, scale=scale)
     if settings.datasets and dataset not in settings.datasets:
         raise ConfigError(
             f"detector {detector!r} has no boxes for {dataset!r}, only for {settings.datasets}."
@@ -111,6 +112,7 @@ def detect(
         out=out,
         train_clips=train_clips,
         workers=workers,
+        version=c.load_version(config, "detect"),
     )
 
 

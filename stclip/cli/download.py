@@ -24,6 +24,7 @@ def download(
 ) -> None:
     """Fetch one archive or model file, resume what was begun, verify its checksum."""
     from stclip import config as c
+    from stclip.config.resolved import as_resolved
     from stclip.download import download as stage
     from stclip.download.first_download import check_recorded
 
@@ -34,6 +35,7 @@ def download(
     else:
         files = c.load_scale(config, scale).models
     wanted = c.pick(files, name, what="file to download")
+    as_resolved(f"download {name} of {dataset or 'models'} at scale {scale}", wanted)
     stage.download(wanted, out)
     if record is not None:
         check_recorded(wanted, out, record)

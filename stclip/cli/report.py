@@ -83,11 +83,13 @@ def report(
 ) -> None:
     """One self-contained page: tables, curves, classes, errors, predictions, the runs' settings."""
     from stclip import config as c
+    from stclip.config.resolved import as_resolved
     from stclip.report.page import build_page, write_page
     from stclip.report.page_tables import read_page_table
     from stclip.report.run_rows import by_dataset, read_run_folder
 
     settings = c.load_scale(config, scale)
+    as_resolved(f"scale {scale}", settings.shown)
     runs = by_dataset([read_run_folder(path.parent) for path in metrics], scale=scale)
     titled = [(c.load_dataset(config, r.dataset, scale=scale).title, r) for r in runs]
     tables = [read_page_table(path) for path in table]

@@ -45,7 +45,7 @@ def train(
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Train a method on the base classes of a split."""
-    from stclip.config import load_dataset, load_method
+    from stclip.config import load_dataset, load_method, load_version
     from stclip.records import LabelSplit
 
     settings = load_method(config, method, dataset=dataset, scale=scale)
@@ -71,6 +71,7 @@ def train(
             seed=seed,
             out=out,
             workers=workers,
+            version=load_version(config, "train"),
             track=tracker.rows,
         )
 

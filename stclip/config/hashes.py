@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stclip.config import DetectorConfig, MethodConfig
+from stclip.config import DatasetConfig, DetectorConfig, MethodConfig
 
 
 def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
@@ -18,7 +18,10 @@ def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
 
 
 def training_settings(config: MethodConfig) -> dict[str, Any]:
-    """The settings that move a method's weights; names, batching of scores and the like do not."""
+    """What moves a method's weights; names, batching of scores and the like do not.
+
+    `sources`: the code of its target, if that is not this package's.
+    """
     settings = config.model_dump(
         mode="json",
         include={
@@ -27,7 +30,7 @@ def training_settings(config: MethodConfig) -> dict[str, Any]:
         },
     )
     settings["train"].pop("checkpoint_every")
-    return settings
+    return settings | {"sources": config.sources}
 
 
 def frame_encoder(config: MethodConfig) -> dict[str, Any]:
@@ -62,10 +65,18 @@ def _encoder(config: MethodConfig, *, leave_out: set[str]) -> dict[str, Any]:
 
 
 def detection_settings(config: DetectorConfig) -> dict[str, Any]:
-    """The settings that move a detector's boxes; whom it serves and what it needs do not."""
-    return config.model_dump(mode="json", exclude={"datasets", "by_hand"})
+    """What moves a detector's boxes; whom it serves and what it needs do not."""
+    settings = config.model_dump(mode="json", exclude={"datasets", "by_hand"})
+    return settings | {"sources": config.sources}
 
 
 def finetuning_settings(config: DetectorConfig) -> dict[str, Any]:
-    """The settings that move the weights of a fine-tuned detector."""
-    return config.model_dump(mode="json", include={"target", "params", "weights", "finetune"})
+    """What moves the weights of a fine-tuned detector."""
+    settings = config.model_dump(mode="json", include={"target", "params", "weights", "finetune"})
+    return settings | {"sources": config.sources}
+
+
+def preparation_settings(config: DatasetConfig) -> dict[str, Any]:
+    """What moves the prepared clips, boxes and frames, beside the archives."""
+    settings = config.model_dump(mode="json", include={"params", "target", "frame_store"})
+    return settings | {"sources": config.sources}

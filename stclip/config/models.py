@@ -2,10 +2,13 @@
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from stclip.config.sources import sources_of
 
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
@@ -15,6 +18,19 @@ class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _OfTarget(Strict):
+    """What has a `target: module:name` and its `params`; the fields keep their places."""
+
+    if TYPE_CHECKING:
+        target: str
+        params: dict[str, Any]
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Somebody's own code that it runs; raises as `sources_of`."""
+        return sources_of(self.target, self.params)
 
 
 class Download(Strict):
@@ -99,7 +115,7 @@ class DatasetForm(Strict):
     params: dict[str, Any] = {}  # keyword arguments of the target, beside the data set's own
 
 
-class DatasetConfig(Strict):
+class DatasetConfig(_OfTarget):
     """One data set, resolved: where it comes from, who reads it, how it is tested."""
 
     title: str
@@ -171,6 +187,12 @@ class BackboneConfig(Strict):
     model: str  # open_clip model name, or path of a model config inside the package
     weights: str | None  # path, `package:...`, or null for random weights
 
+    @property
+    def files(self) -> list[str]:
+        """Its files as they are named here: weights, and a model config if there is one."""
+        model = [self.model] if self.model.endswith(".json") else []
+        return [*([self.weights] if self.weights else []), *model]
+
 
 class FinetuneConfig(Strict):
     """Fine-tuning of a detector on the persons of a split's training clips."""
@@ -188,7 +210,7 @@ class FinetuneConfig(Strict):
     seed: int = Field(default=0, ge=0)
 
 
-class DetectorConfig(Strict):
+class DetectorConfig(_OfTarget):
     """A source of boxes: of persons, or of everything else."""
 
     target: str  # module:Class, a `stclip.detect.backends.backend.Backend`
@@ -273,7 +295,7 @@ class ScoreConfig(Strict):
     compile: bool = False
 
 
-class MethodConfig(Strict):
+class MethodConfig(_OfTarget):
     """One method on one data set at one scale, resolved: everything that makes a run."""
 
     name: str
@@ -307,7 +329,7 @@ class Variants(Strict):
     variants: dict[str, Variant]
 
 
-class Rendering(Strict):
+class Rendering(_OfTarget):
     """How a data set's archives are drawn."""
 
     target: str  # module:function(out, *, workers, **params)
@@ -323,6 +345,13 @@ class Miniature(Strict):
     detector: dict[str, Any] = {}  # and of the tiny detector's training
 
 
+class ShownScale(Strict):
+    """What tables show of a scale."""
+
+    title: str
+    published: bool
+
+
 class Scale(Strict):
     """All that differs between mini and paper; the keys override those of methods and data sets."""
 
@@ -335,3 +364,8 @@ class Scale(Strict):
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
     resources: dict[str, dict[str, int]] = {}  # per rule: threads, gpu, mem_mb, runtime
+
+    @property
+    def shown(self) -> ShownScale:
+        """What tables show of it."""
+        return ShownScale(title=self.title, published=self.published)

@@ -16,10 +16,12 @@ from pydantic import BaseModel, ValidationError
 from stclip.config.models import (
     DatasetConfig,
     DatasetForm,
+    DetectorConfig,
     MethodConfig,
     Scale,
     Variants,
 )
+from stclip.config.resolved import as_resolved, stage_version
 from stclip.errors import ConfigError
 
 CONFIG_FOLDER = Path("config")  # in the project's folder, where everything is run
@@ -83,6 +85,23 @@ def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
 
     A form's archives are replaced by an override, not merged.
     """
+    found = _resolve_dataset(folder, dataset, scale=scale)
+    return as_resolved(f"data set {dataset} at scale {scale}", found)
+
+
+def load_detector(folder: Path, detector: str, *, scale: str) -> DetectorConfig:
+    """A detector of the scale."""
+    found = pick(load_scale(folder, scale).detectors, detector, what="detector")
+    return as_resolved(f"detector {detector} at scale {scale}", found)
+
+
+def load_version(folder: Path, stage: str) -> int:
+    """The `stage_version` of a stage; 0 where a folder of settings has no config.yaml."""
+    path = folder / "config.yaml"
+    return stage_version(stage, read_yaml(path) if path.exists() else {})
+
+
+def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     path = folder / "datasets" / f"{dataset}.yaml"
     where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
@@ -131,7 +150,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             f"{where}: backbone {backbone!r} is unknown; "
             f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
         )
-    data = load_dataset(folder, dataset, scale=scale)
+    data = _resolve_dataset(folder, dataset, scale=scale)
     content |= {
         "name": method,
         "backbone": settings.backbones[backbone].model_dump(),
@@ -139,7 +158,8 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,
     }
-    return checked(MethodConfig, content, where)
+    found = checked(MethodConfig, content, where)
+    return as_resolved(f"method {method} of {dataset} at scale {scale}", found)
 
 
 def _parts(layer: Mapping[str, Any], dataset: str) -> list[Mapping[str, Any]]:

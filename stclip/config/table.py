@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from stclip.config.models import Strict
 from stclip.config.resolve import checked, load_dataset, load_method, pick, read_yaml
+from stclip.config.resolved import as_resolved
 from stclip.errors import ConfigError
 
 Assumption = Literal["independent", "voted"]
@@ -143,8 +144,9 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
     content = read_yaml(path)
     kind = pick(_KINDS, str(content.get("kind")), what=f"kind of {path}")
     config = checked(kind, content, str(path))
+    announced = f"table {table} at scale {scale}"
     if isinstance(config, DetectorsTable):
-        return config
+        return as_resolved(announced, config)
     with _naming(f"{path}: dataset"):
         data = load_dataset(folder, config.dataset, scale=scale)
         for boxes in _box_sources(config):
@@ -160,7 +162,7 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
                 method = load_method(folder, row.method, dataset=config.dataset, scale=scale)
             title = row.title or method.title
             update["rows"].append(row.model_copy(update={"title": title}))
-    return config.model_copy(update=update)
+    return as_resolved(announced, config.model_copy(update=update))
 
 
 def _box_sources(table: MainTable | AblationTable | CostsTable) -> list[str]:

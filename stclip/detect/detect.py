@@ -18,7 +18,8 @@ from stclip.detect.backends.backend import Backend, Found, Key, load_backend
 from stclip.errors import DataError
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Clips, Detections, KeyFrames
-from stclip.storage.files import digest
+from stclip.runtime.identity import files_content
+from stclip.storage.frame_store import manifest
 from stclip.storage.resume_log import open_journal
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def detect(
     out: Path,
     train_clips: bool = False,
     workers: int = 0,
+    version: int = 0,
 ) -> Detections:
     """Write the boxes of every key frame of the tested clips, unfiltered, to `out`.
 
@@ -56,6 +58,8 @@ def detect(
         out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
         train_clips: look at the key frames of training clips too.
         workers: processes that read frames ahead of the model.
+        version: `stage_version.detect`; a journal of another one, or of other content of what is
+            read, is begun anew.
 
     Raises:
         ConfigError: a wrong setting, or a library that is not installed.
@@ -68,10 +72,14 @@ def detect(
     for clip, frame in wanted:
         per_clip.setdefault(clip, []).append(frame)
     backend = load_backend(settings, files=files, clips=clips)
-    # frames prepared anew make a new folder; whoever never looks at them does not care
-    prepared = frames.stat().st_mtime_ns if backend.needs_frames and frames.exists() else 0
-    read_too = {name: digest(path) for name, path in files.items()} | {"prepared": str(prepared)}
-    key = config_hash(detection_settings(settings), {"files": read_too, "frames": per_clip})
+    read = {
+        "files": files_content(files),
+        "clips": clips.content(),
+        "key_frames": per_clip,
+        "frames": manifest(frames, per_clip) if backend.needs_frames else None,
+        "version": version,
+    }
+    key = config_hash(detection_settings(settings), read)
     with open_journal(out.with_name(f".{out.name}.journal"), key=key) as journal:
         size = settings.batch_frames
         planned = [wanted[start : start + size] for start in range(0, len(wanted), size)]

@@ -24,7 +24,8 @@ from stclip.inputs.feed import feed_frames
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
-from stclip.storage.files import digest
+from stclip.runtime.identity import files_content
+from stclip.storage.frame_store import manifest
 from stclip.storage.tensors import read_metadata, write_tensors
 from stclip.train.resume import make_optimizer, read_checkpoint, write_checkpoint
 
@@ -41,6 +42,7 @@ def finetune(
     frames: Path,
     out: Path,
     workers: int = 0,
+    version: int = 0,
 ) -> None:
     """Train the detector on the training clips of a split; write its whole state dict.
 
@@ -53,6 +55,8 @@ def finetune(
         frames: folder of the frame store.
         out: .safetensors; its metadata says which settings and clips made it.
         workers: processes that read frames ahead of the training.
+        version: `stage_version.finetune`; a checkpoint of another one, or of other content of what
+            is read, is not continued.
 
     Raises:
         ConfigError: the detector cannot be fine-tuned so.
@@ -75,7 +79,14 @@ def finetune(
     model = target.build_model(own, settings, weights).to(best_device())
     trained = _thaw(model, how)
     run = finetune_hash(settings, split)
-    begun = config_hash({"run": run, "weights": digest(weights)})
+    read = {
+        "files": files_content(files),
+        "clips": clips.content(),
+        "boxes": ground_truth.content(),
+        "frames": manifest(frames, split.train_clips),
+        "version": version,
+    }
+    begun = config_hash({"run": run}, read)
     checkpoint = out.with_name(f".{out.name}.checkpoint.pt")
     optimizer = make_optimizer(trained, how)
     first = _resume(model, optimizer, checkpoint, begun=begun)
@@ -104,7 +115,7 @@ def finetune(
 
 
 def finetune_hash(settings: DetectorConfig, split: LabelSplit) -> str:
-    """16 hex digits of all settings that move the weights, and of the clips trained on."""
+    """16 hex digits of settings and code that move the weights, and of the clips trained on."""
     return config_hash(finetuning_settings(settings), {"clips": list(split.train_clips)})
 
 
@@ -253,12 +264,12 @@ def _save(
         "weights": model.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    write_checkpoint(path, content, run=begun)
+    write_checkpoint(path, content, begun=begun)
 
 
 def _resume(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, *, begun: str) -> int:
     """Load a checkpoint of the same settings and weights; the epochs it has behind it, or 0."""
-    content = read_checkpoint(path, run=begun)
+    content = read_checkpoint(path, begun=begun)
     if content is None:
         return 0
     model.load_state_dict(content["weights"])

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stclip.config import MethodConfig
+from stclip.config import BackboneConfig, MethodConfig
 from stclip.config.hashes import crop_encoder, frame_encoder
 from stclip.errors import ConfigError, DataError
 from stclip.records import BOX_COLUMNS, Clips
+from stclip.runtime.identity import backbone_content
 from stclip.storage.tensors import read_arrays
 
 
@@ -37,11 +38,12 @@ class Features:
             raise DataError(
                 f"{path}: features of other clips or boxes; delete it, it is made anew."
             )
-        if found.get("encoder") != made_of["encoder"]:
-            raise ConfigError(
-                f"{path}: features of {found.get('encoder')}, asked for are those of "
-                f"{made_of['encoder']}; run the features stage."
-            )
+        for what in ("encoder", "files"):
+            if found.get(what) != made_of[what]:
+                raise ConfigError(
+                    f"{path}: features of {what} {found.get(what)}, asked for are those of "
+                    f"{what} {made_of[what]}; run the features stage."
+                )
 
     def of_rows(self, wanted: np.ndarray) -> np.ndarray:
         """Features (n, e), not normalised.
@@ -96,17 +98,21 @@ class StoredFeatures:
 def frames_made_of(config: MethodConfig, clips: Clips) -> dict[str, str]:
     """What a file of frames' features says of itself."""
     columns = ["clip", "num_frames", "height", "width"]
-    return _made_of(frame_encoder(config), clips.table[columns])
+    return _made_of(frame_encoder(config), config.backbone, clips.table[columns])
 
 
 def boxes_made_of(config: MethodConfig, table: pd.DataFrame) -> dict[str, str]:
     """What a file of boxes' features says of itself."""
-    return _made_of(crop_encoder(config), table[["clip", "frame", *BOX_COLUMNS]])
+    columns = ["clip", "frame", *BOX_COLUMNS]
+    return _made_of(crop_encoder(config), config.backbone, table[columns])
 
 
-def _made_of(encoder: dict[str, Any], items: pd.DataFrame) -> dict[str, str]:
+def _made_of(
+    encoder: dict[str, Any], backbone: BackboneConfig, items: pd.DataFrame
+) -> dict[str, str]:
     hashed = pd.util.hash_pandas_object(items, index=False).to_numpy()
     return {
         "encoder": json.dumps(encoder, sort_keys=True),
+        "files": json.dumps(backbone_content(backbone), sort_keys=True),
         "items": hashlib.sha256(hashed.tobytes()).hexdigest(),
     }

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from stclip.config import DatasetConfig, MethodConfig
 from stclip.config.hashes import config_hash, training_settings
 from stclip.records import LabelSplit
 
+PACKAGE = Path(__file__).resolve().parents[1]
 LIBRARIES = ("stclip", "torch", "torchvision", "open_clip_torch", "peft", "numpy", "pandas")
 
 
@@ -40,12 +42,29 @@ def provenance(
     }
 
 
-def git_commit() -> str:
-    """Commit of the code, `-dirty` if tracked files differ; "unknown" outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    folder = Path(__file__).parent
+def git_commit(package: Path = PACKAGE) -> str:
+    """Commit of the code, `-dirty` if tracked files differ; "unknown" outside a checkout of it.
+
+    A copy inside another repository, and what that one installed, is no checkout: its commit says
+    nothing of this code.
+
+    Args:
+        package: folder of the package, which the checkout holds at its top.
+    """
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+        top = _git("rev-parse", "--show-toplevel", folder=package)
+        if Path(top) != package.parent:
+            return "unknown"
+        _git("ls-files", "--error-unmatch", "__init__.py", folder=package)
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*", folder=package)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(*arguments: str, folder: Path) -> str:
+    """What git says there, whatever repository a hook that runs us is of."""
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()

@@ -34,10 +34,10 @@ def save(
     """
     kept: dict[str, Any] = {}
     wanted = {scale, dataset} - {None}
-    for path, note in sorted(_notes(notes)):
+    for path, note in sorted(noted(notes)):
         content = read_json(note)
-        if content["rule"] in rules and wanted <= {*Path(path).parts} and _timed(path).exists():
-            kept[path] = {"note": content, "time_ns": _timed(path).stat().st_mtime_ns}
+        if content["rule"] in rules and wanted <= {*Path(path).parts} and timed(path).exists():
+            kept[path] = {"note": content, "time_ns": timed(path).stat().st_mtime_ns}
     if not kept:
         raise DataError(f"{notes}: nothing about files of {rules}, scale {scale}; run them first.")
     write_json(out, kept)
@@ -60,16 +60,16 @@ def restore(files: Iterable[Path], *, notes: Path = NOTES) -> None:
                 f"{file}: not what `stclip bookkeeping` wrote; pull it again."
             ) from None
         for path, note, time_ns in kept:
-            if not _timed(path).exists():
+            if not timed(path).exists():
                 absent += 1
                 continue
             write_json(_note_file(path, notes), note)
-            os.utime(_timed(path), ns=(time_ns, time_ns))
+            os.utime(timed(path), ns=(time_ns, time_ns))
             number += 1
     logger.info("bookkeeping: notes on %d files are back; %d were not kept", number, absent)
 
 
-def _notes(folder: Path) -> Iterable[tuple[str, Path]]:
+def noted(folder: Path) -> Iterable[tuple[str, Path]]:
     """Every output that Snakemake has a note on, and the note's file."""
     for file in folder.rglob("*"):
         if file.is_file():
@@ -85,5 +85,6 @@ def _note_file(path: str, folder: Path) -> Path:
     return folder.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
 
 
-def _timed(path: str) -> Path:
+def timed(path: str) -> Path:
+    """The file whose time is that of an output, which may be a folder."""
     return Path(path, FOLDER_TIME) if Path(path).is_dir() else Path(path)

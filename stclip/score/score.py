@@ -26,7 +26,7 @@ from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
 from stclip.runtime.device import best_device, seed_everything
 from stclip.storage.tensors import read_tensors
-from stclip.train.run_folder import run_hash
+from stclip.train.run_folder import backbone_hash, run_hash
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +50,12 @@ def score(
     for all labels of the split, and each file has the columns of its group.
 
     Raises:
-        ConfigError: the weights are of another configuration. DataError: damaged weights, frames.
+        ConfigError: the weights are of another run or backbone. DataError: damaged weights, frames.
     """
     seed_everything(seed)
     method = load_method(config).to(best_device())
-    state = read_weights(weights, run=run_hash(config, split, seed))
+    run, backbone = run_hash(config, split, seed), backbone_hash(config)
+    state = read_weights(weights, run=run, backbone=backbone)
     if config.train.iterations:  # else the seed alone makes the method what it is
         method.load_trained_state(state, where=str(weights))
     method.eval()
@@ -146,17 +147,24 @@ def _with_scored(samples: list[Sample]) -> list[Sample]:
     return [replace(s, pool=frozenset(scored[s.clip, s.source])) for s in key_frames]
 
 
-def read_weights(path: Path, *, run: str) -> dict[str, torch.Tensor]:
-    """Trained tensors of a run.
+def read_weights(path: Path, *, run: str, backbone: str | None = None) -> dict[str, torch.Tensor]:
+    """Trained tensors of a run; `backbone` is that of now (`backbone_hash`), None to believe it.
 
     Raises:
-        DataError: missing or damaged. ConfigError: of another run than the configuration says.
+        DataError: missing or damaged. ConfigError: of another run than the configuration says, or
+            trained on other files of the backbone.
     """
     state, metadata = read_tensors(path, stage="train")
     found = metadata.get("run")
     if found != run:
         raise ConfigError(
             f"{path}: these weights are of run {found}, the configuration is run {run}: settings, "
-            "split or seed changed since. Run the train stage again or restore the settings."
+            "the method's code, split or seed changed since. Run the train stage again or restore "
+            "them."
+        )
+    if backbone is not None and metadata.get("backbone") != backbone:
+        raise ConfigError(
+            f"{path}: these weights were trained on other files of the backbone than those that "
+            "are there now. Run the train stage again or restore the files."
         )
     return state

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stclip.config import load_scale
+from stclip.config.resolved import as_resolved
 from stclip.config.table import (
     AblationTable,
     CostsTable,
@@ -50,7 +51,8 @@ def make_table(name: str, files: Sequence[Path], out: Path, *, config: Path, sca
     load = partial(load_table, config, scale=scale)
     table = load(name)
     build, text_columns = BUILDERS[type(table)]
-    frame = build(table, files, load_scale(config, scale).published, load)
+    shown = as_resolved(f"scale {scale}", load_scale(config, scale).shown)
+    frame = build(table, files, shown.published, load)
     caption = caption_of(config, table, scale=scale)
     write_table(frame, out, text_columns=text_columns, caption=caption)
 

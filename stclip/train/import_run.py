@@ -12,7 +12,7 @@ from stclip.methods.contract import Method
 from stclip.methods.official_weights import official_state
 from stclip.records import LabelSplit
 from stclip.storage.tensors import write_tensors
-from stclip.train.run_folder import run_hash, write_run
+from stclip.train.run_folder import backbone_hash, run_hash, write_run
 
 logger = logging.getLogger(__name__)
 SAME = 1e-3  # OpenAI's weights are fp16 numbers below about 2: half a unit in the last place
@@ -40,7 +40,8 @@ def import_run(
     method = _imported(file, config)
     run = run_hash(config, split, seed)
     resolved = config.model_copy(update={"params": asdict(method.config)})
-    write_run(out, resolved, [], weights=method.trained_state(), run=run)
+    backbone, weights = backbone_hash(config), method.trained_state()
+    write_run(out, resolved, [], weights=weights, run=run, backbone=backbone)
     logger.info("%s: run of split %s, seed %d written", out, split.name, seed)
 
 

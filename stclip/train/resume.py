@@ -1,4 +1,4 @@
-"""What trainings share: the optimiser, and checkpoints that only their own run resumes from."""
+"""What trainings share: the optimiser, and checkpoints that only the same training resumes from."""
 
 import io
 import logging
@@ -28,17 +28,20 @@ def make_optimizer(
     return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
 
 
-def write_checkpoint(path: Path, content: dict[str, Any], *, run: str) -> None:
-    """Write tensors and plain values, whole or not at all; `run` names what they belong to."""
+def write_checkpoint(path: Path, content: dict[str, Any], *, begun: str) -> None:
+    """Write tensors and plain values, whole or not at all.
+
+    `begun`: the identity of the training, all that its weights come from.
+    """
     buffer = io.BytesIO()  # torch's own writer hides why a write failed
-    torch.save({**content, "run": run}, buffer)
+    torch.save({**content, "begun": begun}, buffer)
     buffer.write(BLANK.encode())  # behind its end, where nobody looks
     with whole_file(path) as temporary:
         temporary.write_bytes(sealed(buffer.getvalue()))
 
 
-def read_checkpoint(path: Path, *, run: str) -> dict[str, Any] | None:
-    """A checkpoint of that run; None if there is none, or only one of another run.
+def read_checkpoint(path: Path, *, begun: str) -> dict[str, Any] | None:
+    """A checkpoint of that identity; None if there is none, or only one of another.
 
     Raises:
         DataError: the file is damaged.
@@ -48,7 +51,7 @@ def read_checkpoint(path: Path, *, run: str) -> dict[str, Any] | None:
     data = path.read_bytes()
     check_seal(data, path)
     content = torch.load(io.BytesIO(data), map_location=best_device(), weights_only=True)
-    if content["run"] != run:
-        logger.info("%s is of other settings (run %s); starting anew", path, content["run"])
+    if content.get("begun") != begun:
+        logger.info("%s is of other settings, code or content of what is read; starting anew", path)
         return None
     return content

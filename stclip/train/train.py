@@ -40,7 +40,7 @@ from stclip.train.processes import (
     start_processes,
 )
 from stclip.train.resume import make_optimizer, read_checkpoint, write_checkpoint
-from stclip.train.run_folder import run_hash, write_run
+from stclip.train.run_folder import backbone_hash, run_hash, training_identity, write_run
 
 logger = logging.getLogger(__name__)
 Track = Callable[[Sequence[Mapping[str, float]]], None]
@@ -62,14 +62,17 @@ def train(
     seed: int,
     out: Path,
     workers: int = 0,
+    version: int = 0,
     track: Track = lambda rows: None,
 ) -> None:
     """Train a method on the training clips of a split.
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
     `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. Stored
-    features and objects of `data` are needed where the configuration says so. `track` gets the
-    lines of the log as they come, in the main process; first those of an interrupted try, or none.
+    features and objects of `data` are needed where the configuration says so. `version` is
+    `stage_version.train`: a checkpoint of another one, or of other content of what is read, is not
+    continued. `track` gets the lines of the log as they come, in the main process; first those of
+    an interrupted try, or none.
 
     Raises:
         ConfigError: the method has nothing to train (see `write_untrained`), or a batch is too
@@ -78,19 +81,21 @@ def train(
     """
     seed_everything(seed)
     accelerator = start_processes()
-    method = load_method(config).to(accelerator.device)
-    run = run_hash(config, split, seed)
+    method, backbone = load_method(config).to(accelerator.device), backbone_hash(config)
+    begun = training_identity(config, data, split=split, seed=seed, version=version)
     checkpoint = out / "checkpoint.pt"
     reader = make_reader(method, config, data, kinds_of_boxes=["ground_truth"])
     state = _fit(
         method, config, accelerator, data, split=split,
-        reader=reader.part(accelerator.num_processes), seed=seed, checkpoint=checkpoint, run=run,
-        workers=workers,
+        reader=reader.part(accelerator.num_processes), seed=seed, checkpoint=checkpoint,
+        begun=begun, workers=workers,
         track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
         resolved = config.model_copy(update={"params": asdict(method.config)})
-        write_run(out, resolved, state.log, weights=method.trained_state(), run=run)
+        run = run_hash(config, split, seed)
+        weights = method.trained_state()
+        write_run(out, resolved, state.log, weights=weights, run=run, backbone=backbone)
         checkpoint.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -165,7 +170,7 @@ def _fit(
     reader: FrameReader,
     seed: int,
     checkpoint: Path,
-    run: str,
+    begun: str,
     workers: int,
     track: Track,
 ) -> State:
@@ -193,7 +198,7 @@ def _fit(
         ],
         config,
     )
-    state = _resume(method, optimizer, accelerator, checkpoint, run=run, seed=seed)
+    state = _resume(method, optimizer, accelerator, checkpoint, begun=begun, seed=seed)
     track(state.log)
     logger.info(
         "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on "
@@ -246,7 +251,7 @@ def _fit(
         state.step += 1
         progress.advance(loss=loss)
         if state.step % config.checkpoint_every == 0 and state.step < config.iterations:
-            _save(method, optimizer, accelerator, state, checkpoint, run=run)
+            _save(method, optimizer, accelerator, state, checkpoint, begun=begun)
     return state
 
 
@@ -275,7 +280,7 @@ def _save(
     state: State,
     path: Path,
     *,
-    run: str,
+    begun: str,
 ) -> None:
     """Write what does not follow from the seed and the step."""
     random = random_states(accelerator)
@@ -287,7 +292,7 @@ def _save(
             "optimizer": optimizer.state_dict(),
             "random": random,
         }
-        write_checkpoint(path, content, run=run)
+        write_checkpoint(path, content, begun=begun)
 
 
 def _resume(
@@ -296,11 +301,11 @@ def _resume(
     accelerator: Accelerator,
     path: Path,
     *,
-    run: str,
+    begun: str,
     seed: int,
 ) -> State:
-    """Continue from a checkpoint of the same run, otherwise start anew."""
-    content = read_checkpoint(path, run=run)
+    """Continue from a checkpoint of the same identity, otherwise start anew."""
+    content = read_checkpoint(path, begun=begun)
     if content is not None and "random" not in content:
         logger.info("%s was written by an older version; starting anew", path)
         content = None

@@ -8,7 +8,6 @@ from conftest import METHODS, ROOT, World
 from stclip.storage.files import read_json_lines
 from stclip.train.train import train
 
-RECORDED = Path(__file__).with_name("losses.json")
 RELATIVE = 1e-4  # processors round differently; a mistake moves a loss by more
 STEPS = {"iterations": 10, "batch_frames": 2, "lr": 1e-3, "warmup_iterations": 2}
 

@@ -1,17 +1,26 @@
 # What all rules share: the checked configuration, wildcard constraints, where things lie.
+import functools
+import os
 import re
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import validate
 
 from stclip import config as settings
-from stclip.config import hashes
+from stclip.config import hashes, package_files, resolved
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import ConfigError
+from stclip.runtime.file_times import copied_without_times, file_times
+from stclip.storage.digests import content_of
+from stclip.storage.listings import parse_listing
 
 validate(config, "../schemas/config.schema.yaml")
+
+# What the workflow that submitted this job resolved; its jobs compare with it, parsing does not.
+announced = os.environ.pop(resolved.RESOLVED, None)
 
 # The stclip beside this snakemake, also where the environment is not activated. The process that
 # `stclip preloaded` keeps ready is of this machine: a job on another one starts its own.
@@ -138,6 +147,44 @@ for name, detector in USED_DETECTORS.items():
         raise WorkflowError(
             f"Configuration: detector {name} needs {absent}. By hand: {detector.by_hand}"
         )
+
+if not workflow.remote_exec and copied_without_times(file_times(at_most=50)):
+    logger.warning(
+        "Most files here are newer than when they were made, as after a copy without times; "
+        "`stclip doctor` says what to do."
+    )
+if not (workflow.remote_exec and announced):
+    AT = f"at scale {SCALE}"
+    records = {
+        f"scale {SCALE}": SCALE_SETTINGS.shown,
+        f"miniature of scale {SCALE}": SCALE_SETTINGS.miniature,
+        **{
+            f"rendering of {name} {AT}": its
+            for name, its in SCALE_SETTINGS.miniature.render.items()
+        },
+        **{f"table {name} {AT}": table for name, table in ALL_TABLES.items()},
+        **{f"data set {name} {AT}": dataset for name, dataset in DATASETS.items()},
+        **{f"detector {name} {AT}": its for name, its in USED_DETECTORS.items()},
+        **{
+            f"method {method} of {dataset} {AT}": its
+            for (dataset, method), its in METHOD_SETTINGS.items()
+        },
+        **{
+            f"download {name} of models {AT}": its
+            for name, its in SCALE_SETTINGS.models.items()
+        },
+        **{
+            f"download {name} of {dataset} {AT}": its
+            for dataset, of_it in DATASETS.items()
+            for name, its in of_it.archives.items()
+        },
+    }
+    announced = checked(resolved.announcement, records, versions=VERSION)
+os.environ[resolved.RESOLVED] = announced
+
+
+envvars:
+    resolved.RESOLVED,
 
 
 def one_of(names):

@@ -2,7 +2,7 @@
 # Objects there and on key frames of the training clips.
 rule finetune:
     input:
-        lambda w: detector_paths(DETECTORS[w.detector]),
+        lambda w: by_content(detector_paths(DETECTORS[w.detector])),
         clips=PREPARED["clips"],
         boxes=PREPARED["boxes"],
         frames=PREPARED["frames"],
@@ -18,6 +18,7 @@ rule finetune:
         runtime=need("finetune", "runtime", 30),
     params:
         launcher=on_gpus,
+        brought=lambda w: brought(*detector_paths(DETECTORS[w.detector])),
         settings=lambda w: settings_of(
             "finetune", hashes.finetuning_settings(DETECTORS[w.detector])
         ),
@@ -34,10 +35,10 @@ def detector_inputs(wildcards):
     """What a detector reads: its files, or the weights and the split of its fine-tuning."""
     detector = DETECTORS[wildcards.detector]
     if not detector.finetune:
-        return detector_paths(detector)
+        return by_content(detector_paths(detector))
     folder = f"data/{wildcards.scale}/{wildcards.dataset}"
     return [
-        *detector.files.values(),
+        *by_content(detector.files.values()),
         f"{folder}/detectors/{wildcards.detector}/{wildcards.part}.safetensors",
         f"{folder}/splits/{wildcards.part}.json",
     ]
@@ -72,6 +73,7 @@ rule detect:
             "detect",
             hashes.detection_settings(DETECTORS[w.detector]),
         ),
+        brought=lambda w: brought(*detector_inputs(w)),
         finetuned=finetuned_options,
         workers=lambda w, threads: threads - 1,
     shell:
@@ -84,7 +86,7 @@ rule detect:
 
 rule objects:
     input:
-        detector=lambda w: detector_paths(OF_OBJECTS[w.objects]),
+        detector=lambda w: by_content(detector_paths(OF_OBJECTS[w.objects])),
         clips=PREPARED["clips"],
         key_frames=PREPARED["key_frames"],
         frames=PREPARED["frames"],
@@ -103,6 +105,7 @@ rule objects:
             "detect",
             hashes.detection_settings(OF_OBJECTS[w.objects]),
         ),
+        brought=lambda w: brought(*detector_paths(OF_OBJECTS[w.objects])),
         workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log} --threads {threads} detect"

@@ -1,10 +1,13 @@
 # Archives and models as published, checksums verified.
+def local_archive(wildcards):
+    """An archive that is copied, and the listing of its checksum."""
+    source = DATASETS[wildcards.dataset].archives[wildcards.archive]
+    return local_files(source.url, source.checksums)
+
+
 rule download_archive:
     input:
-        lambda w: local_files(
-            DATASETS[w.dataset].archives[w.archive].url,
-            DATASETS[w.dataset].archives[w.archive].checksums,
-        ),
+        lambda w: by_content(local_archive(w)),
     output:
         "data/{scale}/{dataset}/raw/{archive}",
     log:
@@ -14,6 +17,7 @@ rule download_archive:
         settings=lambda w: settings_of(
             "download", DATASETS[w.dataset].archives[w.archive]
         ),
+        brought=lambda w: brought(*local_archive(w)),
     shell:
         "stclip --log {log} download --dataset {wildcards.dataset} --scale {wildcards.scale}"
         " --name {wildcards.archive} --out {output}"
@@ -28,6 +32,7 @@ rule download_model:
     retries: 2
     params:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
+        brought=lambda w: brought(*local_files(SCALE_SETTINGS.models[w.model].url)),
     shell:
         "stclip --log {log} download --scale {wildcards.scale} --name {wildcards.model}"
         " --out {output} --record config/checksums/{wildcards.scale}/models/{wildcards.model}.sha256"

@@ -18,6 +18,7 @@ rule frame_features:
     params:
         launcher=on_gpus,
         settings=lambda w: settings_of("features", w.features),
+        brought=lambda w: brought(*FRAME_FEATURES[w.dataset, w.features].backbone.files),
         method=lambda w: FRAME_FEATURES[w.dataset, w.features].name,
         workers=lambda w, threads: threads - 1,
     shell:
@@ -49,6 +50,7 @@ rule box_features:
     params:
         launcher=on_gpus,
         settings=lambda w: settings_of("features", w.features),
+        brought=lambda w: brought(*BOX_FEATURES[w.dataset, w.features].backbone.files),
         method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
         workers=lambda w, threads: threads - 1,
     shell:

@@ -10,7 +10,7 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
             f"logs/{SCALE}/render/{name}.log",
         threads: 2
         params:
-            settings=settings_of("render", recipe),
+            settings=settings_of("render", recipe, recipe.sources),
             folder=f"data/{SCALE}/source/{name}",
             dataset=name,
             scale=SCALE,

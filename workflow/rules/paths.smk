@@ -1,8 +1,57 @@
 # Where things lie, and which of them a job reads.
 def backbone_files(method):
-    """Weights to download first; those inside the package are always there."""
-    weights = method.backbone.weights
-    return [] if weights is None or weights.startswith("package:") else [weights]
+    """Weights to download first, and a model config; those in the package are always there."""
+    own = [p for p in method.backbone.files if not p.startswith(package_files.PACKAGE)]
+    return by_content(own)
+
+
+# What comes from outside, by download or by hand; what `checksums` lists is drawn by a rule.
+SOURCES = {
+    f"models/{name}": source for name, source in SCALE_SETTINGS.models.items()
+} | {
+    f"{dataset}/raw/{name}": source
+    for dataset, its in DATASETS.items()
+    for name, source in its.archives.items()
+}
+FETCHED = {
+    f"data/{SCALE}/{name}": source
+    for name, source in SOURCES.items()
+    if source.checksums is None
+}
+
+
+def as_published(path, content):
+    """Whether a download is what its publisher says, or what it was when it first came."""
+    source, name = FETCHED[path], path.removeprefix("data/").replace("/raw/", "/")
+    record = CONFIG / "checksums" / f"{name}.sha256"
+    recorded = (
+        parse_listing(record.read_text("utf-8", "replace")) if record.exists() else {}
+    )
+    known = [source.sha256, source.sha256_prefix, *recorded.values()]
+    return any(content.startswith(sha256) for sha256 in known if sha256)
+
+
+@functools.cache
+def made_by_a_rule(path):
+    return any(rule.is_producer(path) for rule in workflow.rules)
+
+
+def brought(*paths):
+    """What people put there, by its content. Times tell of what rules make, and who replaces a
+    download by another file brings one."""
+    found = {}
+    for path in map(str, paths):
+        file = package_files.path_of(path)
+        if file.exists() and (path in FETCHED or not made_by_a_rule(path)):
+            content = content_of(file)
+            if path not in FETCHED or not as_published(path, content):
+                found[path] = content
+    return found
+
+
+def by_content(paths):
+    """As inputs: the times of those that count by their content say nothing."""
+    return [path if made_by_a_rule(path) else ancient(path) for path in paths]
 
 
 def raw_folder(dataset):

@@ -1,12 +1,17 @@
 # Archives, or an unpacked copy -> clips.parquet, boxes.parquet, frames.
+def archives_of(wildcards):
+    """None where there is an unpacked copy."""
+    folder = f"data/{wildcards.scale}/{wildcards.dataset}/raw"
+    return [f"{folder}/{name}" for name in DATASETS[wildcards.dataset].archives]
+
+
+def unpacked_copy(wildcards):
+    return [folder for folder in [DATASETS[wildcards.dataset].extracted] if folder]
+
+
 rule prepare:
     input:
-        lambda w: expand(
-            "data/{scale}/{dataset}/raw/{archive}",
-            scale=w.scale,
-            dataset=w.dataset,
-            archive=DATASETS[w.dataset].archives,
-        ),
+        archives_of,
     output:
         clips=PREPARED["clips"],
         boxes=PREPARED["boxes"],
@@ -18,11 +23,9 @@ rule prepare:
         runtime=need("prepare", "runtime", 30),
     params:
         settings=lambda w: settings_of(
-            "prepare",
-            DATASETS[w.dataset].params,
-            DATASETS[w.dataset].target,
-            DATASETS[w.dataset].frame_store,
+            "prepare", hashes.preparation_settings(DATASETS[w.dataset])
         ),
+        brought=lambda w: brought(*archives_of(w), *unpacked_copy(w)),
         raw=lambda w: raw_folder(w.dataset),
     shell:
         "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
@@ -41,7 +44,7 @@ rule key_frames:
     input:
         clips=PREPARED["clips"],
         boxes=PREPARED["boxes"],
-        excluded=excluded_seconds,
+        excluded=lambda w: by_content(excluded_seconds(w)),
     output:
         PREPARED["key_frames"],
     log:
@@ -52,6 +55,7 @@ rule key_frames:
             DATASETS[w.dataset].key_frames,
             DATASETS[w.dataset].test_split,
         ),
+        brought=lambda w: brought(*excluded_seconds(w)),
         excluded=lambda w, input: [f"--excluded {path}" for path in input.excluded],
     shell:
         "stclip --log {log} key-frames --dataset {wildcards.dataset} --scale {wildcards.scale}"

@@ -29,6 +29,7 @@ rule score:
         settings=lambda w: settings_of(
             "score", run_settings(w).score, scoring_settings(w)
         ),
+        brought=lambda w: brought(*run_settings(w).backbone.files),
         sources=" ".join(f"--source {name}" for name in config["boxes"]),
         out=RUN,
         features=lambda w: feature_options(stored_features(w), objects_of_run(w)),

@@ -1,7 +1,7 @@
 # The committed label splits -> the clips they select.
 rule splits:
     input:
-        split="splits/{dataset}/{family}/{split}.json",
+        split=ancient("splits/{dataset}/{family}/{split}.json"),
         clips=PREPARED["clips"],
     output:
         f"{DATA}/splits/{{family}}/{{split}}.json",
@@ -13,6 +13,7 @@ rule splits:
             DATASETS[w.dataset].test_split,
             DATASETS[w.dataset].scored_labels,
         ),
+        brought=lambda w: brought(f"splits/{w.dataset}/{w.family}/{w.split}.json"),
     shell:
         "stclip --log {log} splits resolve --scale {wildcards.scale} --split {input.split}"
         " --clips {input.clips} --out {output}"

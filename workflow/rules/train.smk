@@ -40,6 +40,7 @@ rule train:
         settings=lambda w: settings_of(
             "train", hashes.training_settings(run_settings(w))
         ),
+        brought=lambda w: brought(*run_settings(w).backbone.files),
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,
