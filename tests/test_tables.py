@@ -11,7 +11,7 @@ import pytest
 
 from stclip.config import read_yaml
 from stclip.config.table import MainTable
-from stclip.errors import ConfigError, DataError
+from stclip.errors import DataError
 from stclip.tables.aggregate import harmonic_mean
 from stclip.tables.main_table import build_main
 from stclip.tables.table_files import read_table, render_text, write_table
@@ -185,11 +185,6 @@ def test_base_classes_and_ground_truth_as_the_main_boxes() -> None:
     shown = table(named, published=PUBLISHED, columns=columns, boxes="gt", starred=None).iloc[0]
     assert shown["published split 1"] == "79.02"
     assert not [name for name in shown.index if name.endswith("*")]
-
-
-def test_stars_need_boxes() -> None:
-    with pytest.raises(ConfigError, match="starred"):
-        table([run("m", "1", 0.5, 0.5)], starred=None)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Settings: YAML files, checked, resolved and hashed."""
 
 from stclip.config.models import (
+    PROTOCOLS,
     AnnotatedFrames,
     Augmentation,
     BackboneConfig,
@@ -28,6 +29,7 @@ from stclip.config.models import (
     Variant,
     Variants,
 )
+from stclip.config.names import check_form, check_name, check_once, known_names, pick
 from stclip.config.resolve import (
     CONFIG_FOLDER,
     checked,
@@ -35,12 +37,12 @@ from stclip.config.resolve import (
     load_method,
     load_scale,
     merge,
-    pick,
-    read_yaml,
 )
+from stclip.config.yaml_file import read_yaml
 
 __all__ = [
     "CONFIG_FOLDER",
+    "PROTOCOLS",
     "AnnotatedFrames",
     "Augmentation",
     "BackboneConfig",
@@ -67,7 +69,11 @@ __all__ = [
     "TrainConfig",
     "Variant",
     "Variants",
+    "check_form",
+    "check_name",
+    "check_once",
     "checked",
+    "known_names",
     "load_dataset",
     "load_method",
     "load_scale",
