@@ -26,11 +26,11 @@ from stclip.inputs.loader import assemble
 from stclip.inputs.samples import make_samples
 from stclip.methods.build import load_method
 from stclip.methods.contract import Method
-from stclip.methods.label_semantics import label_texts
 from stclip.methods.reading import make_reader
 from stclip.records import BOX_COLUMNS, Clips, Data, Detections, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
 from stclip.score.score import score_boxes
+from stclip.splits.label_texts import label_texts
 from stclip.storage.files import read_json_lines
 from stclip.storage.frame_store import write_clip
 from stclip.train.train import train

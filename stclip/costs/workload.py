@@ -22,8 +22,8 @@ from stclip.costs.rates import Work
 from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
 from stclip.methods.build import load_method
-from stclip.methods.label_semantics import label_texts
 from stclip.methods.layers.multiply_adds import encode_picture, tower_of
+from stclip.splits.label_texts import label_texts
 from stclip.storage.files import read_json
 
 logger = logging.getLogger(__name__)

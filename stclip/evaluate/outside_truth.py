@@ -15,6 +15,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.authors import read_released
 from stclip.prepare.gttubes import KEYS, read_tubes
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
+from stclip.storage.files import unique_keys
 from stclip.storage.restricted_pickle import load_pickle
 from stclip.storage.seal import check_seal
 
@@ -106,7 +107,7 @@ def _parse(content: bytes, path: Path) -> Any:
         check_seal(content, path, foreign=True)
         return pd.read_parquet(io.BytesIO(content))
     if content.lstrip()[:1] in (b"{", b"["):
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=unique_keys)
     if content[:1] in (b"\x80", b"("):  # a pickle's first byte, by its protocol
         return load_pickle(content, path)
     header = content[:4096].splitlines()[:1]

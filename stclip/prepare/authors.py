@@ -23,6 +23,7 @@ from stclip.errors import DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import locate, matching_members
+from stclip.storage.files import unique_keys
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +184,8 @@ def read_released(data: Any) -> Released:
 def _read_file(path: Path) -> pd.DataFrame:
     content = path.read_bytes()
     try:
-        data: Any = json.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+        text = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+        data: Any = json.loads(text, object_pairs_hook=unique_keys)
         table = read_released(data).boxes.rename(columns={"movie": "clip"})
         table["frame"] -= 1
         if table["person_id"].isna().any():

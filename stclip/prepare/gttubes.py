@@ -27,6 +27,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, same_videos, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import matching_members
+from stclip.storage.files import unique_keys
 from stclip.storage.restricted_pickle import load_pickle
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def parse_tubes(content: bytes, where: str | Path) -> dict[str, Any]:
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)
         data = (
-            json.loads(content)
+            json.loads(content, object_pairs_hook=unique_keys)
             if content.lstrip()[:1] == b"{"  # no pickle begins like this
             else load_pickle(content, where)
         )

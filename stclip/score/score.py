@@ -20,11 +20,12 @@ from stclip.inputs.loader import make_loader
 from stclip.inputs.samples import make_samples
 from stclip.methods.build import load_method
 from stclip.methods.contract import Method
-from stclip.methods.label_semantics import exclusive_mask, label_texts, probabilities
+from stclip.methods.label_semantics import exclusive_mask, probabilities
 from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
 from stclip.runtime.device import best_device, seed_everything
+from stclip.splits.label_texts import label_texts
 from stclip.storage.tensors import read_tensors
 from stclip.train.run_folder import run_hash
 

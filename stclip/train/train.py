@@ -27,11 +27,12 @@ from stclip.inputs.loader import make_loader
 from stclip.inputs.samples import make_samples
 from stclip.methods.build import load_method
 from stclip.methods.contract import Method
-from stclip.methods.label_semantics import exclusive_mask, label_texts, targets_of
+from stclip.methods.label_semantics import exclusive_mask, targets_of
 from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import Data, LabelSplit
 from stclip.runtime.device import peak_memory, random_state, seed_everything
+from stclip.splits.label_texts import label_texts
 from stclip.train.processes import (
     all_rows,
     random_states,

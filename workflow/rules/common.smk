@@ -9,7 +9,9 @@ from snakemake.utils import validate
 from stclip import config as settings
 from stclip.config import hashes
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
-from stclip.errors import ConfigError
+from stclip.errors import StclipError
+from stclip.splits.committed import read_committed
+from stclip.splits.label_texts import check_labels
 
 validate(config, "../schemas/config.schema.yaml")
 
@@ -41,7 +43,7 @@ def checked(load, *arguments, **keywords):
     """Configuration mistakes end the run with one message instead of a traceback."""
     try:
         return load(*arguments, **keywords)
-    except ConfigError as error:
+    except StclipError as error:
         raise WorkflowError(f"Configuration: {error}")
 
 
@@ -104,10 +106,16 @@ BOX_FEATURES = {
     if {"boxes", "objects"} & set(method.features)
 }
 RUN_SPLITS = {(run.dataset, run.family, run.split) for run in ALL_RUNS}
+COMMITTED = {}
 for name, family, split in sorted(RUN_SPLITS):
     folder = Path("splits", name, family)
     committed = {path.stem: path for path in folder.glob("*.json")}
-    checked(settings.pick, committed, split, what=f"split in {folder}")
+    path = checked(settings.pick, committed, split, what=f"split in {folder}")
+    made = checked(read_committed, path)
+    labels = [*made.base, *made.unseen]
+    form = DATASETS[name].label_text
+    checked(check_labels, labels, form=form, where=str(path))
+    COMMITTED[name, family, split] = made
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what="box source")

@@ -19,6 +19,7 @@ from stclip.config import DetectorConfig
 from stclip.detect.backends.backend import NOTHING, Found, Key, needed_file
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips
+from stclip.storage.files import unique_keys
 
 logger = logging.getLogger(__name__)
 FORMATS = ("xyxy", "xywh")
@@ -68,7 +69,7 @@ def _read(path: Path) -> Any:
         content = path.read_bytes()
         if path.suffix == ".gz":
             content = gzip.decompress(content)
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=unique_keys)
     except (gzip.BadGzipFile, EOFError, ValueError) as error:
         raise DataError(f"{path}: not JSON ({error}); is the download whole?") from None
 
