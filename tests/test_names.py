@@ -168,7 +168,9 @@ def test_every_yaml_of_the_project_has_each_key_once() -> None:
     assert all(read_yaml(path) for path in paths)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "-n", "+x", "a{b}", " a", "a ", "a\nb"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "-n", "+x", "a{b}", " a", "a ", "a\nb", "a=b", "a:b"]
+)
 def test_names_that_no_path_or_command_takes_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="rename it"):
         check_form(name, what="split")

@@ -1,5 +1,6 @@
 """Settings: YAML files, checked, resolved and hashed."""
 
+from stclip.config.chosen import check_chosen, only_splits
 from stclip.config.models import (
     PROTOCOLS,
     AnnotatedFrames,
@@ -69,6 +70,7 @@ __all__ = [
     "TrainConfig",
     "Variant",
     "Variants",
+    "check_chosen",
     "check_form",
     "check_name",
     "check_once",
@@ -78,6 +80,7 @@ __all__ = [
     "load_method",
     "load_scale",
     "merge",
+    "only_splits",
     "pick",
     "read_yaml",
 ]

@@ -347,4 +347,5 @@ class Scale(Strict):
     models: dict[str, Download] = {}  # file name under data/{scale}/models/ -> where from
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
-    resources: dict[str, dict[str, int]] = {}  # per rule: threads, gpu, mem_mb, runtime
+    # per rule: threads, gpu, mem_mb, runtime; the workflow checks that a rule reads them
+    resources: dict[str, dict[str, Annotated[int, Field(ge=0)]]] = {}

@@ -9,7 +9,7 @@ from stclip.errors import ConfigError
 
 V = TypeVar("V")
 # A name becomes a part of a path and of a wildcard, and an argument of a command.
-_NAME = re.compile(r"[^\s/{}.+-]([^\x00-\x1f/{}]*[^\s/{}])?")
+_NAME = re.compile(r"(?![\s.+-])[^\x00-\x1f/{}:=]*[^\s/{}:=]")
 
 
 def known_names(name: object, known: Iterable[str], *, lead: str = "known are") -> str:
@@ -46,13 +46,14 @@ def check_form(name: str, *, what: str) -> None:
     """Refuse a name that can be no part of a path, or that a command would take for an option.
 
     Raises:
-        ConfigError: `name` is empty, has a slash, brace or control character, begins with a point,
-            plus, hyphen or space, or ends with a space.
+        ConfigError: `name` is empty, has a slash, brace, colon, equals sign or control character,
+            begins with a point, plus, hyphen or space, or ends with a space.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{what} {name!r}: a name stands in paths and commands. It must not be empty, have "
-            "/, { or }, begin with a point, plus, hyphen or space, or end with a space; rename it."
+            "one of / { } : =, begin with a point, plus, hyphen or space, or end with a space; "
+            "rename it."
         )
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from stclip.config.chosen import only_splits
 from stclip.config.models import Once, Strict
 from stclip.config.names import check_form, check_name, pick
 from stclip.config.resolve import checked, load_dataset, load_method, naming, variants_of
@@ -182,12 +183,12 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
     splits = config.splits or data.splits
     update: dict[str, Any] = {
         "family": config.family or data.family,
-        "splits": [split for split in splits if split in (only or splits)],
+        "splits": only_splits(splits, only, where=str(path)),
     }
-    if not update["splits"]:
-        raise ConfigError(f"{path}: none of its splits {splits} is among the chosen {list(only)}.")
     with naming(f"{path}: published"):
-        _check_published(config, folder, splits=splits)
+        family = folder.parent / "splits" / config.dataset / update["family"]
+        known = {*splits, *(path.stem for path in family.glob("*.json"))}
+        _check_published(config, folder, columns=[*known, *PUBLISHED_MEANS])
     if config.rows != "all":
         update["rows"] = []
         for number, row in enumerate(config.rows):
@@ -199,7 +200,7 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
 
 
 def _check_published(
-    table: MainTable | AblationTable | CostsTable, folder: Path, *, splits: Sequence[str]
+    table: MainTable | AblationTable | CostsTable, folder: Path, *, columns: Sequence[str]
 ) -> None:
     """Names of published values: a misspelt one would be a gap in the table."""
     if isinstance(table, AblationTable):
@@ -208,11 +209,9 @@ def _check_published(
         methods = list(table.published)
     else:
         methods = [method for rows in table.published.values() for method in rows]
-        columns = [
-            c for rows in table.published.values() for b in rows.values() for c in b.values()
-        ]
-        for column in (name for values in columns for name in values):
-            check_name(column, [*splits, *PUBLISHED_MEANS], what="column")
+        rows = [row for rows in table.published.values() for row in rows.values()]
+        for column in (name for row in rows for cells in row.values() for name in cells):
+            check_name(column, columns, what="column")
     for method in methods:
         stem, _, variant = method.partition("+")
         known = [path.stem for path in (folder / "methods").glob("*.yaml")]

@@ -10,10 +10,10 @@ from stclip import config as settings
 from stclip.config import hashes
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import StclipError
+from stclip.runtime.environment import check_environment
 from stclip.splits.committed import read_committed
 from stclip.splits.label_texts import check_labels
-
-validate(config, "../schemas/config.schema.yaml")
+from stclip.tracking.wandb_runs import tracking_mode
 
 # The stclip beside this snakemake, also where the environment is not activated. The process that
 # `stclip preloaded` keeps ready is of this machine: a job on another one starts its own.
@@ -22,9 +22,6 @@ shell.prefix(
     + "unset STCLIP_PRELOADED; " * workflow.remote_exec
 )
 
-CONFIG = Path("config")
-SCALE = config["scale"]
-VERSION = config["stage_version"]
 LABEL_GROUPS = ["unseen", "base"]
 DATA = "data/{scale}/{dataset}"
 RUN = "runs/{scale}/{dataset}/{family}/{split}/{method}/{seed}"
@@ -53,6 +50,20 @@ def detector_paths(detector):
     return [*weights, *detector.files.values()]
 
 
+for path in workflow.configfiles:  # Snakemake takes the last of a key given twice
+    checked(settings.read_yaml, Path(path))
+SCHEMA = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
+KNOWN = settings.read_yaml(SCHEMA)["properties"]
+config.update(checked(settings.check_chosen, config, KNOWN))
+validate(config, str(SCHEMA))
+checked(check_environment)
+checked(tracking_mode)
+
+CONFIG = Path("config")
+SCALE = config["scale"]
+VERSION = config["stage_version"]
+SEEDS = config["seeds"]
+ONLY_SPLITS = [] if config.get("splits", "all") == "all" else config["splits"]
 SCALE_SETTINGS = checked(settings.load_scale, CONFIG, SCALE)
 DATASETS = {
     d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
@@ -64,12 +75,31 @@ ALL_TABLES = {
     path.stem: checked(load_table, CONFIG, path.stem, scale=SCALE)
     for path in sorted((CONFIG / "tables").glob("*.yaml"))
 }
-SEEDS = [int(seed) for seed in config["seeds"]]
-# Tables of other data sets than those chosen are not built; one of detectors is of all.
+for split in ONLY_SPLITS:
+    of_tables = [getattr(table, "splits", []) for table in ALL_TABLES.values()]
+    known = {s for own in of_tables for s in own}
+    known |= {s for dataset in DATASETS.values() for s in dataset.splits}
+    checked(settings.check_name, split, known, what="split of splits:")
+DATASETS = {
+    name: dataset.model_copy(
+        update={
+            "splits": checked(
+                settings.only_splits,
+                dataset.splits,
+                ONLY_SPLITS,
+                where=f"data set {name}",
+            )
+        }
+    )
+    for name, dataset in DATASETS.items()
+}
+# Tables of other data sets or label splits than those chosen are not built; one of detectors is of
+# all data sets.
 TABLES = {
-    name: table
+    name: checked(load_table, CONFIG, name, scale=SCALE, only=ONLY_SPLITS)
     for name, table in ALL_TABLES.items()
     if getattr(table, "dataset", None) in {None, *DATASETS}
+    and (not ONLY_SPLITS or {*ONLY_SPLITS} & {*getattr(table, "splits", ONLY_SPLITS)})
 }
 TABLE_RUNS = {
     name: table.runs(METHODS, SEEDS) if hasattr(table, "runs") else []
@@ -108,9 +138,13 @@ BOX_FEATURES = {
 RUN_SPLITS = {(run.dataset, run.family, run.split) for run in ALL_RUNS}
 COMMITTED = {}
 for name, family, split in sorted(RUN_SPLITS):
-    folder = Path("splits", name, family)
+    families = {folder.name: folder for folder in Path("splits", name).glob("*/")}
+    folder = checked(
+        settings.pick, families, family, what=f"family of label splits of {name}"
+    )
     committed = {path.stem: path for path in folder.glob("*.json")}
     path = checked(settings.pick, committed, split, what=f"split in {folder}")
+    checked(settings.check_form, split, what=f"split of {name}")
     made = checked(read_committed, path)
     labels = [*made.base, *made.unseen]
     form = DATASETS[name].label_text
@@ -118,7 +152,7 @@ for name, family, split in sorted(RUN_SPLITS):
     COMMITTED[name, family, split] = made
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
-        checked(settings.pick, dataset.boxes, boxes, what="box source")
+        checked(settings.pick, dataset.boxes, boxes, what=f"box source of {name}")
 
 DETECTORS = SCALE_SETTINGS.detectors
 OF_OBJECTS = {name: d for name, d in DETECTORS.items() if d.finds_objects}
@@ -177,13 +211,22 @@ def settings_of(stage, *parts):
     return f"{VERSION[stage]}-{hashes.config_hash(*parts)}"
 
 
+NEEDS = {}  # rule -> the resources that it reads; `check.smk` compares
+
+
 def need(rule, resource, default):
+    NEEDS.setdefault(rule, set()).add(resource)
     return SCALE_SETTINGS.resources.get(rule, {}).get(resource, default)
 
 
 def on_gpus(wildcards, resources):
     """Launcher of a job that wants GPUs: on a machine of several they take free ones."""
     return f"stclip gpus {resources.gpu} " if resources.gpu else ""
+
+
+def options(name, values):
+    """NAME VALUE NAME VALUE ..., of which `:q` quotes each."""
+    return [text for value in values for text in (name, value)]
 
 
 def run_settings(wildcards):

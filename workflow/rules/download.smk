@@ -15,9 +15,9 @@ rule download_archive:
             "download", DATASETS[w.dataset].archives[w.archive]
         ),
     shell:
-        "stclip --log {log} download --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --name {wildcards.archive} --out {output}"
-        " --record config/checksums/{wildcards.scale}/{wildcards.dataset}/{wildcards.archive}.sha256"
+        "stclip --log {log:q} download --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
+        " --name {wildcards.archive:q} --out {output:q}"
+        " --record config/checksums/{wildcards.scale:q}/{wildcards.dataset:q}/{wildcards.archive:q}.sha256"
 
 
 rule download_model:
@@ -29,5 +29,5 @@ rule download_model:
     params:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
     shell:
-        "stclip --log {log} download --scale {wildcards.scale} --name {wildcards.model}"
-        " --out {output} --record config/checksums/{wildcards.scale}/models/{wildcards.model}.sha256"
+        "stclip --log {log:q} download --scale {wildcards.scale:q} --name {wildcards.model:q}"
+        " --out {output:q} --record config/checksums/{wildcards.scale:q}/models/{wildcards.model:q}.sha256"

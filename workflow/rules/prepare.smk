@@ -25,9 +25,9 @@ rule prepare:
         ),
         raw=lambda w: raw_folder(w.dataset),
     shell:
-        "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
+        "stclip --log {log:q} prepare --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
         " --raw {params.raw:q}"
-        " --out data/{wildcards.scale}/{wildcards.dataset}"
+        " --out data/{wildcards.scale:q}/{wildcards.dataset:q}"
 
 
 def excluded_seconds(wildcards):
@@ -52,7 +52,7 @@ rule key_frames:
             DATASETS[w.dataset].key_frames,
             DATASETS[w.dataset].test_split,
         ),
-        excluded=lambda w, input: [f"--excluded {path}" for path in input.excluded],
+        excluded=lambda w, input: options("--excluded", input.excluded),
     shell:
-        "stclip --log {log} key-frames --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --clips {input.clips} --boxes {input.boxes} {params.excluded} --out {output}"
+        "stclip --log {log:q} key-frames --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
+        " --clips {input.clips:q} --boxes {input.boxes:q} {params.excluded:q} --out {output:q}"

@@ -14,5 +14,5 @@ rule splits:
             DATASETS[w.dataset].scored_labels,
         ),
     shell:
-        "stclip --log {log} splits resolve --scale {wildcards.scale} --split {input.split}"
-        " --clips {input.clips} --out {output}"
+        "stclip --log {log:q} splits resolve --scale {wildcards.scale:q} --split {input.split:q}"
+        " --clips {input.clips:q} --out {output:q}"
