@@ -2,6 +2,7 @@
 
 from stclip.config.chosen import check_chosen, only_splits
 from stclip.config.models import (
+    BARE_LABEL,
     PROTOCOLS,
     AnnotatedFrames,
     Augmentation,
@@ -42,6 +43,7 @@ from stclip.config.resolve import (
 from stclip.config.yaml_file import read_yaml
 
 __all__ = [
+    "BARE_LABEL",
     "CONFIG_FOLDER",
     "PROTOCOLS",
     "AnnotatedFrames",

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stclip.config import DetectorConfig, MethodConfig
+from stclip.config import BARE_LABEL, DetectorConfig, MethodConfig
 
 
 def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
@@ -27,6 +27,8 @@ def training_settings(config: MethodConfig) -> dict[str, Any]:
         },
     )
     settings["train"].pop("checkpoint_every")
+    if config.label_templates != BARE_LABEL:  # so that runs of bare labels keep their hash
+        settings["label_templates"] = config.label_templates
     return settings
 
 

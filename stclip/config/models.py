@@ -24,8 +24,18 @@ def _well_formed(names: Any) -> Any:
     return names
 
 
+def _one_place_each(templates: list[str]) -> list[str]:
+    wrong = [template for template in templates if template.count("{}") != 1]
+    if wrong:
+        raise ValueError(f"{wrong}: each needs exactly one {{}}, where the label goes")
+    return templates
+
+
 Once = AfterValidator(_each_once)
 Formed = AfterValidator(_well_formed)  # names in a list, or keys, that stand in paths and commands
+# Texts around a label, of which {} is the place; the bare label by default
+Templates = Annotated[list[str], Field(min_length=1), AfterValidator(_one_place_each), Once]
+BARE_LABEL = ["{}"]
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
 
@@ -140,6 +150,8 @@ class DatasetConfig(Strict):
     test_split: Literal["test", "val"] = "test"  # the official split that is tested
     key_frames: KeyFrameRule = EveryFrames(rule="every")
     label_text: Literal["raw", "spaced", "words"] = "raw"  # words: CamelCase is parted too
+    # texts around a label; several: their features' mean, of methods that read only text features
+    label_templates: Templates = BARE_LABEL
     # share a softmax, the others have a sigmoid each; null: all
     exclusive_labels: Annotated[list[str], Once] | None = None
     scored_labels: Literal["apart", "together"] = "apart"  # unseen and base ones
@@ -295,6 +307,7 @@ class MethodConfig(Strict):
     assumptions: Annotated[list[Literal["independent", "voted"]], Field(min_length=1), Once]
     backbone: BackboneConfig
     label_text: Literal["raw", "spaced", "words"]
+    label_templates: Templates = BARE_LABEL
     exclusive_labels: list[str] | None = None
     patience_s: float = LinkingConfig().patience_s  # of tracks of detected boxes, by the data set
     preprocessing: Preprocessing = Preprocessing()

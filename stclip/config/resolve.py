@@ -174,6 +174,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         "name": method,
         "backbone": backbone.model_dump(),
         "label_text": data.label_text,
+        "label_templates": data.label_templates,
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,
     }

@@ -30,7 +30,6 @@ from stclip.methods.reading import make_reader
 from stclip.records import BOX_COLUMNS, Clips, Data, Detections, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
 from stclip.score.score import score_boxes
-from stclip.splits.label_texts import label_texts
 from stclip.storage.files import read_json_lines
 from stclip.storage.frame_store import write_clip
 from stclip.train.train import train
@@ -148,7 +147,7 @@ def drawn_batch(
 
 def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
     with torch.inference_mode():
-        encoded = method.encode_labels(label_texts(labels, form=config.label_text))
+        encoded = method.encode_names(labels, config)
         return method.text_features(encoded)
 
 

@@ -23,7 +23,6 @@ from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
 from stclip.methods.build import load_method
 from stclip.methods.layers.multiply_adds import encode_picture, tower_of
-from stclip.splits.label_texts import label_texts
 from stclip.storage.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -198,10 +197,9 @@ def count_sample(config: c.MethodConfig, labels: Sequence[str]) -> Sample:
     method = load_method(config.model_copy(update={"backbone": random})).eval()
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
     method.requires_grad_(False)  # the counter stumbles over inputs that need a gradient
-    texts = label_texts(labels, form=config.label_text)
     with torch.inference_mode():
         with counting() as encoding:
-            encoded = method.encode_labels(texts)
+            encoded = method.encode_names(labels, config)
         with counting() as of_step:
             text = method.text_features(encoded)
     counted = {}

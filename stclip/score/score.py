@@ -25,7 +25,6 @@ from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
 from stclip.runtime.device import best_device, seed_everything
-from stclip.splits.label_texts import label_texts
 from stclip.storage.tensors import read_tensors
 from stclip.train.run_folder import run_hash
 
@@ -72,7 +71,7 @@ def score(
             name: select_boxes(source, data, names=names) for name, source in sources.items()
         }
         with torch.inference_mode():
-            encoded = method.encode_labels(label_texts(labels, form=config.label_text))
+            encoded = method.encode_names(labels, config)
             text = method.text_features(encoded)
         every_source = (
             pd.concat(selected, names=["source"]).reset_index("source").reset_index(drop=True)

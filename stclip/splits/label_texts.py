@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 from stclip.errors import DataError
 
-PLACE = "{}"  # of the label in a template
-BARE = (PLACE,)  # the label as it is
 # Words, digits one by one, and runs of signs; an apostrophe and what it shortens are one piece.
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
 
@@ -32,6 +30,18 @@ def label_texts(labels: Sequence[str], *, form: str) -> list[str]:
     if form == "words":
         texts = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text) for text in texts]
     return texts
+
+
+def texts_in_templates(
+    labels: Sequence[str], *, form: str, templates: Sequence[str]
+) -> list[list[str]]:
+    """The texts of the labels in each template.
+
+    >>> texts_in_templates(["brush_hair"], form="spaced", templates=["{}", "a person: {}"])
+    [['brush hair'], ['a person: brush hair']]
+    """
+    texts = label_texts(labels, form=form)
+    return [[template.replace("{}", text) for text in texts] for template in templates]
 
 
 def pieces_of(text: str) -> tuple[str, ...]:

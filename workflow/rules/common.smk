@@ -12,6 +12,7 @@ from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
 from stclip.splits.committed import read_committed
+from stclip.splits.label_splits import check_learnable
 from stclip.splits.label_texts import check_labels
 from stclip.tracking.wandb_runs import tracking_mode
 
@@ -150,6 +151,10 @@ for name, family, split in sorted(RUN_SPLITS):
     form = DATASETS[name].label_text
     checked(check_labels, labels, form=form, where=str(path))
     COMMITTED[name, family, split] = made
+for run in ALL_RUNS:
+    if METHOD_SETTINGS[run.dataset, run.method].train.iterations:
+        made = COMMITTED[run.dataset, run.family, run.split]
+        checked(check_learnable, made, DATASETS[run.dataset].exclusive_labels)
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what=f"box source of {name}")
