@@ -12,7 +12,13 @@ import pytest
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips, LabelSplit
 from stclip.splits.committed import read_committed
-from stclip.splits.label_splits import labels_of, make_split, resolve_split, select_clips
+from stclip.splits.label_splits import (
+    check_learnable,
+    labels_of,
+    make_split,
+    resolve_split,
+    select_clips,
+)
 from stclip.splits.label_texts import check_labels, pieces_of
 
 ROOT = Path(__file__).parents[1]
@@ -162,6 +168,19 @@ def test_labels_alike_once_spaced_and_labels_without_tokens_are_refused() -> Non
         check_labels(labels, form="spaced", where="here")
     with pytest.raises(DataError, match=r"labels \[' '\] have no tokens"):
         check_labels(["run", " "], form="raw", where="here")
+
+
+def test_a_single_base_label_that_excludes_others_teaches_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    check_learnable(a_split(), None)
+    check_learnable(a_split(base=["run"]), ["sit"])  # a sigmoid of its own
+    assert not caplog.records
+    for exclusive in (None, ["run", "sit"]):
+        with pytest.raises(ConfigError, match=r"split 1 \(own\) of toy: 'run' is the only base"):
+            check_learnable(a_split(base=["run"]), exclusive)
+    check_learnable(a_split(), ["run", "sit"])  # `walk` is learned all the same
+    assert "'run' is the only base label that excludes others" in caplog.text
 
 
 def test_clips_with_several_actions() -> None:
