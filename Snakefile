@@ -22,6 +22,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/versions.smk"
+include: "workflow/rules/check.smk"
 
 
 # On a cluster these stay where Snakemake runs: downloads, as nodes may have no network, and what

@@ -24,9 +24,9 @@ from baselines.vitaclip_names import OFFICIAL
 from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
-from stclip.methods.label_semantics import label_texts
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
 from stclip.methods.layers.video import VideoMethod
+from stclip.splits.label_texts import label_texts
 
 
 class VitaCLIP(VideoMethod):

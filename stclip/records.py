@@ -8,7 +8,7 @@ whose columns are checked when the record is built.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pandas as pd
 
+from stclip.config.names import known_names
 from stclip.errors import DataError
 from stclip.storage.files import read_json, write_json
 from stclip.storage.numbers import as_whole, refuse
@@ -298,9 +299,17 @@ class LabelSplit:
     base_clips: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """No label twice, none on both sides."""
+        """Every field has its type; no label twice, none on both sides."""
+        for key in ("dataset", "family", "name", "rule"):
+            if not isinstance(getattr(self, key), str):
+                raise DataError(f"{key} is {getattr(self, key)!r}; a text is needed.")
         for key in ("base", "unseen", "train_clips", "unseen_clips", "base_clips"):
-            object.__setattr__(self, key, tuple(getattr(self, key)))
+            names = getattr(self, key)
+            if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+                raise DataError(f"{key} is {names!r}; a list of texts is needed.")
+            object.__setattr__(self, key, tuple(names))
+        if not isinstance(self.seed, int | None) or isinstance(self.seed, bool):
+            raise DataError(f"seed is {self.seed!r}; a number or null is needed.")
         labels = (*self.base, *self.unseen)
         twice = sorted({label for label in labels if labels.count(label) > 1})
         if twice:
@@ -323,11 +332,18 @@ class LabelSplit:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read a split file; unknown or missing keys are a DataError."""
+        """Read a split file; unknown, missing or unfit keys are a DataError."""
+        content = read_json(path)
+        known = [f.name for f in fields(cls)]
+        for key in content if isinstance(content, dict) else ():
+            if key not in known:
+                raise DataError(f"{path}: unknown key {key!r}; {known_names(key, known)}")
         try:
-            return cls(**read_json(path))
+            return cls(**content)
         except TypeError as error:
             raise DataError(f"{path}: not a label split ({error}).") from None
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
 
     def write(self, path: Path) -> None:
         """Write the split as JSON."""

@@ -112,6 +112,7 @@ def make_world(folder: Path) -> World:
         for source in (ROOT / "config" / part).glob("*.yaml"):
             (config / part / source.name).write_text(source.read_text())
     (config / "scales").mkdir()
+    (folder / "splits").symlink_to(ROOT / "splits")  # methods name the data sets that have some
     (config / "scales" / "small.yaml").write_text(
         yaml.safe_dump(
             {

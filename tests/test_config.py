@@ -64,7 +64,8 @@ def test_an_unknown_variant_lists_the_known_ones(name: str) -> None:
 def test_a_scale_overrides_no_variant_that_does_not_exist(world: World) -> None:
     methods = {"*": {"backbone": "small"}, "st_clip+its_1OO": {"title": "typo"}}
     edit(world.config / "scales" / "small.yaml", methods=methods)
-    with pytest.raises(ConfigError, match=r"unknown variant of .* at scale small 'its_1OO'"):
+    message = r"small\.yaml: unknown variant .* 'its_1OO'; .*nearest is 'its_1"
+    with pytest.raises(ConfigError, match=message):
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 
 
@@ -141,7 +142,8 @@ def test_unknown_training_key_names_its_path(world: World) -> None:
 
 def test_unknown_backbone_names_those_of_the_scale(world: World) -> None:
     edit(world.config / "scales" / "small.yaml", methods={"*": {"backbone": "RN50"}})
-    with pytest.raises(ConfigError, match=r"backbone 'RN50' is unknown.*\['small'\]"):
+    message = r"st_clip\.yaml.*unknown backbone .*'RN50'; known are \['small'\]"
+    with pytest.raises(ConfigError, match=message):
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 
 

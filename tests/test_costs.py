@@ -9,7 +9,7 @@ from conftest import METHODS, ROOT, World
 
 from stclip.config.table import CostsTable, load_table
 from stclip.costs.measure import Cost, count, measure
-from stclip.errors import ConfigError, DataError
+from stclip.errors import DataError
 from stclip.methods.build import load_method
 from stclip.tables.cost_table import build_costs
 
@@ -56,12 +56,6 @@ def test_cells_are_what_was_measured_and_what_runs_reached() -> None:
     assert (cost["scale"], cost["benchmark"], cost["on"]) == ("mini", "drawn/own@1", "here")
     ours = build_costs([COST], runs, config=table, where="here", published=False)
     assert not any("published" in column for column in ours)
-
-
-def test_published_values_of_unknown_meaning_are_refused() -> None:
-    table = costs_table(published={"b": {"gflops": 1.0}})
-    with pytest.raises(ConfigError, match=r"unknown keys \['gflops'\]; allowed are"):
-        build_costs([COST], [], config=table, where="here", published=True)
 
 
 def test_costs_without_a_run_are_refused() -> None:

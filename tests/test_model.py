@@ -228,6 +228,8 @@ def test_label_that_does_not_fit_is_refused(vit: STCLIP) -> None:
         vit.backbone.tokenize(["walk", "run " * 76])
     with pytest.raises(ConfigError, match="label ' ' has no tokens"):
         vit.backbone.tokenize([" "])
+    with pytest.raises(ConfigError, match=r"labels \[' Pull-Up ', 'pull-up'\] have the same"):
+        vit.backbone.tokenize(["run", " Pull-Up ", "pull-up"])
 
 
 def test_label_with_tokens_the_clip_never_saw_is_told(

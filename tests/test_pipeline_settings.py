@@ -1,9 +1,12 @@
 """What the Snakefile makes of settings before any job: dry runs, nothing is computed."""
 
+import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
-from small_project import TABLE, edit, make_project, planned, snakemake
+from small_project import TABLE, copy_project, edit, make_project, planned, snakemake
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +23,21 @@ def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) ->
     ("setting", "message"),
     [
         ("scale=huge", "unknown scale 'huge'"),
-        ("methods=[yolo]", "unknown method 'yolo'"),
+        ("methods=[st_clpi]", "unknown method 'st_clpi'"),
         ("methods=[st_clip+yolo]", "unknown variant of config/methods/st_clip.yaml 'yolo'; known"),
-        ("seeds=[one]", "'one' does not match"),
+        (
+            "methods=[st_clip,st_clip]",
+            "methods of config.yaml or --config: ['st_clip'] are given twice",
+        ),
+        ("seeds=[one]", "'one' is not of type 'integer'"),
+        ("seeds=4-0", "seeds '4-0': a range goes up"),
+        ("splits=[7]", "unknown split of splits: '7'; known are ['1', 'a']"),
         ("datasets=[kth]", "unknown dataset 'kth'"),
-        ("boxes=[guessed]", "unknown box source 'guessed'"),
+        ("boxes=[guessed]", "unknown box source of jhmdb 'guessed'"),
         ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned']"),
-        ("colour=red", "Additional properties are not allowed ('colour' was unexpected)"),
+        ("report=[table3]", "unknown table of the report 'table3'"),
+        ("sede=[1]", "unknown key of config.yaml or --config 'sede'; known are ['boxes', "),
+        ("stage_version={trian: 5}", "unknown stage of stage_version: 'trian'; known are"),
     ],
 )
 def test_configuration_mistakes_stop_before_any_job(
@@ -36,6 +47,129 @@ def test_configuration_mistakes_stop_before_any_job(
     assert done.returncode != 0
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "config/config.yaml", "scale: mini", "scale: mini\nscale: paper",
+            "config/config.yaml: not valid YAML (key 'scale' is given here",
+        ),
+        (
+            "config/datasets/jhmdb.yaml", "protocol: iclip", "protocol: iclp",
+            "unknown protocol of frame_map 'iclp'; known are ['act', 'hit', 'iclip', 'tf']; the "
+            "nearest is 'iclip'.",
+        ),
+        ("config/datasets/jhmdb.yaml", "family: st-clip", "family: st-clp", "'st-clp'; known are"),
+        (
+            "config/scales/mini.yaml", "  train:\n    threads", "  trian:\n    threads",
+            "unknown rule of config/scales/mini.yaml, resources: 'trian'; known are ['detect', ",
+        ),
+        (
+            "config/scales/mini.yaml", "  train:\n    threads", "  train:\n    threds",
+            "unknown key of config/scales/mini.yaml, resources.train: 'threds'; known are ['gpu', "
+            "'mem_mb', 'runtime', 'threads']; the nearest is 'threads'.",
+        ),
+        (
+            "splits/jhmdb/st-clip/1.json", '"name": "1"', '"name": "2"',
+            "splits/jhmdb/st-clip/1.json: name is '2', its place says '1'",
+        ),
+        (
+            "splits/jhmdb/st-clip/1.json", '"sit"', '" Clap "',
+            "splits/jhmdb/st-clip/1.json: labels ['clap', ' Clap '] are the same to CLIP's",
+        ),
+        (
+            "splits/jhmdb/st-clip/1.json", '"name": "1"', '"name": "1",\n "name": "1"',
+            "splits/jhmdb/st-clip/1.json: not valid JSON (keys ['name'] are given twice",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_in_files_stop_before_any_job(
+    project: Path, file: str, old: str, new: str, message: str
+) -> None:
+    path = project / file
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    done = snakemake(project, "-n", TABLE, "--config", "scale=mini")
+    path.write_text(before)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        ("STCLIP_PRELOAD", "unknown environment variable 'STCLIP_PRELOAD'; known are ['STCLIP_PRE"),
+        ("WANDB_MODE", "WANDB_MODE is 'x'; it can be one of"),
+    ],
+)
+def test_misspelt_environment_variables_stop_before_any_job(
+    project: Path, monkeypatch: pytest.MonkeyPatch, variable: str, message: str
+) -> None:
+    monkeypatch.setenv(variable, "x")
+    done = snakemake(project, "-n", TABLE)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+
+
+def test_only_the_chosen_splits_of_data_sets_and_tables_are_made(project: Path) -> None:
+    whole = ["datasets=[jhmdb]", "scale=paper", "methods=[st_clip]", "seeds=0-2"]
+    assert planned(snakemake(project, "-n", TABLE, "--config", *whole))["train"] == 12
+    assert planned(snakemake(project, "-n", TABLE, "--config", *whole, "splits=[2]"))["train"] == 3
+    command = snakemake(
+        project, "-n", "-p", "--workflow-profile", "none", TABLE, "--config", *whole, "splits=[2]"
+    )
+    assert "--table table2 --only-split 2 --scale paper" in command.stdout
+    # A table, and ablations, of which none is left
+    for target, message in {
+        "results/table11.csv": "table table11 is of data set jhmdb, splits ['1']; chosen are",
+        "ablations": "no ablation is of the chosen data sets ['jhmdb'] and splits ['2']",
+    }.items():
+        done = snakemake(project, "-n", target, "--config", *whole, "splits=[2]")
+        assert done.returncode != 0
+        assert message in done.stdout + done.stderr
+
+
+def test_names_with_spaces_and_quotes_are_quoted_in_every_command(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    config, splits = project / "config", project / "splits" / "jhmdb"
+    scale = (config / "scales" / "mini.yaml").read_text().replace("data/mini/s", "data/a b/s")
+    (config / "scales" / "a b.yaml").write_text(scale)
+    shutil.copy(config / "methods" / "clip_crop.yaml", config / "methods" / "my 'own' way.yaml")
+    (splits / "the family").mkdir()
+    split = json.loads((splits / "st-clip" / "1.json").read_text())
+    split |= {"family": "the family", "name": "it's"}
+    (splits / "the family" / "it's.json").write_text(json.dumps(split))
+    edit(
+        config / "datasets" / "jhmdb.yaml",
+        lambda d: d.update(family="the family", splits=["it's"], detector="tiny_finetuned"),
+    )
+    for path in (config / "tables").glob("*.yaml"):
+        if path.stem not in ("table2", "detectors"):
+            path.unlink()
+    edit(config / "tables" / "table2.yaml", lambda t: t.pop("published"))
+    (config / "tables" / "table2.yaml").rename(config / "tables" / "my table.yaml")
+    edit(config / "tables" / "detectors.yaml", lambda t: t.pop("share"))
+    done = snakemake(
+        project, "-n", "-p", "--workflow-profile", "none", "all", "results/detectors.csv",
+        "--config", "scale=a b", "methods=[\"my 'own' way\"]",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    commands = [
+        shlex.split(line.partition("Shell command: ")[2])
+        for line in done.stdout.splitlines()
+        if "Shell command: " in line
+    ]
+    words = {word for command in commands for word in command}
+    assert len(commands) > 15
+    known = {"a b", "my 'own' way", "results/a b/my table.csv"}
+    assert known <= words
+    # A name in pieces would stand among the words: `b`, `way`, `its`, `family/...`
+    parts = [word for word in words if word.startswith(("b", "way", "'own'", "family", "table"))]
+    assert [word for word in parts if word != "tables"] == []
 
 
 def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:

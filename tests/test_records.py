@@ -65,10 +65,46 @@ def test_a_label_on_both_sides_is_refused() -> None:
         LabelSplit(dataset="d", family="f", name="1", base=("x", "y"), unseen=("x",), rule="r")
 
 
-def test_split_file_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
-    write_json(tmp_path / "s.json", {"dataset": "d", "colour": 1})
-    with pytest.raises(DataError, match=r"s\.json: not a label split"):
-        LabelSplit.read(tmp_path / "s.json")
+GOOD_SPLIT = {
+    "dataset": "d", "family": "f", "name": "1", "base": ["a", "b"], "unseen": ["c"], "rule": "r",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": 1}, r"unknown key 'colour'; known are \['base'"),
+        ({"unsen": ["d"]}, r"unknown key 'unsen'; .*nearest is 'unseen'"),
+        ({"base": "run"}, r"base is 'run'; a list of texts is needed"),
+        ({"unseen": [1]}, r"unseen is \[1\]; a list of texts"),
+        ({"unseen": ["a"]}, r"labels \['a'\] are listed twice"),
+        ({"name": 1}, r"name is 1; a text is needed"),
+        ({"seed": "x"}, r"seed is 'x'; a number or null"),
+    ],
+)
+def test_a_split_file_with_other_content_is_refused_by_name(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "s.json"
+    write_json(path, GOOD_SPLIT | change)
+    with pytest.raises(DataError, match=rf"s\.json: .*{message}"):
+        LabelSplit.read(path)
+    write_json(path, GOOD_SPLIT)
+    assert LabelSplit.read(path).base == ("a", "b")
+
+
+def test_a_split_file_needs_all_its_keys_and_must_be_a_mapping(tmp_path: Path) -> None:
+    for content in ({"dataset": "d"}, ["d"]):
+        write_json(tmp_path / "s.json", content)
+        with pytest.raises(DataError, match=r"s\.json: not a label split"):
+            LabelSplit.read(tmp_path / "s.json")
+
+
+def test_a_key_twice_in_a_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.json"
+    path.write_text('{"base": ["a"], "deep": [{"x": 1, "x": 1}], "unseen": ["c"]}')
+    with pytest.raises(DataError, match=r"s\.json: .*keys \['x'\] are given twice"):
+        read_json(path)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from stclip.errors import DataError
 from stclip.methods.label_semantics import (
     classification_loss,
     exclusive_mask,
-    label_texts,
     probabilities,
     targets_of,
 )
+from stclip.splits.label_texts import label_texts
 
 
 def test_focal_loss_of_an_even_chance() -> None:

@@ -5,12 +5,21 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import open_clip
 import pandas as pd
 import pytest
 
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips, LabelSplit
-from stclip.splits.label_splits import labels_of, make_split, resolve_split, select_clips
+from stclip.splits.committed import read_committed
+from stclip.splits.label_splits import (
+    check_learnable,
+    labels_of,
+    make_split,
+    resolve_split,
+    select_clips,
+)
+from stclip.splits.label_texts import check_labels, pieces_of
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb"
@@ -100,6 +109,78 @@ def test_committed_split_is_whole_and_names_itself(name: str) -> None:
     assert (split.dataset, split.family, split.name) == ("jhmdb", "st-clip", name)
     assert (len(split.base), len(split.unseen)) == (15, 6)
     assert split.train_clips == split.unseen_clips == split.base_clips == ()
+
+
+def write_split(folder: Path, **changes: object) -> Path:
+    """A split that says what its place says, but for the changes."""
+    path = folder / "splits" / "toy" / "own" / "1.json"
+    content = {
+        "dataset": "toy", "family": "own", "name": "1", "base": ["run", "walk"], "unseen": ["sit"],
+        "rule": "by hand",
+    }  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+@pytest.mark.parametrize("key", ["dataset", "family", "name"])
+def test_a_split_of_another_place_is_refused(tmp_path: Path, key: str) -> None:
+    assert read_committed(write_split(tmp_path)).where == "split 1 (own) of toy"
+    with pytest.raises(DataError, match=rf"own/1\.json: {key} is 'other', its place says '"):
+        read_committed(write_split(tmp_path, **{key: "other"}))
+
+
+# Labels and whether CLIP's tokenizer makes the same of both.
+PAIRS = [
+    (" Pull-Up ", "pull-up", True),
+    ("pull - up", "Pull-up", True),
+    ("brush  hair", "Brush\thair", True),
+    ("rock &amp; roll", "rock & roll", True),
+    ("don't", "don 't", True),
+    ("take 10", "take 1 0", True),
+    ("a_b", "A _ B", True),
+    ("brush_hair", "brush hair", False),
+    ("pullup", "pull up", False),
+    ("dont", "don't", False),
+    ("Über", "über", True),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "alike"), PAIRS)
+def test_labels_alike_to_the_tokenizer_are_told_without_it(
+    one: str, other: str, alike: bool
+) -> None:
+    tokenizer = open_clip.SimpleTokenizer()
+    assert (tokenizer.encode(one) == tokenizer.encode(other)) == alike
+    assert (pieces_of(one) == pieces_of(other)) == alike
+    check_labels([one, "run"], form="raw", where="here")
+    if alike:
+        with pytest.raises(
+            DataError, match=r"here: labels \[.*\] are the same to CLIP's tokenizer"
+        ):
+            check_labels([one, "run", other], form="raw", where="here")
+
+
+def test_labels_alike_once_spaced_and_labels_without_tokens_are_refused() -> None:
+    labels = ["brush_hair", "brush hair"]
+    check_labels(labels, form="raw", where="here")
+    with pytest.raises(DataError, match=r"\['brush_hair', 'brush hair'\] are the same"):
+        check_labels(labels, form="spaced", where="here")
+    with pytest.raises(DataError, match=r"labels \[' '\] have no tokens"):
+        check_labels(["run", " "], form="raw", where="here")
+
+
+def test_a_single_base_label_that_excludes_others_teaches_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    check_learnable(a_split(), None)
+    check_learnable(a_split(base=["run"]), ["sit"])  # a sigmoid of its own
+    assert not caplog.records
+    for exclusive in (None, ["run", "sit"]):
+        with pytest.raises(ConfigError, match=r"split 1 \(own\) of toy: 'run' is the only base"):
+            check_learnable(a_split(base=["run"]), exclusive)
+    check_learnable(a_split(), ["run", "sit"])  # `walk` is learned all the same
+    assert "'run' is the only base label that excludes others" in caplog.text
 
 
 def test_clips_with_several_actions() -> None:

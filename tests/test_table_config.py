@@ -74,6 +74,10 @@ def test_rows_say_how_many_interest_tokens_ran() -> None:
 
 def write(folder: Path, *, table: str = "table8", **changes: Any) -> Path:
     """A folder like config/ with one table more, which replaces the one before it."""
+    if not (folder / "splits").exists():
+        (folder / "splits").symlink_to(ROOT / "splits")
+    folder /= "config"
+    folder.mkdir(exist_ok=True)
     for part in ("methods", "datasets", "scales"):
         if not (folder / part).exists():
             (folder / part).symlink_to(CONFIG / part)
@@ -101,6 +105,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"rows": [{"method": "st_clip", "published": "x"}]}, r"rows\S*\.0\.published: "),
     ({"reference": "clip_frame"}, r"the reference is clip_frame"),
     ({"rows": [{"method": "st_clip"}, {"method": "st_clip"}]}, r"each once"),
+    ({"seeds": ["4-0"]}, r"seeds: .*'4-0': a range goes up"),
+    ({"seeds": ["0-2", 1]}, r"seeds: .*\['1'\] are given twice"),
+    ({"seeds": "0:4"}, r"seeds\.0: Input should be a valid integer"),
+    ({"splits": ["1", "1"]}, r"splits: .*\['1'\] are given twice"),
 ]
 
 
@@ -113,7 +121,7 @@ def test_mistakes_are_named_with_file_and_key(tmp_path: Path) -> None:
 
 def test_mistakes_of_a_main_table_are_named(tmp_path: Path) -> None:
     for change, message in [
-        ({"columns": ["avg", "median"]}, r"columns\.1"),
+        ({"columns": ["avg", "intervall"]}, r"columns\.1: .*'intervall'.*nearest is 'interval'"),
         ({"columns": []}, "columns"),
         ({"assumptions": ["vote"]}, r"assumptions\.0"),
         ({"boxes": "found"}, r"unknown box source of jhmdb 'found'; known are"),
@@ -121,10 +129,61 @@ def test_mistakes_of_a_main_table_are_named(tmp_path: Path) -> None:
         ({"published": {"vote": {}}}, r"published\.vote"),
         ({"published": {"voted": {"m": {"dets": {"1": 1}}}}}, r"unknown box source .*'dets'"),
         ({"published": {"voted": {"m": {"gt": {"1": "x"}}}}}, r"published\.voted\.m\.gt\.1"),
+        ({"published": {"voted": {"iclpi": {}}}}, r"unknown method 'iclpi'.*nearest is 'iclip'"),
+        ({"published": {"voted": {"a5+long": {}}}}, r"variant of a5 'long'.*nearest is 'longer'"),
+        (
+            {"published": {"voted": {"iclip": {"gt": {"AVG": 1.0}}}}},
+            r"published: unknown column 'AVG'; .*nearest is 'avg'",
+        ),
+        ({"columns": ["avg", "avg"]}, r"columns: .*\['avg'\] are given twice"),
+        ({"columns": ["avg*"], "starred": None}, r"columns \['avg\*'\] need `starred`"),
     ]:
         folder = write(tmp_path, table="table2", **change)
         with pytest.raises(ConfigError, match=rf"mine\.yaml: .*{message}"):
             load_table(folder, "mine", scale="mini")
+
+
+def test_mistakes_of_other_tables_are_named(tmp_path: Path) -> None:
+    share = {"table": "table2", "assumption": "independent", "method": "st_clip"}
+    for table, change, message in [
+        ("table10", {"published": {"iclip": {"trained": 1}}}, r"nearest is 'trained_m'"),
+        ("table10", {"published": {"iclpi": {"trained_m": 1}}}, r"unknown method 'iclpi'"),
+        ("detectors", {"share": {"jhmbd": share}}, r"unknown dataset 'jhmbd'.*nearest is 'jhmdb'"),
+        (
+            "detectors",
+            {"share": {"jhmdb": share | {"table": "table5"}}},
+            r"share\.jhmdb: unknown table 'table5': .*known are \['mine'\]",
+        ),
+        ("detectors", {"share": {"jhmdb": share | {"assumption": "vote"}}}, "share"),
+    ]:
+        folder = write(tmp_path, table=table, **change)
+        with pytest.raises(ConfigError, match=rf"(?s)mine\.yaml: .*{message}"):
+            load_table(folder, "mine", scale="mini")
+
+
+def test_the_share_of_a_method_without_published_values_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, table="table2")
+    share = {"table": "mine", "assumption": "independent", "method": "st_clp"}
+    other = yaml.safe_load((CONFIG / "tables" / "detectors.yaml").read_text())
+    path = tmp_path / "config" / "tables" / "other.yaml"
+    path.write_text(yaml.safe_dump(other | {"share": {"jhmdb": share}}))
+    with pytest.raises(ConfigError, match=r"other\.yaml: share\.jhmdb: .*'st_clp'.*is 'st_clip'"):
+        load_table(tmp_path / "config", "other", scale="mini")
+
+
+def test_seeds_may_be_ranges(tmp_path: Path) -> None:
+    for seeds, numbers in [("0-4", [0, 1, 2, 3, 4]), ([7, "0-1"], [7, 0, 1]), (3, [3])]:
+        table = load_table(write(tmp_path, seeds=seeds), "mine", scale="mini")
+        assert not isinstance(table, DetectorsTable)
+        assert table.seeds == numbers
+
+
+def test_a_table_of_chosen_splits_keeps_its_order_and_leaves_out_the_others() -> None:
+    table = load_table(CONFIG, "table2", scale="mini", only=["3", "1"])
+    assert isinstance(table, MainTable)
+    assert table.splits == ["1", "3"]
+    with pytest.raises(ConfigError, match=r"table11\.yaml: none of its splits \['1'\] .*\['2'\]"):
+        load_table(CONFIG, "table11", scale="mini", only=["2"])
 
 
 def test_an_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from stclip.config import read_yaml
 from stclip.config.table import MainTable
-from stclip.errors import ConfigError, DataError
+from stclip.errors import DataError
+from stclip.report.page_tables import read_page_table
 from stclip.tables.aggregate import harmonic_mean
 from stclip.tables.main_table import build_main
 from stclip.tables.table_files import read_table, render_text, write_table
@@ -187,11 +188,6 @@ def test_base_classes_and_ground_truth_as_the_main_boxes() -> None:
     assert not [name for name in shown.index if name.endswith("*")]
 
 
-def test_stars_need_boxes() -> None:
-    with pytest.raises(ConfigError, match="starred"):
-        table([run("m", "1", 0.5, 0.5)], starred=None)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -257,6 +253,23 @@ def test_latex_has_one_cell_per_column_and_nothing_unescaped(tmp_path: Path) -> 
     assert not re.search(r"(?<!\\)[_#%$~^]", "".join(rows))
     assert lines[0] == r"\begin{tabular}{ll" + "r" * (len(frame.columns) - 2) + "}"
     assert lines[-1] == r"\end{tabular}"
+
+
+def test_bars_and_line_breaks_in_titles_are_no_syntax(tmp_path: Path) -> None:
+    runs = [run("m", "1", 0.5, 0.5, title="CLIP | a\nb")]
+    frame = table(runs)
+    write_table(frame, tmp_path / "t.csv", caption="|x| of\nall")
+    caption, rows = (tmp_path / "t.md").read_text("utf-8").split("\n\n")
+    assert caption == "|x| of all"
+    lines = rows.splitlines()
+    assert len(lines) == 2 + len(frame)  # names, rule, rows
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {len(frame.columns) + 1}
+    assert r"| CLIP \| a b" in lines[2]
+    first, *latex = (tmp_path / "t.tex").read_text("utf-8").splitlines()
+    assert first == "% |x| of all"
+    assert "|" not in "".join(latex)
+    assert r"CLIP \textbar{} a b & independent" in "".join(latex)
+    assert read_page_table(tmp_path / "t.csv").caption == "|x| of all"
 
 
 def test_tables_and_metrics_do_without_the_heavy_libraries() -> None:

@@ -30,6 +30,7 @@ from stclip.cli import (  # noqa: F401  their commands join the app, in road ord
 from stclip.cli.options import app
 from stclip.errors import StclipError
 from stclip.runtime import preload
+from stclip.runtime.environment import check_environment
 from stclip.runtime.gpus import run_on_gpus
 
 logger = logging.getLogger("stclip")
@@ -73,6 +74,7 @@ def _setup(
         format=f"%(asctime)s {prefix} | %(message)s", datefmt="%H:%M:%S", force=True,
     )  # fmt: skip
     logging.captureWarnings(True)
+    check_environment()
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # before torch is imported
         if "torch" in sys.modules:  # of the process that this one is a fork of

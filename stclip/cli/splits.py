@@ -29,11 +29,15 @@ def splits_resolve(
 ) -> None:
     """Fill a label split with the clips that its classes and the official split select."""
     from stclip import config as c
-    from stclip.records import Clips, LabelSplit
+    from stclip.records import Clips
+    from stclip.splits.committed import read_committed
     from stclip.splits.label_splits import resolve_split
+    from stclip.splits.label_texts import check_labels
 
-    label_split = LabelSplit.read(split)
+    label_split = read_committed(split)
     data = c.load_dataset(config, label_split.dataset, scale=scale)
+    labels = [*label_split.base, *label_split.unseen]
+    check_labels(labels, form=data.label_text, where=str(split))
     resolve_split(
         label_split,
         Clips.read(clips),

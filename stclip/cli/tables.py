@@ -22,12 +22,15 @@ def tables(
     table: TableName,
     scale: ScaleName,
     out: Out,
+    only_split: Annotated[
+        list[str] | None, typer.Option(help="Show only these of its label splits.")
+    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """A table of config/tables: csv, md, tex."""
     from stclip.tables.kinds import make_table
 
-    make_table(table, files, out, config=config, scale=scale)
+    make_table(table, files, out, config=config, scale=scale, only=only_split or [])
 
 
 @app.command()

@@ -1,6 +1,9 @@
 """Settings: YAML files, checked, resolved and hashed."""
 
+from stclip.config.chosen import check_chosen, only_splits
 from stclip.config.models import (
+    BARE_LABEL,
+    PROTOCOLS,
     AnnotatedFrames,
     Augmentation,
     BackboneConfig,
@@ -28,6 +31,7 @@ from stclip.config.models import (
     Variant,
     Variants,
 )
+from stclip.config.names import check_form, check_name, check_once, known_names, pick
 from stclip.config.resolve import (
     CONFIG_FOLDER,
     checked,
@@ -37,12 +41,13 @@ from stclip.config.resolve import (
     load_scale,
     load_version,
     merge,
-    pick,
-    read_yaml,
 )
+from stclip.config.yaml_file import read_yaml
 
 __all__ = [
+    "BARE_LABEL",
     "CONFIG_FOLDER",
+    "PROTOCOLS",
     "AnnotatedFrames",
     "Augmentation",
     "BackboneConfig",
@@ -69,13 +74,19 @@ __all__ = [
     "TrainConfig",
     "Variant",
     "Variants",
+    "check_chosen",
+    "check_form",
+    "check_name",
+    "check_once",
     "checked",
+    "known_names",
     "load_dataset",
     "load_detector",
     "load_method",
     "load_scale",
     "load_version",
     "merge",
+    "only_splits",
     "pick",
     "read_yaml",
 ]

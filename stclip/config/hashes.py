@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from stclip.config import DatasetConfig, DetectorConfig, MethodConfig
+from stclip.config import BARE_LABEL, DatasetConfig, DetectorConfig, MethodConfig
 
 
 def config_hash(*parts: BaseModel | Mapping[str, Any] | str) -> str:
@@ -30,7 +30,10 @@ def training_settings(config: MethodConfig) -> dict[str, Any]:
         },
     )
     settings["train"].pop("checkpoint_every")
-    return settings | {"sources": config.sources}
+    settings["sources"] = config.sources
+    if config.label_templates != BARE_LABEL:  # so that runs of bare labels keep their hash
+        settings["label_templates"] = config.label_templates
+    return settings
 
 
 def frame_encoder(config: MethodConfig) -> dict[str, Any]:

@@ -6,10 +6,49 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+
+from stclip.config.names import check_form, check_name, check_once
 from stclip.config.sources import sources_of
 
+# The evaluators of `stclip.evaluate`, by metric; named here as they are checked before it is there.
+PROTOCOLS = {
+    "frame_map": ("iclip", "tf", "hit", "act"),
+    "video_map": ("act", "multisports"),
+}
+
+
+def _each_once(names: Any) -> Any:
+    check_once(names, what="names")
+    return names
+
+
+def _well_formed(names: Any) -> Any:
+    for name in names:
+        check_form(name, what="name")
+    return names
+
+
+def _one_place_each(templates: list[str]) -> list[str]:
+    wrong = [template for template in templates if template.count("{}") != 1]
+    if wrong:
+        raise ValueError(f"{wrong}: each needs exactly one {{}}, where the label goes")
+    return templates
+
+
+Once = AfterValidator(_each_once)
+Formed = AfterValidator(_well_formed)  # names in a list, or keys, that stand in paths and commands
+# Texts around a label, of which {} is the place; the bare label by default
+Templates = Annotated[list[str], Field(min_length=1), AfterValidator(_one_place_each), Once]
+BARE_LABEL = ["{}"]
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
 
@@ -96,8 +135,13 @@ class Metric(Strict):
     """A metric of a run's score files."""
 
     name: Literal["frame_map", "video_map"]
-    protocol: str  # a key of stclip.evaluate.protocol.PROTOCOLS, or of VIDEO_PROTOCOLS
+    protocol: str  # one of `PROTOCOLS`
     iou: list[float | Literal["0.5:0.95"]] = Field(min_length=1)  # frame_map has one
+
+    @model_validator(mode="after")
+    def _known_protocol(self) -> Self:
+        check_name(self.protocol, PROTOCOLS[self.name], what=f"protocol of {self.name}")
+        return self
 
 
 class LinkingConfig(Strict):
@@ -132,14 +176,17 @@ class DatasetConfig(_OfTarget):
     test_split: Literal["test", "val"] = "test"  # the official split that is tested
     key_frames: KeyFrameRule = EveryFrames(rule="every")
     label_text: Literal["raw", "spaced", "words"] = "raw"  # words: CamelCase is parted too
-    exclusive_labels: list[str] | None = None  # share a softmax, others a sigmoid each; null: all
+    # texts around a label; several: their features' mean, of methods that read only text features
+    label_templates: Templates = BARE_LABEL
+    # share a softmax, the others have a sigmoid each; null: all
+    exclusive_labels: Annotated[list[str], Once] | None = None
     scored_labels: Literal["apart", "together"] = "apart"  # unseen and base ones
     voting: bool = True  # whether a clip shows one action, so that its boxes may vote
     linking: LinkingConfig = LinkingConfig()
     metrics: list[Metric]
-    boxes: dict[str, BoxSource]
+    boxes: Annotated[dict[str, BoxSource], Formed]
     family: str = "st-clip"  # of label splits: splits/{dataset}/{family}/
-    splits: list[str] = Field(min_length=1)
+    splits: Annotated[list[str], Field(min_length=1), Once]
     detector: str  # a detector of the scale
     objects: str | None = None  # another, whose boxes are of everything but persons
 
@@ -302,9 +349,11 @@ class MethodConfig(_OfTarget):
     title: str
     target: str  # module:Class
     order: int  # its place in the tables
-    assumptions: list[Literal["independent", "voted"]]  # voted: with single-action soft voting
+    # voted: with single-action soft voting
+    assumptions: Annotated[list[Literal["independent", "voted"]], Field(min_length=1), Once]
     backbone: BackboneConfig
     label_text: Literal["raw", "spaced", "words"]
+    label_templates: Templates = BARE_LABEL
     exclusive_labels: list[str] | None = None
     patience_s: float = LinkingConfig().patience_s  # of tracks of detected boxes, by the data set
     preprocessing: Preprocessing = Preprocessing()
@@ -326,14 +375,15 @@ class Variant(BaseModel):
 class Variants(Strict):
     """The variants of a method, by name."""
 
-    variants: dict[str, Variant]
+    variants: Annotated[dict[str, Variant], Formed]
 
 
 class Rendering(_OfTarget):
     """How a data set's archives are drawn."""
 
     target: str  # module:function(out, *, workers, **params)
-    files: list[str] = Field(min_length=1)  # what it writes into data/{scale}/source/{dataset}/
+    # what it writes into data/{scale}/source/{dataset}/
+    files: Annotated[list[str], Field(min_length=1), Once]
     params: dict[str, Any] = {}
 
 
@@ -358,12 +408,13 @@ class Scale(Strict):
     title: str
     published: bool  # whether the paper's values stand beside ours in the tables
     backbones: dict[str, BackboneConfig]
-    detectors: dict[str, DetectorConfig] = {}
+    detectors: Annotated[dict[str, DetectorConfig], Formed] = {}
     miniature: Miniature = Miniature()  # what is drawn and trained in place of downloads
     models: dict[str, Download] = {}  # file name under data/{scale}/models/ -> where from
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
-    resources: dict[str, dict[str, int]] = {}  # per rule: threads, gpu, mem_mb, runtime
+    # per rule: threads, gpu, mem_mb, runtime; the workflow checks that a rule reads them
+    resources: dict[str, dict[str, Annotated[int, Field(ge=0)]]] = {}
 
     @property
     def shown(self) -> ShownScale:

@@ -6,12 +6,14 @@ for the data set. Every later layer replaces single keys of the earlier ones. Un
 errors. `config/README.md` explains every key.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from stclip.config.models import (
     DatasetConfig,
@@ -19,31 +21,16 @@ from stclip.config.models import (
     DetectorConfig,
     MethodConfig,
     Scale,
+    Variant,
     Variants,
 )
+from stclip.config.names import check_form, check_name, known_names, pick
 from stclip.config.resolved import as_resolved, stage_version
+from stclip.config.yaml_file import read_yaml
 from stclip.errors import ConfigError
 
 CONFIG_FOLDER = Path("config")  # in the project's folder, where everything is run
 T = TypeVar("T", bound=BaseModel)
-V = TypeVar("V")
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML mapping; a missing, damaged or unexpected file is a ConfigError naming it."""
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        raise ConfigError(
-            f"unknown {path.parent.name.removesuffix('s')} {path.stem!r}: {path} does not exist; "
-            f"known are {known}."
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML ({error}).") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping at the top, found {type(content).__name__}.")
-    return content
 
 
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,23 +48,77 @@ def checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        lines = []
-        for e in error.errors():
-            key = ".".join(map(str, e["loc"]))
-            lines.append(f"{where}: {key}: {e['msg']}")
-            if e["type"] == "extra_forbidden" and len(e["loc"]) == 1:
-                lines[-1] += f"; allowed keys: {sorted(model.model_fields)}"
-        raise ConfigError("\n".join(lines)) from None
+        raise ConfigError("\n".join(_line(model, e, where) for e in error.errors())) from None
+
+
+def _line(model: type[BaseModel], error: ErrorDetails, where: str) -> str:
+    """What does not fit, with the known names where one is unknown."""
+    line = f"{where}: {'.'.join(map(str, error['loc']))}: {error['msg']}"
+    if error["type"] == "extra_forbidden":
+        known = _known_keys(model, error["loc"])
+        line += f"; {known_names(error['loc'][-1], known, lead='allowed keys:')}"
+    elif error["type"] == "literal_error":
+        literals = re.findall("'([^']*)'", error["ctx"]["expected"])
+        line += f", found {error['input']!r}; {known_names(error['input'], literals)}"
+    return line
+
+
+def _known_keys(model: type[BaseModel], loc: Sequence[int | str]) -> set[str]:
+    """The keys of the record, or records, in which the last of `loc` stands."""
+    found: list[type[BaseModel]] = [model]
+    for key in loc[:-1]:  # an index, a name or pydantic's mark of a union is no field
+        if any(key in one.model_fields for one in found):
+            fields = [one.model_fields[str(key)] for one in found if key in one.model_fields]
+            found = [record for field in fields for record in _records_in(field.annotation)]
+    return {key for one in found for key in one.model_fields}
+
+
+def _records_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [record for part in get_args(annotation) for record in _records_in(part)]
+
+
+def known_datasets(folder: Path) -> list[str]:
+    """Those with a YAML in `folder`/datasets, and those with label splits in splits/ beside it.
+
+    Label splits come first: methods may have settings for a data set that nobody prepares yet.
+    """
+    published = (path.parent.parent.name for path in folder.parent.glob("splits/*/*/*.json"))
+    return sorted({*(path.stem for path in (folder / "datasets").glob("*.yaml")), *published})
 
 
 def load_scale(folder: Path, scale: str) -> Scale:
-    """The scale's settings from `folder`/scales/{scale}.yaml, laid over those of its `base`."""
+    """The scale's settings from `folder`/scales/{scale}.yaml, laid over those of its `base`.
+
+    Raises:
+        ConfigError: what `checked` refuses, or a section of a method or data set that there is not.
+    """
+    check_form(scale, what="scale")
     path = folder / "scales" / f"{scale}.yaml"
     content = read_yaml(path)
     base = content.pop("base", None)
     if base is not None:
-        content = merge(read_yaml(folder / "scales" / f"{base}.yaml"), content)
-    return checked(Scale, content, str(path))
+        with naming(f"{path}: base"):
+            content = merge(read_yaml(folder / "scales" / f"{base}.yaml"), content)
+    settings = checked(Scale, content, str(path))
+    with naming(str(path)):
+        methods = {"*", *(p.stem for p in (folder / "methods").glob("*.yaml"))}
+        for name in settings.methods:  # a misspelt one would run as at any other scale
+            stem, _, variant = name.partition("+")
+            check_name(stem, methods, what="method of methods:")
+            if name != stem:
+                pick(variants_of(folder, stem), variant, what=f"variant of {stem} of methods:")
+        datasets = known_datasets(folder)
+        sections: dict[str, Iterable[str]] = {
+            "datasets": settings.datasets,
+            "miniature.render": settings.miniature.render,
+            **{f"detectors.{n}.datasets": d.datasets for n, d in settings.detectors.items()},
+        }
+        for key, named in sections.items():
+            for name in named:
+                check_name(name, datasets, what=f"data set of {key}:")
+    return settings
 
 
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
@@ -102,6 +143,7 @@ def load_version(folder: Path, stage: str) -> int:
 
 
 def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
+    check_form(dataset, what="data set")
     path = folder / "datasets" / f"{dataset}.yaml"
     where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
@@ -129,32 +171,29 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
     what the scale says of the variant itself comes last.
     """
     stem, _, variant = method.partition("+")
+    check_form(stem, what="method")
     path = folder / "methods" / f"{stem}.yaml"
     where = f"{path}{f', variant {variant},' if variant else ''} at scale {scale}"
     settings = load_scale(folder, scale)
     own = read_yaml(path)
-    variants = checked(Variants, {"variants": own.pop("variants", {})}, str(path)).variants
-    for name in settings.methods:
-        if name.startswith(f"{stem}+"):  # a misspelt one would run as at any other scale
-            pick(
-                variants, name.removeprefix(f"{stem}+"), what=f"variant of {path} at scale {scale}"
-            )
+    own.pop("variants", None)
     layers = [own, settings.methods.get("*", {}), settings.methods.get(stem, {})]
     if method != stem:
+        variants = variants_of(folder, stem)
         replaced = pick(variants, variant, what=f"variant of {path}").model_dump()
         layers += [replaced, settings.methods.get(method, {})]
-    content = merge({}, *(part for layer in layers for part in _parts(layer, dataset)))
-    backbone = content.get("backbone")
-    if backbone not in settings.backbones:
-        raise ConfigError(
-            f"{where}: backbone {backbone!r} is unknown; "
-            f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
+    with naming(where):
+        known = known_datasets(folder)
+        content = merge({}, *(part for layer in layers for part in _parts(layer, dataset, known)))
+        backbone = pick(
+            settings.backbones, str(content.get("backbone")), what=f"backbone of scale {scale}"
         )
     data = _resolve_dataset(folder, dataset, scale=scale)
     content |= {
         "name": method,
-        "backbone": settings.backbones[backbone].model_dump(),
+        "backbone": backbone.model_dump(),
         "label_text": data.label_text,
+        "label_templates": data.label_templates,
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,
     }
@@ -162,14 +201,34 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
     return as_resolved(f"method {method} of {dataset} at scale {scale}", found)
 
 
-def _parts(layer: Mapping[str, Any], dataset: str) -> list[Mapping[str, Any]]:
+def variants_of(folder: Path, method: str) -> dict[str, Variant]:
+    """The variants of a method, by name."""
+    path = folder / "methods" / f"{method}.yaml"
+    content = {"variants": read_yaml(path).get("variants", {})}
+    return checked(Variants, content, str(path)).variants
+
+
+def _parts(
+    layer: Mapping[str, Any], dataset: str, known: Collection[str]
+) -> list[Mapping[str, Any]]:
     """A layer without its `datasets`, then what it says there of one data set."""
     general = {key: value for key, value in layer.items() if key != "datasets"}
-    return [general, layer.get("datasets", {}).get(dataset, {})]
+    sections = layer.get("datasets", {})
+    if not isinstance(sections, Mapping) or not all(map(_is_mapping, sections.values())):
+        raise ConfigError(f"datasets: expected a mapping of settings by name, found {sections!r}.")
+    for name in sections:
+        check_name(name, known, what="data set of datasets:")
+    return [general, sections.get(dataset, {})]
 
 
-def pick(choices: Mapping[str, V], name: str, *, what: str) -> V:
-    """An entry of a mapping; an unknown name is a ConfigError that lists the known ones."""
-    if name not in choices:
-        raise ConfigError(f"unknown {what} {name!r}; known are {sorted(choices)}.")
-    return choices[name]
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put in front of a ConfigError which file or key led to it."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None

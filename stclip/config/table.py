@@ -1,19 +1,26 @@
 """Reads and checks config/tables/*.yaml: which runs stand in a table, and what it shows of them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from stclip.config.models import Strict
-from stclip.config.resolve import checked, load_dataset, load_method, pick, read_yaml
+from stclip.config.chosen import only_splits
+from stclip.config.models import Once, Strict
+from stclip.config.names import check_form, check_name, pick
+from stclip.config.resolve import checked, load_dataset, load_method, naming, variants_of
 from stclip.config.resolved import as_resolved
+from stclip.config.seeds import expand_seeds
+from stclip.config.yaml_file import read_yaml
 from stclip.errors import ConfigError
 
 Assumption = Literal["independent", "voted"]
 Seed = Annotated[int, Field(ge=0)]
+# 0-4, or [0, 2-4]
+Seeds = Annotated[list[Seed], Field(min_length=1), BeforeValidator(expand_seeds), Once]
+PublishedCost = Literal["multiply_adds_g", "trained_m", "training_s", "testing_s", "frames_per_s"]
+PUBLISHED_MEANS = ("avg", "H")  # what is published of a row beside its splits
 Column = Literal[
     "splits", "avg", "interval", "base", "H", "avg*", "H*", "seeds", "scale", "benchmark"
 ]
@@ -45,8 +52,8 @@ class _OfRuns(Strict):
     of_paper: bool = True  # whether the paper has this table
     dataset: str
     family: str = ""  # of label splits; default: the data set's
-    splits: list[str] = Field(default=[])  # default: the data set's
-    seeds: list[Seed] | None = Field(default=None, min_length=1)  # default: those of config.yaml
+    splits: Annotated[list[str], Once] = Field(default=[])  # default: the data set's
+    seeds: Seeds | None = None  # default: those of config.yaml
     boxes: str = "detected"  # box source of the values
     starred: str | None = "gt"  # of the values marked by a star
     rows: Literal["all"] | list[TableRow]  # all: the methods of config.yaml
@@ -76,12 +83,20 @@ class MainTable(_OfRuns):
     """A row per method and assumption about the video; label splits side by side."""
 
     kind: Literal["main"]
-    assumptions: list[Assumption] = Field(
+    # blocks of rows, in this order
+    assumptions: Annotated[list[Assumption], Field(min_length=1), Once] = Field(
         default=["independent", "voted"]
-    )  # blocks of rows, in this order
-    columns: list[Column] = Field(min_length=1)
+    )
+    columns: Annotated[list[Column], Field(min_length=1), Once]
     # assumption -> method -> box source -> split, "avg" or "H" -> percent, as published
     published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = Field(default={})
+
+    @model_validator(mode="after")
+    def _starred_columns_have_boxes(self) -> Self:
+        starred = [column for column in self.columns if column.endswith("*")]
+        if starred and self.starred is None:
+            raise ValueError(f"columns {starred} need `starred`, a box source")
+        return self
 
 
 class AblationTable(_OfRuns):
@@ -103,8 +118,11 @@ class CostsTable(_OfRuns):
     """What methods cost beside what they reach, measured on this machine."""
 
     kind: Literal["costs"]
-    assumptions: list[Assumption] = Field(default=["independent", "voted"])
-    published: dict[str, dict[str, float]] = Field(default={})  # method -> what -> as published
+    assumptions: Annotated[list[Assumption], Field(min_length=1), Once] = Field(
+        default=["independent", "voted"]
+    )
+    # method -> what -> as published
+    published: dict[str, dict[PublishedCost, float]] = Field(default={})
 
     @property
     def measured_split(self) -> str:
@@ -138,31 +156,83 @@ _KINDS: dict[str, type[Table]] = {
 }  # fmt: skip
 
 
-def load_table(folder: Path, table: str, *, scale: str) -> Table:
-    """A table of `folder`/tables; what is left open is that of its data set and methods."""
+def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()) -> Table:
+    """A table of `folder`/tables; what is left open is that of its data set and methods.
+
+    Args:
+        folder: of the YAML files.
+        table: its name.
+        scale: that it is made at.
+        only: label splits; of those of the table the others are left out. None named: all stay.
+
+    Raises:
+        ConfigError: something in it is unknown or refused, or it has none of the splits in `only`.
+    """
+    check_form(table, what="table")
     path = folder / "tables" / f"{table}.yaml"
     content = read_yaml(path)
     kind = pick(_KINDS, str(content.get("kind")), what=f"kind of {path}")
     config = checked(kind, content, str(path))
     announced = f"table {table} at scale {scale}"
     if isinstance(config, DetectorsTable):
+        with naming(str(path)):
+            _check_shares(config, folder, scale=scale)
         return as_resolved(announced, config)
-    with _naming(f"{path}: dataset"):
+    with naming(f"{path}: dataset"):
         data = load_dataset(folder, config.dataset, scale=scale)
         for boxes in _box_sources(config):
             pick(data.boxes, boxes, what=f"box source of {config.dataset}")
+    splits = config.splits or data.splits
     update: dict[str, Any] = {
         "family": config.family or data.family,
-        "splits": config.splits or data.splits,
+        "splits": splits,
     }
+    with naming(f"{path}: published"):
+        family = folder.parent / "splits" / config.dataset / update["family"]
+        known = {*splits, *(path.stem for path in family.glob("*.json"))}
+        _check_published(config, folder, columns=[*known, *PUBLISHED_MEANS])
     if config.rows != "all":
         update["rows"] = []
         for number, row in enumerate(config.rows):
-            with _naming(f"{path}: rows.{number}.method"):
+            with naming(f"{path}: rows.{number}.method"):
                 method = load_method(folder, row.method, dataset=config.dataset, scale=scale)
             title = row.title or method.title
             update["rows"].append(row.model_copy(update={"title": title}))
-    return as_resolved(announced, config.model_copy(update=update))
+    whole = as_resolved(announced, config.model_copy(update=update))
+    return whole.model_copy(update={"splits": only_splits(splits, only, where=str(path))})
+
+
+def _check_published(
+    table: MainTable | AblationTable | CostsTable, folder: Path, *, columns: Sequence[str]
+) -> None:
+    """Names of published values: a misspelt one would be a gap in the table."""
+    if isinstance(table, AblationTable):
+        return
+    if isinstance(table, CostsTable):
+        methods = list(table.published)
+    else:
+        methods = [method for rows in table.published.values() for method in rows]
+        rows = [row for rows in table.published.values() for row in rows.values()]
+        for column in (name for row in rows for cells in row.values() for name in cells):
+            check_name(column, columns, what="column")
+    for method in methods:
+        stem, _, variant = method.partition("+")
+        known = [path.stem for path in (folder / "methods").glob("*.yaml")]
+        check_name(stem, known, what="method")
+        if method != stem:
+            pick(variants_of(folder, stem), variant, what=f"variant of {stem}")
+
+
+def _check_shares(table: DetectorsTable, folder: Path, *, scale: str) -> None:
+    """The published values that it shows the gap of are there."""
+    for dataset, share in table.share.items():
+        with naming(f"share.{dataset}"):
+            load_dataset(folder, dataset, scale=scale)
+            shown = load_table(folder, share.table, scale=scale)
+            if not isinstance(shown, MainTable):
+                raise ConfigError(f"table {share.table!r} is of kind {shown.kind}, not main.")
+            rows = shown.published.get(share.assumption, {})
+            pick(rows, share.method, what=f"method with {share.assumption} values in {share.table}")
 
 
 def _box_sources(table: MainTable | AblationTable | CostsTable) -> list[str]:
@@ -180,12 +250,3 @@ def caption_of(folder: Path, table: Table, *, scale: str) -> str:
     data = load_dataset(folder, table.dataset, scale=scale)
     protocol = data.benchmark_of(table.family)
     return f"{table.title} (scale {scale}, {protocol}). {table.note}"
-
-
-@contextmanager
-def _naming(where: str) -> Iterator[None]:
-    """Put in front of a ConfigError which key led to it."""
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None

@@ -26,7 +26,6 @@ from stclip.inputs.loader import assemble
 from stclip.inputs.samples import make_samples
 from stclip.methods.build import load_method
 from stclip.methods.contract import Method
-from stclip.methods.label_semantics import label_texts
 from stclip.methods.reading import make_reader
 from stclip.records import BOX_COLUMNS, Clips, Data, Detections, LabelSplit
 from stclip.runtime.device import best_device, seed_everything
@@ -148,7 +147,7 @@ def drawn_batch(
 
 def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
     with torch.inference_mode():
-        encoded = method.encode_labels(label_texts(labels, form=config.label_text))
+        encoded = method.encode_names(labels, config)
         return method.text_features(encoded)
 
 

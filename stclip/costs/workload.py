@@ -22,7 +22,6 @@ from stclip.costs.rates import Work
 from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
 from stclip.methods.build import load_method
-from stclip.methods.label_semantics import label_texts
 from stclip.methods.layers.multiply_adds import encode_picture, tower_of
 from stclip.storage.files import read_json
 
@@ -198,10 +197,9 @@ def count_sample(config: c.MethodConfig, labels: Sequence[str]) -> Sample:
     method = load_method(config.model_copy(update={"backbone": random})).eval()
     trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
     method.requires_grad_(False)  # the counter stumbles over inputs that need a gradient
-    texts = label_texts(labels, form=config.label_text)
     with torch.inference_mode():
         with counting() as encoding:
-            encoded = method.encode_labels(texts)
+            encoded = method.encode_names(labels, config)
         with counting() as of_step:
             text = method.text_features(encoded)
     counted = {}

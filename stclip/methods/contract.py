@@ -13,13 +13,15 @@ from typing import Any, ClassVar
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stclip.checkpoints.official import OfficialNames
-from stclip.config import TrainConfig
+from stclip.config import MethodConfig, TrainConfig
 from stclip.errors import ConfigError
 from stclip.inputs.batch import Encoded, Inputs, Pictures
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.label_semantics import classification_loss
+from stclip.splits.label_texts import texts_in_templates
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,25 @@ class Method(nn.Module, ABC):
     def encode_labels(self, labels: Sequence[str]) -> Any:
         """Encode the label texts with the frozen text tower. Computed once per label list."""
         return self.backbone.encode_text(labels)  # (K, e)
+
+    def encode_templates(self, texts: Sequence[Sequence[str]]) -> Any:
+        """Encode the label texts in several templates: the mean of their normalised features.
+
+        Raises:
+            ConfigError: the method reads more of a text than the text tower's feature of it.
+        """
+        if type(self).encode_labels is not Method.encode_labels:
+            raise ConfigError(
+                f"{type(self).__name__} makes more of a label text than its feature, so templates "
+                f"cannot be averaged; give the data set one of its {len(texts)} label_templates."
+            )
+        features = [F.normalize(self.backbone.encode_text(of_one), dim=-1) for of_one in texts]
+        return torch.stack(features).mean(0)  # (K, e)
+
+    def encode_names(self, labels: Sequence[str], config: MethodConfig) -> Any:
+        """Encode labels by their official names, in the texts that the data set makes of them."""
+        texts = texts_in_templates(labels, form=config.label_text, templates=config.label_templates)
+        return self.encode_labels(texts[0]) if len(texts) == 1 else self.encode_templates(texts)
 
     def text_features(self, encoded: Any) -> Any:
         """Apply the learned part of the text side (e.g. prompts) to the output of `encode_labels`.

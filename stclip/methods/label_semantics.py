@@ -6,7 +6,6 @@ On single-label data (J-HMDB, UCF101-24) all labels exclude each other; on AVA t
 Shape letters: see `stclip.methods`.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -16,23 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stclip.errors import DataError
-
-
-def label_texts(labels: Sequence[str], *, form: str) -> list[str]:
-    """What the text tower reads.
-
-    >>> for form in ("raw", "spaced", "words"):
-    ...     print(label_texts(["brush_hair", "WalkingWithDog"], form=form))
-    ['brush_hair', 'WalkingWithDog']
-    ['brush hair', 'WalkingWithDog']
-    ['brush hair', 'Walking With Dog']
-    """
-    texts = list(labels)
-    if form in ("spaced", "words"):
-        texts = [text.replace("_", " ") for text in texts]
-    if form == "words":
-        texts = [re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text) for text in texts]
-    return texts
 
 
 def exclusive_mask(labels: Sequence[str], exclusive: Sequence[str] | None) -> Bool[Tensor, " K"]:

@@ -70,10 +70,10 @@ def read_page_table(csv: Path) -> PageTable:
     frame = read_table(csv).drop(columns="scale", errors="ignore")  # the page has one
     document = csv.with_suffix(".md")
     try:
-        lines = document.read_text("utf-8").splitlines()
+        above, blank_line, _ = document.read_text("utf-8").partition("\n\n")
     except FileNotFoundError:
         raise DataError(f"{document}: no such file; run the tables stage.") from None
-    caption = " ".join(line for line in lines if line and not line.startswith("|"))
+    caption = above if blank_line else ""  # without one the table is all there is
     numbered = re.fullmatch(r"table(\d+)", csv.stem)
     title = f"Table {numbered[1]}" if numbered else csv.stem.replace("_", " ").capitalize()
     blocks = [Block(None, _cells(frame))]

@@ -20,7 +20,7 @@ from stclip.inputs.loader import make_loader
 from stclip.inputs.samples import make_samples
 from stclip.methods.build import load_method
 from stclip.methods.contract import Method
-from stclip.methods.label_semantics import exclusive_mask, label_texts, probabilities
+from stclip.methods.label_semantics import exclusive_mask, probabilities
 from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
@@ -72,7 +72,7 @@ def score(
             name: select_boxes(source, data, names=names) for name, source in sources.items()
         }
         with torch.inference_mode():
-            encoded = method.encode_labels(label_texts(labels, form=config.label_text))
+            encoded = method.encode_names(labels, config)
             text = method.text_features(encoded)
         every_source = (
             pd.concat(selected, names=["source"]).reset_index("source").reset_index(drop=True)

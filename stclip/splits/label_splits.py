@@ -47,6 +47,28 @@ def make_split(
     )
 
 
+def check_learnable(split: LabelSplit, exclusive: Sequence[str] | None) -> None:
+    """Refuse base labels of which nothing can be learned: the softmax over one label is always 1.
+
+    Args:
+        split: its base labels are trained on.
+        exclusive: the data set's `exclusive_labels`; None: all exclude each other.
+
+    Raises:
+        ConfigError: the only base label excludes nothing but others that are not there.
+    """
+    alone = [label for label in split.base if exclusive is None or label in exclusive]
+    if len(alone) != 1:
+        return
+    what = f"{split.where}: {alone[0]!r} is the only base label that excludes others"
+    if len(split.base) == 1:
+        raise ConfigError(
+            f"{what}: its probability is always 1, the loss 0, and nothing is learned. Add base "
+            "labels, or choose methods that train nothing."
+        )
+    logger.warning("%s: its probability is always 1 and its loss 0; the others are learned", what)
+
+
 def select_clips(
     split: LabelSplit, clips: Clips, *, test_split: str = "test", together: bool = False
 ) -> dict[str, list[str]]:

@@ -107,24 +107,41 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_bytes(sealed(data) if BLANK in text else data)
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """`object_pairs_hook` of `json.loads`, which would take the last of a key given twice.
+
+    Raises:
+        ValueError: a key is given twice.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        raise ValueError(f"keys {twice} are given twice; keep one of each")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file; its seal, if it has one, is checked and left out.
 
     Raises:
-        DataError: the file is missing, damaged or not JSON.
+        DataError: the file is missing, damaged, not JSON, or has a key twice.
     """
     try:
         data = path.read_bytes()
         check_seal(data, path, foreign=True)
-        content = json.loads(data)
+        content = json.loads(data, object_pairs_hook=unique_keys)
         if isinstance(content, dict):
             content.pop("seal", None)
         return content
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except DataError:
+        raise
+    except ValueError as error:  # of json, of the decoding, or of `unique_keys`
         raise DataError(
-            f"{path}: not valid JSON ({error}); delete it and run the stage that writes it."
+            f"{path}: not valid JSON ({error}); correct it or, if a stage wrote it, delete it and "
+            "run that stage."
         ) from None
 
 

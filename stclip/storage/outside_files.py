@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from stclip.errors import DataError
+from stclip.storage.files import unique_keys
 
 _GZIP = b"\x1f\x8b"
 _LINES = 1_000_000  # read at a time: as text a line takes ten times the memory of its numbers
@@ -81,8 +82,8 @@ def parse_json(content: bytes, where: str | Path) -> Any:
         DataError: it is no JSON.
     """
     try:
-        return json.loads(text_of(content, where))
-    except (json.JSONDecodeError, RecursionError) as error:
+        return json.loads(text_of(content, where), object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:  # of json, or of `unique_keys`
         raise DataError(f"{where}: not JSON ({error}); is the file whole?") from None
 
 

@@ -34,7 +34,15 @@ Loader = Callable[[str], Table]  # of another table, by its name
 Builder = Callable[[Any, Sequence[Path], bool, Loader], pd.DataFrame]
 
 
-def make_table(name: str, files: Sequence[Path], out: Path, *, config: Path, scale: str) -> None:
+def make_table(
+    name: str,
+    files: Sequence[Path],
+    out: Path,
+    *,
+    config: Path,
+    scale: str,
+    only: Sequence[str] = (),
+) -> None:
     """Write a table of config/tables as csv, md and tex.
 
     Args:
@@ -43,13 +51,14 @@ def make_table(name: str, files: Sequence[Path], out: Path, *, config: Path, sca
         out: the csv.
         config: folder of the YAML files.
         scale: its name.
+        only: those of its label splits that it shows; none named: all.
 
     Raises:
         ConfigError: settings that contradict one another. DataError: a file is missing, damaged or
             of something else.
     """
     load = partial(load_table, config, scale=scale)
-    table = load(name)
+    table = load_table(config, name, scale=scale, only=only)
     build, text_columns = BUILDERS[type(table)]
     shown = as_resolved(f"scale {scale}", load_scale(config, scale).shown)
     frame = build(table, files, shown.published, load)

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from stclip.config.table import Assumption, Column, MainTable
-from stclip.errors import ConfigError
+from stclip.config.table import PUBLISHED_MEANS, Assumption, Column, MainTable
 from stclip.records import LABEL_GROUPS
 from stclip.tables.aggregate import (
     Replicates,
@@ -54,11 +53,8 @@ def build_main(
         DataError: runs that cannot stand in one table (several scales, data sets or versions of a
             split, a split not asked for, one run twice, replicates of several lengths), or a run
             without its provenance.
-        ConfigError: starred columns without a second box source.
     """
     check_runs(runs, replicates, config.splits)
-    if config.starred is None and any(column.endswith("*") for column in config.columns):
-        raise ConfigError(f"table {config.title!r}: starred columns need `starred`, a box source.")
     methods = sorted(
         by_method(runs, replicates).items(),
         key=lambda item: (item[1][0][0]["order"], item[1][0][0]["title"]),
@@ -130,7 +126,7 @@ def _published(config: MainTable, assumption: Assumption, method: str) -> dict[s
         return {}
     values = config.published.get(assumption, {}).get(method, {})
     keys = [(f"split {s}", config.boxes, s) for s in config.splits]
-    keys += [(key, config.boxes, key) for key in ("avg", "H")]
+    keys += [(key, config.boxes, key) for key in PUBLISHED_MEANS]
     if config.starred:
-        keys += [(f"{key}*", config.starred, key) for key in ("avg", "H")]
+        keys += [(f"{key}*", config.starred, key) for key in PUBLISHED_MEANS]
     return {f"published {name}": printed(values.get(boxes, {}).get(k)) for name, boxes, k in keys}

@@ -19,14 +19,18 @@ def write_table(
         text_columns: how many columns, from the left, are no numbers.
         caption: stands above the table in .md, as a comment in .tex.
     """
+    caption = _on_one_line(caption)
     latex = (
-        frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis=1)
+        frame.map(_on_one_line)
+        .style.hide(axis="index")
+        .format(escape="latex")
+        .format_index(escape="latex", axis=1)
     )
     aligned = "l" * text_columns + "r" * (len(frame.columns) - text_columns)
     contents = {
         ".md": (f"{caption}\n\n" if caption else "") + _markdown(frame),
         ".tex": (f"% {caption}\n" if caption else "")
-        + latex.to_latex(hrules=True, column_format=aligned),
+        + latex.to_latex(hrules=True, column_format=aligned).replace("|", r"\textbar{}"),
         ".csv": frame.to_csv(index=False, lineterminator="\n"),  # last: the one rules wait for
     }
     for suffix, content in contents.items():
@@ -35,7 +39,17 @@ def write_table(
 
 
 def _markdown(frame: pd.DataFrame) -> str:
-    return frame.to_markdown(index=False, disable_numparse=True) + "\n"
+    cells = frame.map(_in_markdown).rename(columns=_in_markdown)
+    return cells.to_markdown(index=False, disable_numparse=True) + "\n"
+
+
+def _in_markdown(text: str) -> str:
+    """A cell that neither ends its column nor its row."""
+    return _on_one_line(text).replace("|", r"\|")
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(str(text).split("\n"))
 
 
 def read_table(csv_path: Path) -> pd.DataFrame:

@@ -27,11 +27,12 @@ from stclip.inputs.loader import make_loader
 from stclip.inputs.samples import make_samples
 from stclip.methods.build import load_method
 from stclip.methods.contract import Method
-from stclip.methods.label_semantics import exclusive_mask, label_texts, targets_of
+from stclip.methods.label_semantics import exclusive_mask, targets_of
 from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import Data, LabelSplit
 from stclip.runtime.device import peak_memory, random_state, seed_everything
+from stclip.splits.label_splits import check_learnable
 from stclip.train.processes import (
     all_rows,
     random_states,
@@ -75,13 +76,16 @@ def train(
     an interrupted try, or none.
 
     Raises:
-        ConfigError: the method has nothing to train (see `write_untrained`), or a batch is too
-            small for so many processes.
+        ConfigError: the method has nothing to train (see `write_untrained`), nothing can be
+            learned, a label of either group does not fit the method, or a batch is too small for so
+            many processes.
         DataError: no training clip. TrainingError: the loss is not finite.
     """
+    check_learnable(split, config.exclusive_labels)
     seed_everything(seed)
     accelerator = start_processes()
     method, backbone = load_method(config).to(accelerator.device), backbone_hash(config)
+    _check_names(method, config, split)
     begun = training_identity(config, data, split=split, seed=seed, version=version)
     checkpoint = out / "checkpoint.pt"
     reader = make_reader(method, config, data, kinds_of_boxes=["ground_truth"])
@@ -99,6 +103,19 @@ def train(
         checkpoint.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()
+
+
+def _check_names(method: Method, config: MethodConfig, split: LabelSplit) -> None:
+    """Encode the labels of both groups: one that does not fit is told before, not after training.
+
+    Raises:
+        ConfigError: as `Method.encode_names`, with the split.
+    """
+    try:
+        with torch.no_grad():
+            method.encode_names([*split.base, *split.unseen], config)
+    except ConfigError as error:
+        raise ConfigError(f"{split.where}, method {config.name}: {error}") from None
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -180,9 +197,15 @@ def _fit(
     config, device, per_box = settings.train, accelerator.device, method.inputs.row_per_box
     table = select_boxes(BoxSource(source="ground_truth"), data, names=split.train_clips)
     samples = make_samples(table, data.clips, inputs=method.inputs, objects=data.objects)
+    if method.whole_batch_loss and min(config.batch_frames, len(samples)) == 1:
+        raise ConfigError(
+            f"{split.where}: {type(method).__name__} compares the clips of a batch, and a batch "
+            f"holds one: train.batch_frames is {config.batch_frames}, of {len(samples)} training "
+            "samples. Its loss would always be 0; at least two of each are needed."
+        )
     targets = targets_of(table["actions"].tolist(), split.base, settings.exclusive_labels)
     exclusive = exclusive_mask(split.base, settings.exclusive_labels).to(device)  # (K,)
-    encoded = method.encode_labels(label_texts(split.base, form=settings.label_text))
+    encoded = method.encode_names(split.base, settings)
     groups = [group for group in method.parameter_groups() if len(group.parameters)]
     if not groups:
         raise ConfigError(

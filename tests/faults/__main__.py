@@ -26,7 +26,7 @@ from faults.kills import kills
 from faults.project import FaultError, Project
 from faults.two import two_at_once
 
-INSIDE = "STCLIP_FAULTS_INSIDE"  # environment variable: this is the namespace
+INSIDE = "FAULTS_INSIDE"  # environment variable: this is the namespace
 
 FAULTS = {
     "changed bytes": changed_bytes,

@@ -12,12 +12,15 @@ from snakemake.utils import validate
 from stclip import config as settings
 from stclip.config import hashes, package_files, resolved
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
-from stclip.errors import ConfigError
+from stclip.errors import StclipError
+from stclip.runtime.environment import check_environment
 from stclip.runtime.file_times import copied_without_times, file_times
+from stclip.splits.committed import read_committed
+from stclip.splits.label_splits import check_learnable
+from stclip.splits.label_texts import check_labels
 from stclip.storage.digests import content_of
 from stclip.storage.listings import parse_listing
-
-validate(config, "../schemas/config.schema.yaml")
+from stclip.tracking.wandb_runs import tracking_mode
 
 # What the workflow that submitted this job resolved; its jobs compare with it, parsing does not.
 announced = os.environ.pop(resolved.RESOLVED, None)
@@ -29,9 +32,6 @@ shell.prefix(
     + "unset STCLIP_PRELOADED; " * workflow.remote_exec
 )
 
-CONFIG = Path("config")
-SCALE = config["scale"]
-VERSION = config["stage_version"]
 LABEL_GROUPS = ["unseen", "base"]
 DATA = "data/{scale}/{dataset}"
 RUN = "runs/{scale}/{dataset}/{family}/{split}/{method}/{seed}"
@@ -50,7 +50,7 @@ def checked(load, *arguments, **keywords):
     """Configuration mistakes end the run with one message instead of a traceback."""
     try:
         return load(*arguments, **keywords)
-    except ConfigError as error:
+    except StclipError as error:
         raise WorkflowError(f"Configuration: {error}")
 
 
@@ -60,8 +60,22 @@ def detector_paths(detector):
     return [*weights, *detector.files.values()]
 
 
+for path in workflow.configfiles:  # Snakemake takes the last of a key given twice
+    checked(settings.read_yaml, Path(path))
+SCHEMA = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
+KNOWN = settings.read_yaml(SCHEMA)["properties"]
+config.update(checked(settings.check_chosen, config, KNOWN))
+validate(config, str(SCHEMA))
+checked(check_environment)
+checked(tracking_mode)
+
+CONFIG = Path("config")
+SCALE = config["scale"]
+VERSION = config["stage_version"]
+SEEDS = config["seeds"]
+ONLY_SPLITS = [] if config.get("splits", "all") == "all" else config["splits"]
 SCALE_SETTINGS = checked(settings.load_scale, CONFIG, SCALE)
-DATASETS = {
+WHOLE_DATASETS = {
     d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
     for d in config["datasets"]
 }
@@ -71,12 +85,31 @@ ALL_TABLES = {
     path.stem: checked(load_table, CONFIG, path.stem, scale=SCALE)
     for path in sorted((CONFIG / "tables").glob("*.yaml"))
 }
-SEEDS = [int(seed) for seed in config["seeds"]]
-# Tables of other data sets than those chosen are not built; one of detectors is of all.
+for split in ONLY_SPLITS:
+    of_tables = [getattr(table, "splits", []) for table in ALL_TABLES.values()]
+    known = {s for own in of_tables for s in own}
+    known |= {s for dataset in WHOLE_DATASETS.values() for s in dataset.splits}
+    checked(settings.check_name, split, known, what="split of splits:")
+DATASETS = {
+    name: dataset.model_copy(
+        update={
+            "splits": checked(
+                settings.only_splits,
+                dataset.splits,
+                ONLY_SPLITS,
+                where=f"data set {name}",
+            )
+        }
+    )
+    for name, dataset in WHOLE_DATASETS.items()
+}
+# Tables of other data sets or label splits than those chosen are not built; one of detectors is of
+# all data sets.
 TABLES = {
-    name: table
+    name: checked(load_table, CONFIG, name, scale=SCALE, only=ONLY_SPLITS)
     for name, table in ALL_TABLES.items()
     if getattr(table, "dataset", None) in {None, *DATASETS}
+    and (not ONLY_SPLITS or {*ONLY_SPLITS} & {*getattr(table, "splits", ONLY_SPLITS)})
 }
 TABLE_RUNS = {
     name: table.runs(METHODS, SEEDS) if hasattr(table, "runs") else []
@@ -113,13 +146,27 @@ BOX_FEATURES = {
     if {"boxes", "objects"} & set(method.features)
 }
 RUN_SPLITS = {(run.dataset, run.family, run.split) for run in ALL_RUNS}
+COMMITTED = {}
 for name, family, split in sorted(RUN_SPLITS):
-    folder = Path("splits", name, family)
+    families = {folder.name: folder for folder in Path("splits", name).glob("*/")}
+    folder = checked(
+        settings.pick, families, family, what=f"family of label splits of {name}"
+    )
     committed = {path.stem: path for path in folder.glob("*.json")}
-    checked(settings.pick, committed, split, what=f"split in {folder}")
+    path = checked(settings.pick, committed, split, what=f"split in {folder}")
+    checked(settings.check_form, split, what=f"split of {name}")
+    made = checked(read_committed, path)
+    labels = [*made.base, *made.unseen]
+    form = DATASETS[name].label_text
+    checked(check_labels, labels, form=form, where=str(path))
+    COMMITTED[name, family, split] = made
+for run in ALL_RUNS:
+    if METHOD_SETTINGS[run.dataset, run.method].train.iterations:
+        made = COMMITTED[run.dataset, run.family, run.split]
+        checked(check_learnable, made, DATASETS[run.dataset].exclusive_labels)
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
-        checked(settings.pick, dataset.boxes, boxes, what="box source")
+        checked(settings.pick, dataset.boxes, boxes, what=f"box source of {name}")
 
 DETECTORS = SCALE_SETTINGS.detectors
 OF_OBJECTS = {name: d for name, d in DETECTORS.items() if d.finds_objects}
@@ -163,7 +210,7 @@ if not (workflow.remote_exec and announced):
             for name, its in SCALE_SETTINGS.miniature.render.items()
         },
         **{f"table {name} {AT}": table for name, table in ALL_TABLES.items()},
-        **{f"data set {name} {AT}": dataset for name, dataset in DATASETS.items()},
+        **{f"data set {name} {AT}": dataset for name, dataset in WHOLE_DATASETS.items()},
         **{f"detector {name} {AT}": its for name, its in USED_DETECTORS.items()},
         **{
             f"method {method} of {dataset} {AT}": its
@@ -216,13 +263,22 @@ def settings_of(stage, *parts):
     return f"{VERSION[stage]}-{hashes.config_hash(*parts)}"
 
 
+NEEDS = {}  # rule -> the resources that it reads; `check.smk` compares
+
+
 def need(rule, resource, default):
+    NEEDS.setdefault(rule, set()).add(resource)
     return SCALE_SETTINGS.resources.get(rule, {}).get(resource, default)
 
 
 def on_gpus(wildcards, resources):
     """Launcher of a job that wants GPUs: on a machine of several they take free ones."""
     return f"stclip gpus {resources.gpu} " if resources.gpu else ""
+
+
+def options(name, values):
+    """NAME VALUE NAME VALUE ..., of which `:q` quotes each."""
+    return [text for value in values for text in (name, value)]
 
 
 def run_settings(wildcards):

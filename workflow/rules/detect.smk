@@ -24,11 +24,11 @@ rule finetune:
         ),
         workers=lambda w, threads: threads - 1,
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} finetune"
-        " --detector {wildcards.detector}"
-        " --scale {wildcards.scale} --split {input.split} --clips {input.clips}"
-        " --boxes {input.boxes} --frames {input.frames}"
-        " --workers {params.workers} --out {output}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} finetune"
+        " --detector {wildcards.detector:q}"
+        " --scale {wildcards.scale:q} --split {input.split:q} --clips {input.clips:q}"
+        " --boxes {input.boxes:q} --frames {input.frames:q}"
+        " --workers {params.workers} --out {output:q}"
 
 
 def detector_inputs(wildcards):
@@ -47,9 +47,9 @@ def detector_inputs(wildcards):
 def finetuned_options(wildcards, input):
     """Options that name weights and split of a fine-tuned detector."""
     if not DETECTORS[wildcards.detector].finetune:
-        return ""
+        return []
     *_, weights, split = input.detector
-    return f"--weights {weights} --split {split}"
+    return ["--weights", weights, "--split", split]
 
 
 rule detect:
@@ -77,11 +77,11 @@ rule detect:
         finetuned=finetuned_options,
         workers=lambda w, threads: threads - 1,
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} detect"
-        " --detector {wildcards.detector}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} {params.finetuned}"
-        " --clips {input.clips} --key-frames {input.key_frames} --frames {input.frames} --workers {params.workers}"
-        " --out {output}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} detect"
+        " --detector {wildcards.detector:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} {params.finetuned:q}"
+        " --clips {input.clips:q} --key-frames {input.key_frames:q} --frames {input.frames:q} --workers {params.workers}"
+        " --out {output:q}"
 
 
 rule objects:
@@ -108,11 +108,11 @@ rule objects:
         brought=lambda w: brought(*detector_paths(OF_OBJECTS[w.objects])),
         workers=lambda w, threads: threads - 1,
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} detect"
-        " --detector {wildcards.objects}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --train-clips"
-        " --clips {input.clips} --key-frames {input.key_frames} --frames {input.frames} --workers {params.workers}"
-        " --out {output}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} detect"
+        " --detector {wildcards.objects:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --train-clips"
+        " --clips {input.clips:q} --key-frames {input.key_frames:q} --frames {input.frames:q} --workers {params.workers}"
+        " --out {output:q}"
 
 
 def named_detections(wildcards):
@@ -150,8 +150,8 @@ rule quality:
             DATASETS[w.dataset].benchmark_of(DATASETS[w.dataset].family),
         ),
         detections=named_detections,
-        splits=lambda w, input: [f"--split {path}" for path in input.splits],
+        splits=lambda w, input: options("--split", input.splits),
     shell:
-        "stclip --log {log} --threads 1 quality {params.detections} {params.splits}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --boxes {input.boxes} --key-frames {input.key_frames} --out {output}"
+        "stclip --log {log:q} --threads 1 quality {params.detections:q} {params.splits:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --clips {input.clips:q}"
+        " --boxes {input.boxes:q} --key-frames {input.key_frames:q} --out {output:q}"

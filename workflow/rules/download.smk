@@ -19,9 +19,9 @@ rule download_archive:
         ),
         brought=lambda w: brought(*local_archive(w)),
     shell:
-        "stclip --log {log} download --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --name {wildcards.archive} --out {output}"
-        " --record config/checksums/{wildcards.scale}/{wildcards.dataset}/{wildcards.archive}.sha256"
+        "stclip --log {log:q} download --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
+        " --name {wildcards.archive:q} --out {output:q}"
+        " --record config/checksums/{wildcards.scale:q}/{wildcards.dataset:q}/{wildcards.archive:q}.sha256"
 
 
 rule download_model:
@@ -34,5 +34,5 @@ rule download_model:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
         brought=lambda w: brought(*local_files(SCALE_SETTINGS.models[w.model].url)),
     shell:
-        "stclip --log {log} download --scale {wildcards.scale} --name {wildcards.model}"
-        " --out {output} --record config/checksums/{wildcards.scale}/models/{wildcards.model}.sha256"
+        "stclip --log {log:q} download --scale {wildcards.scale:q} --name {wildcards.model:q}"
+        " --out {output:q} --record config/checksums/{wildcards.scale:q}/models/{wildcards.model:q}.sha256"

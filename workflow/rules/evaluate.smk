@@ -23,10 +23,10 @@ rule evaluate:
         settings=lambda w: settings_of(
             "evaluate", run_settings(w), scoring_settings(w), evaluation_settings(w)
         ),
-        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        sources=options("--source", config["boxes"]),
         out=RUN,
     shell:
-        "stclip --log {log} --threads 1 evaluate --method {wildcards.method}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.out}"
-        " --split {input.split} --boxes {input.boxes} --key-frames {input.key_frames} {params.sources}"
-        " --seed {wildcards.seed}"
+        "stclip --log {log:q} --threads 1 evaluate --method {wildcards.method:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --run {params.out:q}"
+        " --split {input.split:q} --boxes {input.boxes:q} --key-frames {input.key_frames:q} {params.sources:q}"
+        " --seed {wildcards.seed:q}"

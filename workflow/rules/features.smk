@@ -22,10 +22,10 @@ rule frame_features:
         method=lambda w: FRAME_FEATURES[w.dataset, w.features].name,
         workers=lambda w, threads: threads - 1,
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} features"
-        " --method {params.method}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --frames {input.frames} --workers {params.workers} --out {output}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} features"
+        " --method {params.method:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --clips {input.clips:q}"
+        " --frames {input.frames:q} --workers {params.workers} --out {output:q}"
 
 
 rule box_features:
@@ -54,8 +54,8 @@ rule box_features:
         method=lambda w: BOX_FEATURES[w.dataset, w.features].name,
         workers=lambda w, threads: threads - 1,
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} features"
-        " --method {params.method}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --clips {input.clips}"
-        " --key-frames {input.key_frames} --frames {input.frames}"
-        " --table {input.table} --workers {params.workers} --out {output}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} features"
+        " --method {params.method:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --clips {input.clips:q}"
+        " --key-frames {input.key_frames:q} --frames {input.frames:q}"
+        " --table {input.table:q} --workers {params.workers} --out {output:q}"

@@ -15,8 +15,8 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
             dataset=name,
             scale=SCALE,
         shell:
-            "stclip --log {log} mini render --scale {params.scale} --dataset {params.dataset}"
-            " --workers {threads} --out {params.folder}"
+            "stclip --log {log:q} mini render --scale {params.scale:q} --dataset {params.dataset:q}"
+            " --workers {threads} --out {params.folder:q}"
 
 
 rule tiny_detector:
@@ -27,7 +27,7 @@ rule tiny_detector:
     params:
         settings=settings_of("detector", SCALE_SETTINGS.miniature.detector),
     shell:
-        "stclip --log {log} --threads 1 mini detector --scale mini --out {output}"
+        "stclip --log {log:q} --threads 1 mini detector --scale mini --out {output:q}"
 
 
 rule tiny_clip:
@@ -36,7 +36,7 @@ rule tiny_clip:
     log:
         "logs/mini/clip.log",
     shell:
-        "stclip --log {log} --threads 1 mini clip --scale mini --out {output}"
+        "stclip --log {log:q} --threads 1 mini clip --scale mini --out {output:q}"
 
 
 rule samples:
@@ -51,5 +51,5 @@ rule samples:
     params:
         version=VERSION["render"],
     shell:
-        "stclip --log {log} mini samples --clips {input.clips} --boxes {input.boxes}"
-        " --frames {input.frames} --out {output}"
+        "stclip --log {log:q} mini samples --clips {input.clips:q} --boxes {input.boxes:q}"
+        " --frames {input.frames:q} --out {output:q}"

@@ -112,8 +112,8 @@ def objects_of_run(run):
 
 def feature_options(features, objects):
     """--features KIND=FILE ... --objects FILE"""
-    options = [f"--features {kind}={path}" for kind, path in features.items()]
-    return " ".join([*options, *(f"--objects {path}" for path in objects)])
+    files = [f"{kind}={path}" for kind, path in features.items()]
+    return [*options("--features", files), *options("--objects", objects)]
 
 
 def compared_detectors(dataset):

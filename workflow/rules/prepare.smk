@@ -28,9 +28,9 @@ rule prepare:
         brought=lambda w: brought(*archives_of(w), *unpacked_copy(w)),
         raw=lambda w: raw_folder(w.dataset),
     shell:
-        "stclip --log {log} prepare --dataset {wildcards.dataset} --scale {wildcards.scale}"
+        "stclip --log {log:q} prepare --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
         " --raw {params.raw:q}"
-        " --out data/{wildcards.scale}/{wildcards.dataset}"
+        " --out data/{wildcards.scale:q}/{wildcards.dataset:q}"
 
 
 def excluded_seconds(wildcards):
@@ -56,7 +56,7 @@ rule key_frames:
             DATASETS[w.dataset].test_split,
         ),
         brought=lambda w: brought(*excluded_seconds(w)),
-        excluded=lambda w, input: [f"--excluded {path}" for path in input.excluded],
+        excluded=lambda w, input: options("--excluded", input.excluded),
     shell:
-        "stclip --log {log} key-frames --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --clips {input.clips} --boxes {input.boxes} {params.excluded} --out {output}"
+        "stclip --log {log:q} key-frames --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
+        " --clips {input.clips:q} --boxes {input.boxes:q} {params.excluded:q} --out {output:q}"

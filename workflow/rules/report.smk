@@ -19,14 +19,14 @@ rule predictions:
         settings=lambda w: settings_of(
             "report", run_settings(w).title, evaluation_settings(w)
         ),
-        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        sources=options("--source", config["boxes"]),
         run=RUN,
     shell:
-        "stclip --log {log} --threads 1 predictions --method {wildcards.method}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --run {params.run}"
-        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
-        " --key-frames {input.key_frames} --frames {input.frames} {params.sources}"
-        " --seed {wildcards.seed}"
+        "stclip --log {log:q} --threads 1 predictions --method {wildcards.method:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --run {params.run:q}"
+        " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
+        " --key-frames {input.key_frames:q} --frames {input.frames:q} {params.sources:q}"
+        " --seed {wildcards.seed:q}"
 
 
 rule report:
@@ -51,7 +51,7 @@ rule report:
             str(SCALE_SETTINGS.published),
             *(dataset.title for dataset in DATASETS.values()),
         ),
-        tables=lambda w, input: [f"--table {path}" for path in input.tables],
+        tables=lambda w, input: options("--table", input.tables),
     shell:
-        "stclip --log {log} --threads 1 report {input.metrics} {params.tables}"
-        " --scale {wildcards.scale} --out {output}"
+        "stclip --log {log:q} --threads 1 report {input.metrics:q} {params.tables:q}"
+        " --scale {wildcards.scale:q} --out {output:q}"

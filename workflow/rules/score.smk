@@ -30,15 +30,15 @@ rule score:
             "score", run_settings(w).score, scoring_settings(w)
         ),
         brought=lambda w: brought(*run_settings(w).backbone.files),
-        sources=" ".join(f"--source {name}" for name in config["boxes"]),
+        sources=options("--source", config["boxes"]),
         out=RUN,
         features=lambda w: feature_options(stored_features(w), objects_of_run(w)),
         workers=lambda w, threads: threads - 1,
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} score"
-        " --method {wildcards.method}"
-        " --dataset {wildcards.dataset} --scale {wildcards.scale} --weights {input.weights}"
-        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
-        " --key-frames {input.key_frames} --detections {input.detections}"
-        " --frames {input.frames} {params.sources}"
-        " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} score"
+        " --method {wildcards.method:q}"
+        " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --weights {input.weights:q}"
+        " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
+        " --key-frames {input.key_frames:q} --detections {input.detections:q}"
+        " --frames {input.frames:q} {params.sources:q}"
+        " {params.features:q} --seed {wildcards.seed:q} --workers {params.workers} --out {params.out:q}"

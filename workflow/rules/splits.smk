@@ -15,5 +15,5 @@ rule splits:
         ),
         brought=lambda w: brought(f"splits/{w.dataset}/{w.family}/{w.split}.json"),
     shell:
-        "stclip --log {log} splits resolve --scale {wildcards.scale} --split {input.split}"
-        " --clips {input.clips} --out {output}"
+        "stclip --log {log:q} splits resolve --scale {wildcards.scale:q} --split {input.split:q}"
+        " --clips {input.clips:q} --out {output:q}"

@@ -2,6 +2,13 @@
 # of the active scale's.
 def table_inputs(wildcards):
     """metrics.json files of its runs, and what its kind needs beside them."""
+    if wildcards.table not in TABLES:
+        whole = ALL_TABLES[wildcards.table]
+        raise WorkflowError(
+            f"Configuration: table {wildcards.table} is of data set {whole.dataset}, splits "
+            f"{whole.splits}; chosen are the data sets {[*DATASETS]}, splits "
+            f"{ONLY_SPLITS or 'all'}."
+        )
     table = TABLES[wildcards.table]
     beside = {
         "costs": [f"results/{SCALE}/costs/{wildcards.table}.json"],
@@ -13,6 +20,14 @@ def table_inputs(wildcards):
     ]
 
 
+def only_options(wildcards):
+    """--only-split SPLIT ... where not all of the table's are chosen."""
+    table = TABLES[wildcards.table]
+    if table == ALL_TABLES[wildcards.table]:
+        return []
+    return options("--only-split", table.splits)
+
+
 rule table:
     input:
         table_inputs,
@@ -22,7 +37,7 @@ rule table:
     log:
         "logs/tables/{scale}/{table}.log",
     wildcard_constraints:
-        table=one_of(TABLES),
+        table=one_of(ALL_TABLES),
     params:
         settings=lambda w: settings_of(
             "tables",
@@ -31,9 +46,10 @@ rule table:
             str(SCALE_SETTINGS.published),
         ),
         files=table_inputs,
+        only=only_options,
     shell:
-        "stclip --log {log} tables {params.files} --table {wildcards.table}"
-        " --scale {wildcards.scale} --out {output[0]}"
+        "stclip --log {log:q} tables {params.files:q} --table {wildcards.table:q} {params.only:q}"
+        " --scale {wildcards.scale:q} --out {output[0]:q}"
 
 
 # What the rows of a main table get wrong, side by side.
@@ -50,8 +66,8 @@ rule errors:
     params:
         settings=lambda w: settings_of("tables", TABLES[w.table]),
     shell:
-        "stclip --log {log} errors {input.metrics} --table {wildcards.table}"
-        " --scale {wildcards.scale} --out {output[0]}"
+        "stclip --log {log:q} errors {input.metrics:q} --table {wildcards.table:q}"
+        " --scale {wildcards.scale:q} --out {output[0]:q}"
 
 
 # The same runs in a few numbers, to compare over commits.
@@ -66,7 +82,7 @@ rule summary:
     params:
         version=VERSION["tables"],
     shell:
-        "stclip --log {log} summary {input} --out {output[0]} --plots {output[1]} {output[2]}"
+        "stclip --log {log:q} summary {input:q} --out {output[0]:q} --plots {output[1]:q} {output[2]:q}"
 
 
 def costed_runs(wildcards):
@@ -108,29 +124,42 @@ rule costs:
         launcher=on_gpus,
         settings=lambda w: settings_of("tables", *map(run_settings, costed_runs(w))),
         dataset=lambda w: TABLES[w.table].dataset,
-        methods=lambda w: [f"--method {run.method}" for run in costed_runs(w)],
-        features=lambda w: [
-            f"--features {run.method}:{kind}={path}"
-            for run in costed_runs(w)
-            for kind, path in stored_features(run).items()
-        ],
-        objects=lambda w, input: [f"--objects {path}" for path in input.objects],
+        methods=lambda w: options("--method", [r.method for r in costed_runs(w)]),
+        features=lambda w: options(
+            "--features",
+            [
+                f"{run.method}:{kind}={path}"
+                for run in costed_runs(w)
+                for kind, path in stored_features(run).items()
+            ],
+        ),
+        objects=lambda w, input: options("--objects", input.objects),
     shell:
-        "{params.launcher}stclip --log {log} --threads {threads} costs {input.metrics}"
-        " --dataset {params.dataset} --scale {wildcards.scale} {params.methods}"
-        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
-        " --key-frames {input.key_frames} --frames {input.frames} {params.features}"
-        " {params.objects} --out {output}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} costs {input.metrics:q}"
+        " --dataset {params.dataset:q} --scale {wildcards.scale:q} {params.methods:q}"
+        " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
+        " --key-frames {input.key_frames:q} --frames {input.frames:q} {params.features:q}"
+        " {params.objects:q} --out {output:q}"
+
+
+def ablation_tables(wildcards):
+    names = [
+        name
+        for name, table in TABLES.items()
+        if isinstance(table, AblationTable) and table.of_paper
+    ]
+    if not names:
+        raise WorkflowError(
+            f"Configuration: no ablation is of the chosen data sets {[*DATASETS]} and splits "
+            f"{ONLY_SPLITS or 'all'}."
+        )
+    return [f"results/{name}.csv" for name in names]
 
 
 # Those of the paper.
 rule ablations:
     input:
-        [
-            f"results/{name}.csv"
-            for name, table in TABLES.items()
-            if isinstance(table, AblationTable) and table.of_paper
-        ],
+        ablation_tables,
 
 
 rule active_scale:
@@ -143,4 +172,4 @@ rule active_scale:
     wildcard_constraints:
         table="[^/]+",
     shell:
-        "cp {input} {output} 2> {log}"
+        "cp {input:q} {output:q} 2> {log:q}"

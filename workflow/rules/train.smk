@@ -1,6 +1,9 @@
+TRAIN_GPUS = need("train", "gpu", 0)
+
+
 def gpus_to_train(wildcards):
     """None where nothing is trained."""
-    return need("train", "gpu", 0) if run_settings(wildcards).train.iterations else 0
+    return TRAIN_GPUS if run_settings(wildcards).train.iterations else 0
 
 
 def launcher(wildcards, resources):
@@ -47,8 +50,8 @@ rule train:
         features=lambda w: feature_options(features_to_train(w), objects_of_run(w)),
         workers=workers_of_a_process,
     shell:
-        "{params.launcher}stclip --log {log} --threads {params.threads} train"
-        " --method {wildcards.method} --dataset {wildcards.dataset} --scale {wildcards.scale}"
-        " --split {input.split} --clips {input.clips} --boxes {input.boxes}"
-        " --key-frames {input.key_frames} --frames {input.frames}"
-        " {params.features} --seed {wildcards.seed} --workers {params.workers} --out {params.out}"
+        "{params.launcher}stclip --log {log:q} --threads {params.threads} train"
+        " --method {wildcards.method:q} --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
+        " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
+        " --key-frames {input.key_frames:q} --frames {input.frames:q}"
+        " {params.features:q} --seed {wildcards.seed:q} --workers {params.workers} --out {params.out:q}"

@@ -160,12 +160,13 @@ class Backbone(nn.Module):
         """Token ids of the label texts.
 
         Raises:
-            ConfigError: a text does not fit into the context, has no tokens or is given twice.
+            ConfigError: a text does not fit into the context, has no tokens or those of another.
         """
         context = self.clip.context_length
         twice = [label for label, count in Counter(labels).items() if count > 1]
         if twice:
             raise ConfigError(f"labels {twice} are given twice; every text must be another.")
+        seen: dict[tuple[int, ...], str] = {}
         for label in labels:
             ids = self.tokenizer.encode(label)
             if not ids:
@@ -173,6 +174,12 @@ class Backbone(nn.Module):
             if len(ids) + 2 > context:
                 raise ConfigError(
                     f"label {label!r} has {len(ids)} tokens; the text tower takes {context - 2}."
+                )
+            same = seen.setdefault(tuple(ids), label)
+            if same != label:
+                raise ConfigError(
+                    f"labels {[same, label]} have the same tokens; the tokenizer sees neither "
+                    "capitals nor spaces. Every text must be another."
                 )
             unknown = set(ids) - self.known_tokens if self.known_tokens is not None else ()
             if unknown:
