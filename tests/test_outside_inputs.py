@@ -74,6 +74,7 @@ def test_numbers_that_count_are_whole_and_keep_their_type() -> None:
     assert as_numbers(pd.Series(["0.1", "1e3"], dtype="str"), "x1", "f").tolist() == [0.1, 1000]
     assert plain([np.float64(1.5), np.str_("a")]) == [1.5, "a"]
     assert (as_id("5", "f"), as_id(5.0, "f"), as_id("a5", "f")) == (5, 5, "a5")
+    assert as_id(2**60 + 1, "f") == as_id(str(2**60 + 1), "f") == 2**60 + 1
 
 
 @pytest.mark.parametrize(
