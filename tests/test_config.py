@@ -5,7 +5,15 @@ import pytest
 import yaml
 from conftest import METHODS, ROOT, World
 
-from stclip.config import DatasetConfig, Download, load_dataset, load_method, load_scale, merge
+from stclip.config import (
+    DatasetConfig,
+    DetectorConfig,
+    Download,
+    load_dataset,
+    load_method,
+    load_scale,
+    merge,
+)
 from stclip.config.hashes import config_hash, training_settings
 from stclip.config.target import resolve_target
 from stclip.errors import ConfigError
@@ -204,6 +212,8 @@ def test_an_extracted_copy_may_lie_below_home_or_a_variable(
         at_scale(CONFIG, "paper", {"extracted": "$NOWHERE/JHMDB"})
     with pytest.raises(ConfigError, match=r"extracted: .*~nobody_of_that_name/x"):
         at_scale(CONFIG, "paper", {"extracted": "~nobody_of_that_name/x"})
+    detector = DetectorConfig(target="a:B", files={"detections": "~/found.json"})
+    assert detector.files == {"detections": "/home/me/found.json"}
 
 
 def test_a_scale_s_archives_replace_those_of_the_form() -> None:

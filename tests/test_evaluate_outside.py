@@ -120,6 +120,7 @@ def test_no_rows_at_all_is_zero(tmp_path: Path) -> None:
         ("s,1,sit,1.5,0,0,10,10", r"line 3: score '1\.5' is outside 0\.\.1; squash"),
         ("s,1,sit,-3,0,0,10,10", r"line 3: score '-3' is outside 0\.\.1"),
         ("s,1,sit,1,0,0,10,10,7", r"line 3: has more than 8 fields"),
+        ("s,1,sit,1,0,0,10,10,7,8", r"line 3: has 10 fields, more than 8"),
         ("s,1,sit,True,0,0,10,10", r"line 3: score 'True' is not a finite number"),
     ],
 )

@@ -74,6 +74,7 @@ def test_numbers_that_count_are_whole_and_keep_their_type() -> None:
     assert as_numbers(pd.Series(["0.1", "1e3"], dtype="str"), "x1", "f").tolist() == [0.1, 1000]
     assert plain([np.float64(1.5), np.str_("a")]) == [1.5, "a"]
     assert (as_id("5", "f"), as_id(5.0, "f"), as_id("a5", "f")) == (5, 5, "a5")
+    assert as_id(2**60 + 1, "f") == as_id(str(2**60 + 1), "f") == 2**60 + 1
 
 
 @pytest.mark.parametrize(
@@ -402,6 +403,13 @@ def _good_truth(folder: Path) -> Path:
     return path
 
 
+def test_gzip_of_others_is_opened_in_one_place() -> None:
+    """A streamed archive is the other, and its damage is told in tests of archives."""
+    package = Path(__file__).parents[1] / "stclip"
+    opens = [p for p in package.rglob("*.py") if "gzip.decompress(" in p.read_text("utf-8")]
+    assert [p.name for p in opens] == ["outside_files.py"]
+
+
 def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     mark = b"\xef\xbb\xbf"
     truth, found = tmp_path / "mark.json", tmp_path / "mark.csv"
@@ -537,6 +545,26 @@ def test_ground_truth_pickled_in_every_protocol(protocol: int, tmp_path: Path) -
     path = tmp_path / "truth.pkl"
     path.write_bytes(pickle.dumps(TUBES, protocol=protocol))
     assert run(tmp_path, GOOD, ground_truth=path)["mAP"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"nframes": {np.str_("sit/s"): np.float64(2.5)}}, r"nframes 2\.5 is not a whole number"),
+        ({"resolution": {"sit/s": np.array([240.5, 320])}}, r"resolution 240\.5 is not a whole"),
+        ({"test_videos": [[np.str_("sit/x")]]}, r"videos of test_videos .*: 'sit/x'"),
+        ({"gttubes": {"sit/s": {np.int64(7): [[[1, 0, 0, 9, 9]]]}}}, "label 7 is not among 0 to 2"),
+    ],
+)
+def test_messages_show_no_types_of_numpy(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    videos: dict[str, Any] = {"test_videos": [["sit/s"]], "train_videos": [[]]}
+    path = tmp_path / "truth.pkl"
+    path.write_bytes(pickle.dumps(TUBES | videos | changes, protocol=2))
+    with pytest.raises(DataError, match=message) as error:
+        run(tmp_path, GOOD, ground_truth=path)
+    assert "np." not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,14 @@ def test_the_authors_test_side_alone(
     )
 
 
+def test_a_listed_video_without_annotation_is_left_out(raw: Raw, tmp_path: Path) -> None:
+    content = as_annotations(run(raw, tmp_path), "test")
+    content["images"].append(content["images"][0] | {"id": 1, "movie": "nobody", "width": 7})
+    (tmp_path / "raw" / ANNOTATIONS["test"]).write_text(json.dumps(content))
+    authors.prepare(tmp_path / "raw", tmp_path / "found", **AUTHORS, **META)
+    assert Clips.read(tmp_path / "found" / "clips.parquet").table["clip"].tolist() == ["c_2"]
+
+
 SPOILED_ANNOTATIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no key": (lambda d: d.pop("images"), r"not the annotations released .*`images` is"),
     "twice": (

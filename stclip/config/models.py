@@ -6,14 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 from stclip.config.names import check_form, check_name, check_once
@@ -51,6 +44,20 @@ Templates = Annotated[list[str], Field(min_length=1), AfterValidator(_one_place_
 BARE_LABEL = ["{}"]
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
+
+
+def _expanded(written: str) -> str:
+    """Replace `~` and `$NAME`, as a shell does."""
+    try:
+        path = os.path.expandvars(Path(written).expanduser())
+    except RuntimeError as error:
+        raise ValueError(f"{written}: {error}") from None
+    if re.search(r"\$(\w|\{)", path):
+        raise ValueError(f"{written}: names an environment variable that is not set")
+    return path
+
+
+LocalPath = Annotated[str, AfterValidator(_expanded)]  # of a file or folder that is there already
 
 
 class Strict(BaseModel):
@@ -168,7 +175,7 @@ class DatasetConfig(_OfTarget):
     licence: str
     citation: str
     form: str  # the name of the form that is read
-    extracted: str | None = None  # folder of an unpacked copy, read in place of the archives
+    extracted: LocalPath | None = None  # folder of an unpacked copy, read in place of the archives
     target: str  # of that form
     archives: dict[str, Download]  # of that form; none where there is an unpacked copy
     params: dict[str, Any] = {}  # the data set's and that form's
@@ -189,20 +196,6 @@ class DatasetConfig(_OfTarget):
     splits: Annotated[list[str], Field(min_length=1), Once]
     detector: str  # a detector of the scale
     objects: str | None = None  # another, whose boxes are of everything but persons
-
-    @field_validator("extracted")
-    @classmethod
-    def _home_and_variables(cls, written: str | None) -> str | None:
-        """Replace `~` and `$NAME`, as a shell does."""
-        if written is None:
-            return None
-        try:
-            path = os.path.expandvars(Path(written).expanduser())
-        except RuntimeError as error:
-            raise ValueError(f"{written}: {error}") from None
-        if re.search(r"\$(\w|\{)", path):
-            raise ValueError(f"{written}: names an environment variable that is not set")
-        return path
 
     @model_validator(mode="after")
     def _one_frame_map(self) -> Self:
@@ -263,7 +256,7 @@ class DetectorConfig(_OfTarget):
     target: str  # module:Class, a `stclip.detect.backends.backend.Backend`
     params: dict[str, Any] = {}  # checked by the backend's own Config
     weights: str | None = None  # where fine-tuning begins, if there is any
-    files: dict[str, str] = {}  # whatever else the backend reads: name -> path
+    files: dict[str, LocalPath] = {}  # whatever else the backend reads: name -> path
     batch_frames: int = Field(default=8, ge=1)
     score_threshold: float = Field(default=0.05, ge=0, le=1)  # boxes below are not stored
     precision: Literal["fp32", "bf16"] = "fp32"

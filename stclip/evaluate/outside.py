@@ -102,6 +102,8 @@ def evaluate_file(
     rules = replace(
         pick(PROTOCOLS, protocol, what="protocol"), iou_threshold=iou, max_rows=max_rows
     )
+    if video_protocol:
+        pick(VIDEO_PROTOCOLS, video_protocol, what="video protocol")
     everything = [*split.base, *split.unseen]
     numbered = _read_labels(label_map, split) if label_map else None
     reader, truth = read_truth(ground_truth, split, numbered)

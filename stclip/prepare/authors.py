@@ -138,8 +138,8 @@ def _with_actions(
 def _check_sizes(sizes: pd.DataFrame, stored: dict[str, StoredClip], archive: Path) -> None:
     """The sizes that the annotations state are those of the pictures: boxes are in their pixels."""
     for clip, width, height in sizes.itertuples(index=False, name=None):
-        known = stored[clip]
-        if (width, height) != (known.width, known.height):
+        known = stored.get(clip)  # a video may be listed without any annotation
+        if known and (width, height) != (known.width, known.height):
             raise DataError(
                 f"{archive}: the annotations say that {clip} is {width}x{height}, its pictures are "
                 f"{known.width}x{known.height}: the boxes are of pictures of another size."

@@ -62,9 +62,10 @@ def as_id(value: Any, where: str) -> int | str:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float | np.number):
         raise DataError(f"{where}: id {plain(value)!r} is neither a number nor a text.")
-    if isinstance(value, str) and not value.isdecimal():
-        return value
-    return whole(value, "id", where)
+    if isinstance(value, str):
+        return int(value) if value.isdecimal() else value
+    # ids may have more digits than float64 keeps
+    return int(value) if isinstance(value, int | np.integer) else whole(value, "id", where)
 
 
 def refuse(bad: np.ndarray, values: Values, what: str, where: Place, reason: str) -> None:

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -142,14 +143,12 @@ def _csv_parts(
 ) -> Iterator[pd.DataFrame]:
     content = content.removeprefix(codecs.BOM_UTF8)
     try:
-        with warnings.catch_warnings(), pd.read_csv(
+        with pd.read_csv(
             io.BytesIO(content), header=None, names=[*columns, _SURPLUS], skiprows=int(header),
             index_col=False, skip_blank_lines=False, dtype="str", keep_default_na=False,
             chunksize=lines,
         ) as parts:  # fmt: skip
-            # it says that surplus fields are lost; the extra column tells it with the line
-            warnings.simplefilter("ignore", pd.errors.ParserWarning)
-            for part in parts:
+            while (part := _next(parts)) is not None:
                 part.index += 1 + header
                 longer = part.index[part[_SURPLUS].fillna("") != ""]
                 if len(longer):
@@ -162,4 +161,15 @@ def _csv_parts(
     except pd.errors.EmptyDataError:
         yield pd.DataFrame(columns=columns, dtype="str")
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        if found := re.search(r"in line (\d+), saw (\d+)", str(error)):
+            raise DataError(
+                f"{where}: line {found[1]}: has {found[2]} fields, more than {len(columns)}."
+            ) from None
         raise DataError(f"{where}: not a csv file ({str(error).strip()}).") from None
+
+
+def _next(parts: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    """The next part. Pandas warns of lost fields; the extra column names their line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)
+        return next(parts, None)
