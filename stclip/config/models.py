@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-
 from stclip.config.names import check_form, check_name, check_once
 from stclip.config.sources import sources_of
 

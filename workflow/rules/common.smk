@@ -210,7 +210,9 @@ if not (workflow.remote_exec and announced):
             for name, its in SCALE_SETTINGS.miniature.render.items()
         },
         **{f"table {name} {AT}": table for name, table in ALL_TABLES.items()},
-        **{f"data set {name} {AT}": dataset for name, dataset in WHOLE_DATASETS.items()},
+        **{
+            f"data set {name} {AT}": dataset for name, dataset in WHOLE_DATASETS.items()
+        },
         **{f"detector {name} {AT}": its for name, its in USED_DETECTORS.items()},
         **{
             f"method {method} of {dataset} {AT}": its
