@@ -14,7 +14,7 @@ from stclip.config.hashes import (
     preparation_settings,
     training_settings,
 )
-from stclip.config.sources import sources_of
+from stclip.config.sources import SUITE, sources_of
 from stclip.errors import ConfigError
 
 FILES = {
@@ -72,9 +72,21 @@ def test_a_target_among_the_params_counts_and_libraries_do_not(folder: Path) -> 
     assert sources_of(target, {"text": "a:b", "path": "file:data/a"}) == {}
 
 
-def test_baselines_count_and_the_package_does_not() -> None:
-    assert "baselines.iclip_interaction" in sources_of("baselines.iclip:ICLIP")
+def test_baselines_count_and_the_suite_does_not() -> None:
+    found = sources_of("baselines.iclip:ICLIP")
+    assert "baselines.iclip_interaction" in found
+    assert not [module for module in found if module.startswith("stclip")]
     assert sources_of("stclip.methods.st_clip.st_clip:STCLIP") == {}
+
+
+def test_what_stands_under_a_stage_version_exists() -> None:
+    for module in SUITE:
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").exists(), module
+
+
+def test_a_module_of_ones_own_inside_the_package_counts() -> None:
+    """As docs/add-a-dataset.md says where it is to be put."""
+    assert list(sources_of("stclip.prepare.counts:count")) == ["stclip.prepare.counts"]
 
 
 def test_a_module_that_is_not_there_or_no_python_is_named(folder: Path) -> None:

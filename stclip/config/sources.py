@@ -1,9 +1,10 @@
 """Whose code a setting names, and its digest: an edit of one's own code counts as one of a key.
 
-A `target: module:name` outside this package is somebody's own code, `baselines` too: its module and
-the modules that it imports, directly or not, as far as import statements say. What lies in Python's
-own library or among installed packages is not followed, and this package's own code stands under
-`stage_version`. Nothing is imported to find it out.
+The module that a `target: module:name` names counts, and the modules that it imports, directly or
+not, as far as import statements say; `baselines` too. What lies in Python's own library or among
+installed packages is not followed. The suite's code stands under `stage_version` instead: it counts
+neither where it is imported nor, if listed in `SUITE`, where it is named. A module of one's own may
+lie in this package (docs/add-a-dataset.md), it is not listed. Nothing is imported to find it out.
 """
 
 import ast
@@ -18,30 +19,38 @@ from typing import Any
 from stclip.errors import ConfigError
 
 OWN = __name__.partition(".")[0]
+SUITE = {  # what settings name of the suite; a listed module's stage must be raised by hand
+    *(f"{OWN}.prepare.{name}" for name in ("authors", "gttubes", "jhmdb")),
+    *(f"{OWN}.detect.backends.{name}" for name in ("detectron2", "file", "torchvision")),
+    *(f"{OWN}.mini.{name}" for name in ("jhmdb_archives", "tiny_detector")),
+    f"{OWN}.methods.st_clip.st_clip",
+}
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def sources_of(target: str, params: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Module -> SHA-256 of its file, of a target and of every `module:name` among its params.
 
-    Empty where all of it is this package's own.
+    Empty where all of it is the suite's.
 
     Raises:
         ConfigError: the target's module does not exist; a file is no Python.
     """
     module, _, _ = target.partition(":")
     top = module.partition(".")[0]
-    if top != OWN and _spec(module) is None:
+    if _spec(module) is None:
         raise ConfigError(
             f"target {target!r}: there is no module {module!r} where Python looks for modules; it "
             "must be module:name, of a package that is installed or a folder on PYTHONPATH."
         )
     found: dict[str, str] = {}
     seen: set[str] = set()
-    waiting = {module, *(text.partition(":")[0] for text in _texts(params) if _is_target(text))}
+    named = {module, *(text.partition(":")[0] for text in _texts(params) if _is_target(text))}
+    waiting = set(named)
     while waiting:
         name = waiting.pop()
-        file = _file(name) if name not in seen and _may_count(name) else None
+        counts = name not in SUITE if name in named else not _is_library(name)
+        file = _file(name) if counts and name not in seen else None
         seen.add(name)
         if file is None or (_INSTALLED & {*file.parts} and name.partition(".")[0] != top):
             continue
@@ -52,8 +61,9 @@ def sources_of(target: str, params: Mapping[str, Any] | None = None) -> dict[str
     return dict(sorted(found.items()))
 
 
-def _may_count(module: str) -> bool:
-    return module.partition(".")[0] not in sys.stdlib_module_names | {OWN}
+def _is_library(module: str) -> bool:
+    """Python's own modules, and the suite's where they are imported."""
+    return module.partition(".")[0] in sys.stdlib_module_names | {OWN}
 
 
 def _imports(module: str, file: Path, content: bytes) -> Iterator[str]:
