@@ -29,7 +29,7 @@ from stclip.cli import (  # noqa: F401  their commands join the app, in road ord
 )
 from stclip.cli.options import app
 from stclip.errors import StclipError
-from stclip.runtime import preload
+from stclip.runtime import folder_lock, preload
 from stclip.runtime.gpus import run_on_gpus
 
 logger = logging.getLogger("stclip")
@@ -92,6 +92,12 @@ def gpus(
     if not context.args:
         raise typer.BadParameter("give a command, as `stclip gpus 1 stclip train ...`.")
     run_on_gpus(count, context.args)
+
+
+@app.command()
+def unlock() -> None:
+    """Take away the lock that a Snakemake which is known to be dead left in this folder."""
+    folder_lock.unlock()
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 # What all rules share: the checked configuration, wildcard constraints, where things lie.
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from stclip import config as settings
 from stclip.config import hashes
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import ConfigError
+from stclip.runtime.folder_lock import note_run
+
+if workflow.is_main_process:  # the one that locks the folder
+    note_run()
 
 validate(config, "../schemas/config.schema.yaml")
 
 # The stclip beside this snakemake, also where the environment is not activated. The process that
 # `stclip preloaded` keeps ready is of this machine: a job on another one starts its own.
 shell.prefix(
-    f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+    f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     + "unset STCLIP_PRELOADED; " * workflow.remote_exec
 )
 
