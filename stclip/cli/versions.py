@@ -10,6 +10,11 @@ import typer
 from stclip.cli.options import Out, ScaleName, app
 from stclip.errors import DataError
 
+WITHOUT_GIT = (
+    "This folder is no clone of a git repository, which DVC asks for: make one (git clone), or "
+    "have DVC do without: dvc config --local core.no_scm true"
+)
+
 
 @app.command()
 def bookkeeping(
@@ -43,6 +48,13 @@ def pull(
     command = ["checkout" if cached else "pull", *context.args]
     done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False)
     if done.returncode:
-        raise DataError(f"`dvc {' '.join(command)}` failed, see above; no file's time was changed.")
+        way_out = "" if _in_git() else f" {WITHOUT_GIT}"
+        raise DataError(
+            f"`dvc {' '.join(command)}` failed, see above; no file's time was changed.{way_out}"
+        )
     folders = kept or [Path("data"), Path("results")]
     restore(sorted(f for k in folders for f in k.rglob("*.json") if "bookkeeping" in f.parts))
+
+
+def _in_git() -> bool:
+    return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))
