@@ -200,3 +200,22 @@ def test_ctrl_c_prints_no_traceback(
         assert process.wait(60) in (130, -signal.SIGINT)
     assert "Traceback" not in told.read_text()
     assert "KeyboardInterrupt" not in told.read_text()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_ctrl_c_in_a_training_that_reads_ahead_prints_no_traceback(world: World) -> None:
+    command = [*training_command(world, iterations=2000), "--workers", "2", "--out", "run"]
+    told = world.folder / "told"
+    with told.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=world.folder, env=environment(world.folder), stdout=out, stderr=out,
+            start_new_session=True,
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+        while not (world.folder / "run" / "checkpoint.pt").exists():
+            assert process.poll() is None, told.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+    assert "Traceback" not in told.read_text()
