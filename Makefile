@@ -8,6 +8,9 @@ BIN := .venv/bin
 # Programs that tests start: a browser that opens the report, a cluster of one node.
 DEBIAN := chromium munge slurm-client slurmctld slurmd
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Snakemake and uv keep things below HOME and stop without one to write to: then they do so here.
+export XDG_CACHE_HOME := $(shell cache="$${XDG_CACHE_HOME:-$${HOME:-/nowhere}/.cache}"; \
+	{ mkdir -p "$$cache" && [ -w "$$cache" ]; } 2>/dev/null || cache="$$PWD/.cache"; echo "$$cache")
 
 TABLES := $(basename $(notdir $(sort $(wildcard config/tables/*.yaml))))
 .PHONY: setup debian unlock ablations choice faults test lint lock plan readme $(TABLES)
@@ -20,20 +23,13 @@ setup: .venv/.installed
 		f"Python 3.11-3.13 is needed, this is {v.major}.{v.minor}; name one with make PYTHON=python3.12 ..."'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip sync --require-hashes --compile-bytecode requirements.lock
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --no-deps --no-build-isolation --editable .
+	VIRTUAL_ENV="$$PWD/.venv" $(BIN)/uv pip sync --require-hashes --compile-bytecode requirements.lock
+	VIRTUAL_ENV="$$PWD/.venv" $(BIN)/uv pip install --no-deps --no-build-isolation --editable .
 	touch $@
 
-# Snakemake's lock outlives a kill -9; it goes if no snakemake is at work in this folder any more, or,
-# where the system does not tell in which folder one works, none at all.
+# Snakemake's lock outlives a kill -9; it goes if the run that left it is known to be dead.
 unlock:
-	@if [ -n "$$(ls .snakemake/locks 2>/dev/null)" ]; then \
-		for process in $$(pgrep -f '[b]in/snakemake'); do \
-			folder=$$(readlink "/proc/$$process/cwd") || folder="$(CURDIR)"; \
-			[ "$$folder" != "$(CURDIR)" ] || exit 0; \
-		done; \
-		snakemake --unlock; \
-	fi
+	@[ -z "$$(ls .snakemake/locks 2>/dev/null)" ] || stclip unlock
 
 # Main tables and what there is to look at, then the table that was asked for. Jobs are forks of one
 # process that has imported PyTorch: many are shorter than the import.

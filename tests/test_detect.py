@@ -16,7 +16,8 @@ from stclip.config.hashes import detection_settings
 from stclip.detect import detect as stage
 from stclip.detect.backends.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
-from stclip.records import Detections, KeyFrames
+from stclip.mini.tiny_detector import build
+from stclip.records import Clips, Detections, KeyFrames
 from stclip.storage.frame_store import clip_file, read_clip, write_clip
 from stclip.storage.resume_log import open_journal
 
@@ -139,6 +140,44 @@ def test_training_clips_are_looked_at_in_every_frame(world: World) -> None:
     assert len(detect(world, PIXEL, key_frames=no_test, train_clips=True)) == 59
     with pytest.raises(DataError, match="no key frame to look at"):
         detect(world, PIXEL, key_frames=KeyFrames(no_test.table[:0]), train_clips=True)
+
+
+def test_a_frame_s_boxes_do_not_depend_on_its_neighbours(world: World) -> None:
+    """A batch pads to its largest picture, and torchvision keeps scales of the first for all."""
+    torch.manual_seed(0)
+    model = build()
+    with torch.no_grad():  # untrained, it would find nothing
+        model.roi_heads.box_predictor.classes.bias.copy_(torch.tensor([0.0, 2.0]))
+        model.roi_heads.box_predictor.boxes.weight.mul_(20)
+    path = world.folder / "tiny.safetensors"
+    save_file(model.state_dict(), path)
+    settings = config(params={"builder": "stclip.mini.tiny_detector:build"}, batch_frames=32)
+    rng, table = np.random.default_rng(0), world.clips.table
+    sizes = {"clip_6": (64, 40), "clip_8": (30, 90)}  # between clips of 48 x 64
+    for clip, size in sizes.items():
+        table.loc[table["clip"] == clip, ["height", "width"]] = size
+        write_clip(world.frames, clip, rng.integers(0, 256, (13, *size, 3), dtype=np.uint8))
+    clips, key_frames = Clips(table), world.with_key_frames(every=5).key_frames.table
+    keywords = {"clips": clips, "files": {"weights": path}}
+    together = detect(world, settings, **keywords).table
+    assert together["clip"].nunique() == 5
+    for clip, found in together.groupby("clip"):
+        own = KeyFrames(key_frames[key_frames["clip"] == clip].reset_index(drop=True))
+        alone = detect(world, settings, key_frames=own, **keywords).table
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), alone)
+
+
+def test_batches_are_of_one_size_and_as_before_where_all_frames_are(world: World) -> None:
+    wanted = stage.frames_to_look_at(world.with_key_frames(every=5).key_frames)
+    plan = stage.plan_batches(wanted, world.clips, size=4)
+    assert plan == [wanted[start : start + 4] for start in range(0, 15, 4)]
+    table = world.clips.table
+    table.loc[table["clip"] == "clip_6", "height"] = 90
+    plan = stage.plan_batches(wanted, Clips(table), size=4)
+    assert [len(batch) for batch in plan] == [3, 3, 4, 4, 1]
+    assert [key for batch in plan for key in batch] == wanted
+    with pytest.raises(DataError, match="clip 'clip_6', which clips"):
+        stage.plan_batches(wanted, Clips(table[table["clip"] != "clip_6"]), size=4)
 
 
 def test_a_killed_job_on_training_clips_goes_on(world: World) -> None:

@@ -1,6 +1,7 @@
 """Commands as forks of a process that has imported PyTorch: nothing else about them changes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -78,6 +79,94 @@ def test_a_process_that_is_gone_is_told(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "STCLIP_PRELOADED names is gone" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["KILL", "SEGV", "TERM", "ABRT", "XCPU"])
+def test_a_job_that_a_signal_ends_says_so_as_a_plain_one(tmp_path: Path, name: str) -> None:
+    """What the shell that started it says, and its status; KILL is what the kernel sends."""
+    script = f"ulimit -c 0; stclip gpus 0 bash -c 'kill -{name} $$'; echo status $?"
+    keywords = {"cwd": tmp_path, "env": environment(CUDA_VISIBLE_DEVICES="")}
+    plain = subprocess.run(["bash", "-c", script], capture_output=True, text=True, **keywords)
+    served_ = served("run()", script, tmp_path)
+    assert served_.stdout == plain.stdout == f"status {128 + getattr(signal, f'SIG{name}')}\n"
+    assert re.sub(r"\d+", "N", served_.stderr) == re.sub(r"\d+", "N", plain.stderr)
+    assert "Traceback" not in served_.stderr
+
+
+def served(run: str, script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`script` below a process that preloads nothing and whose forks do `run`."""
+    code = "import sys; from stclip.cli import run; from stclip.runtime import preload\n"
+    code += f"def job(): {run}\n"
+    code += "sys.exit(preload.serve(['bash', '-c', sys.argv[1]], run=job, modules=[]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, script], cwd=folder, capture_output=True, text=True,
+        env=environment(CUDA_VISIBLE_DEVICES=""), timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "words"),
+    [
+        ("sys.exit('no such luck')", 1, "no such luck\n"),
+        ("sys.exit(3)", 3, ""),
+        ("1 / 0", 1, "ZeroDivisionError"),
+        ("raise KeyboardInterrupt", 130, ""),
+    ],
+)
+def test_every_end_of_a_fork_is_that_of_a_process(
+    tmp_path: Path, run: str, status: int, words: str
+) -> None:
+    done = served(run, "stclip; echo status $?", tmp_path)
+    assert done.stdout == f"status {status}\n"
+    assert words in done.stderr
+    assert ("Traceback" in done.stderr) == (run == "1 / 0")
+
+
+def test_a_machine_without_room_for_a_fork_says_so(tmp_path: Path) -> None:
+    run = "pass\ndef none(): raise OSError(12, 'Cannot allocate memory')\nimport os; os.fork = none"
+    done = served(run, "stclip; echo status $?; stclip; echo status $?", tmp_path)
+    assert done.stdout == "status 1\nstatus 1\n"  # the server goes on
+    assert done.stderr.count("error: no process can be started: [Errno 12] Cannot allocate") == 2
+
+
+def test_whoever_ends_before_it_has_asked_disturbs_nobody(tmp_path: Path) -> None:
+    (tmp_path / "half.py").write_text(
+        "import os, socket\n"
+        "for head in (None, 10**6):\n"
+        "    with socket.socket(socket.AF_UNIX) as connection:\n"
+        "        connection.connect(os.environ['STCLIP_PRELOADED'])\n"
+        "        if head:\n"
+        "            socket.send_fds(connection, [head.to_bytes(8)], range(3))\n"
+        "            connection.sendall(b'{')\n"
+    )
+    script = f"{sys.executable} half.py; stclip; echo status $?"
+    assert served("sys.exit(4)", script, tmp_path).stdout == "status 4\n"
+
+
+def test_a_server_that_is_killed_says_what_may_have_killed_it(tmp_path: Path) -> None:
+    done = served("import os; os.kill(os.getppid(), 9); import time; time.sleep(60)",
+                  "exec 2> told; stclip", tmp_path)  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "told").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "has ended: killed, or the machine was out of memory" in (tmp_path / "told").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    ["MemoryError()", "RuntimeError(\"DefaultCPUAllocator: can't allocate memory\")",
+     "type('OutOfMemoryError', (RuntimeError,), {})('CUDA out of memory')"],
+)  # fmt: skip
+def test_out_of_memory_is_no_bug(error: str) -> None:
+    code = "import stclip.cli as cli\n"
+    code += f"def app(): raise {error}\ncli.app = app\ncli.run()"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error: out of memory (" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("whom", ["client", "server", "all"])

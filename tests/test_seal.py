@@ -13,7 +13,7 @@ import torch
 from conftest import World
 from safetensors.torch import load_file, save_file
 
-from stclip.detect.backends.torchvision import load_weights
+from stclip.detect.backends.detector_weights import load_weights
 from stclip.errors import DataError
 from stclip.features.encode import write_frame_features
 from stclip.inputs.stored_features import FrameFeatures

@@ -5,6 +5,7 @@ Heavy modules are imported inside the commands: a table must not wait for torch.
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +30,10 @@ from stclip.cli import (  # noqa: F401  their commands join the app, in road ord
 )
 from stclip.cli.options import app
 from stclip.errors import StclipError
-from stclip.runtime import preload
+from stclip.runtime import folder_lock, preload
 from stclip.runtime.environment import check_environment
 from stclip.runtime.gpus import run_on_gpus
+from stclip.runtime.temporary import shorten_temporary_folder
 
 logger = logging.getLogger("stclip")
 PRELOADED = (  # what short jobs import for longer than they work
@@ -86,7 +88,8 @@ def preloaded(context: typer.Context) -> None:
     """Run a command that runs many `stclip`s: each is a fork that need not import PyTorch."""
     if not context.args:
         raise typer.BadParameter("give a command, as `stclip preloaded snakemake --cores 2 all`.")
-    sys.exit(preload.serve(context.args, run=run, modules=PRELOADED))
+    status = preload.serve(context.args, run=run, modules=PRELOADED)
+    sys.exit(status if status >= 0 else 128 - status)  # ended by a signal: as a shell puts it
 
 
 @app.command(context_settings=ANY_COMMAND)
@@ -97,6 +100,12 @@ def gpus(
     if not context.args:
         raise typer.BadParameter("give a command, as `stclip gpus 1 stclip train ...`.")
     run_on_gpus(count, context.args)
+
+
+@app.command()
+def unlock() -> None:
+    """Take away the lock that a Snakemake which is known to be dead left in this folder."""
+    folder_lock.unlock()
 
 
 def main() -> None:
@@ -114,7 +123,10 @@ def main() -> None:
 
 def run() -> None:
     """Run; what a person can fix is one clear message and exit status 1, our bugs a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # what is at work tidies up
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        shorten_temporary_folder()
         app()
     except StclipError as error:
         logger.error("error: %s", error)
@@ -122,6 +134,21 @@ def run() -> None:
     except OSError as error:  # a full disk, a missing permission: the operating system's own words
         logger.error("error: %s", error)
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        if _is_out_of_memory(error):
+            logger.error(
+                "error: out of memory (%s). Run fewer jobs side by side (--cores, --resources), or "
+                "on a machine that has more.", str(error) or type(error).__name__,
+            )  # fmt: skip
+            sys.exit(1)
         logger.exception("stclip failed; this is a bug")
         raise
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's and numpy's error, CUDA's, or what torch says where the CPU has no more."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )

@@ -14,6 +14,11 @@ from stclip.errors import DataError
 if TYPE_CHECKING:
     from stclip.runtime.file_times import FileTime
 
+WITHOUT_GIT = (
+    "This folder is no clone of a git repository, which DVC asks for: make one (git clone), or "
+    "have DVC do without: dvc config --local core.no_scm true"
+)
+
 
 @app.command()
 def bookkeeping(
@@ -47,7 +52,10 @@ def pull(
     command = ["checkout" if cached else "pull", *context.args]
     done = subprocess.run([sys.executable, "-m", "dvc", *command], check=False)
     if done.returncode:
-        raise DataError(f"`dvc {' '.join(command)}` failed, see above; no file's time was changed.")
+        way_out = "" if _in_git() else f" {WITHOUT_GIT}"
+        raise DataError(
+            f"`dvc {' '.join(command)}` failed, see above; no file's time was changed.{way_out}"
+        )
     folders = kept or [Path("data"), Path("results")]
     restore(sorted(f for k in folders for f in k.rglob("*.json") if "bookkeeping" in f.parts))
 
@@ -99,3 +107,7 @@ def doctor(
 def _some(times: "Sequence[FileTime]") -> str:
     paths = [time.path for time in times]
     return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+
+
+def _in_git() -> bool:
+    return any((folder / ".git").exists() for folder in (Path.cwd(), *Path.cwd().parents))

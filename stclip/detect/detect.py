@@ -1,11 +1,13 @@
 """Finds the persons, or the objects: runs a detector over the key frames of the test clips.
 
 A killed job goes on after the last finished clip and ends with the same bytes: the batches are
-planned over all clips, and a batch that holds an unfinished clip runs again as it was.
+planned over all clips, and a batch that holds an unfinished clip runs again as it was. Frames of a
+batch have one size: a detector pads others to the largest, which moves their boxes.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,26 @@ def frames_to_look_at(key_frames: KeyFrames, *, train_clips: bool = False) -> li
     """Clip and frame of every key frame of the tested clips, in order; and of training clips."""
     table = key_frames.table if train_clips else key_frames.tested
     return list(zip(table["clip"], table["frame"].tolist(), strict=True))
+
+
+def plan_batches(wanted: Sequence[Key], clips: Clips, *, size: int) -> list[list[Key]]:
+    """The frames in order, at most `size` in a batch, those of a batch of one height and width.
+
+    So what is found in a frame does not depend on the frames beside it.
+
+    Raises:
+        DataError: a frame is of a clip that is not listed.
+    """
+    table = clips.table
+    strangers = {clip for clip, _ in wanted} - set(table["clip"])
+    if strangers:
+        raise DataError(
+            f"key frames of clip {min(strangers)!r}, which clips.parquet does not list: they are "
+            "of another data set or an older prepare. Run key-frames again."
+        )
+    sizes = dict(zip(table["clip"], zip(table["height"], table["width"], strict=True), strict=True))
+    runs = [list(run) for _, run in groupby(wanted, key=lambda key: sizes[key[0]])]
+    return [run[start : start + size] for run in runs for start in range(0, len(run), size)]
 
 
 def detect(
@@ -72,17 +94,17 @@ def detect(
     for clip, frame in wanted:
         per_clip.setdefault(clip, []).append(frame)
     backend = load_backend(settings, files=files, clips=clips)
+    planned = plan_batches(wanted, clips, size=settings.batch_frames)
     read = {
         "files": files_content(files),
         "clips": clips.content(),
         "key_frames": per_clip,
         "frames": manifest(frames, per_clip) if backend.needs_frames else None,
         "version": version,
+        "batches": [len(batch) for batch in planned],
     }
     key = config_hash(detection_settings(settings), read)
     with open_journal(out.with_name(f".{out.name}.journal"), key=key) as journal:
-        size = settings.batch_frames
-        planned = [wanted[start : start + size] for start in range(0, len(wanted), size)]
         batches = [b for b in planned if any(clip not in journal.done for clip, _ in b)]
         done = sum(len(per_clip[clip]) for clip in journal.done)
         if done:

@@ -11,11 +11,12 @@ import gzip
 import io
 import json
 import logging
+import signal
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -102,8 +103,9 @@ def render_jhmdb(
         whole_file(out / MASKS_ARCHIVE) as masks_path,
         _tar_gz(frames_path) as frames,
         zipfile.ZipFile(masks_path, "w") as masks,
+        closing(_packed_videos(jobs, workers)) as videos,
     ):
-        for packed in _packed_videos(jobs, workers):
+        for packed in videos:
             names[packed.action].append(packed.name)
             folder = f"{packed.action}/{packed.name}"
             for i, (png, seen) in enumerate(zip(packed.frames, packed.props, strict=True), start=1):
@@ -146,13 +148,23 @@ def render_jhmdb(
     )
 
 
-def _packed_videos(jobs: list[tuple[int, str, int]], workers: int) -> Iterator[_Packed]:
+def _packed_videos(
+    jobs: list[tuple[int, str, int]], workers: int
+) -> Generator[_Packed, None, None]:
     if workers == 1:
         yield from map(_pack, jobs)
         return
     # Spawned, not forked: a fork of a process that has run OpenCV or torch threads may hang.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_pack, jobs, chunksize=8)
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    try:
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process alone
+        try:
+            packed = pool.map(_pack, jobs, chunksize=8)  # starts the others, which inherit that
+        finally:
+            signal.signal(signal.SIGINT, heard)
+        yield from packed
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _pack(job: tuple[int, str, int]) -> _Packed:

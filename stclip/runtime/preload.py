@@ -12,13 +12,16 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,7 @@ def serve(command: Sequence[str], *, run: Callable[[], None], modules: Sequence[
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     forks: dict[int, socket.socket] = {}
     with tempfile.TemporaryDirectory(prefix="stclip-") as folder, _listener(folder) as listener:
-        environment = os.environ | {ADDRESS: listener.getsockname()}
+        environment = {**os.environ, **_cache_folder(), ADDRESS: listener.getsockname()}
         try:
             process = subprocess.Popen(list(command), env=environment)
         except OSError as error:
@@ -70,13 +73,12 @@ def serve(command: Sequence[str], *, run: Callable[[], None], modules: Sequence[
                     os.read(woken, 4096)
                     _report(forks)
                 for pid, connection in list(forks.items()):
-                    if connection in ready and not connection.recv(1):  # whoever asked is gone
+                    if connection in ready and _has_ended(connection):  # whoever asked
                         os.kill(pid, signal.SIGKILL)
                         os.waitpid(pid, 0)
                         forks.pop(pid).close()
-                if listener in ready:
-                    pid, connection = _fork(listener, run)
-                    forks[pid] = connection
+                if listener in ready and (fork := _fork(listener, run)):
+                    forks[fork[0]] = fork[1]
         finally:
             for pid in forks:
                 os.kill(pid, signal.SIGKILL)
@@ -93,21 +95,47 @@ def ask(address: str, arguments: Sequence[str]) -> int:
     wish = {"arguments": list(arguments), "folder": str(Path.cwd()), "environment": {**os.environ}}
     message = json.dumps(wish).encode()
     gone = f"the process that {ADDRESS} names is gone; unset it, or start `stclip preloaded` again."
+    killed = (
+        "`stclip preloaded`, of which this was a fork, has ended: killed, or the machine was out "
+        "of memory. Run the same command again."
+    )
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(address)
+        except OSError as error:
+            raise PreloadError(f"{gone} ({error})") from None
+        try:
             socket.send_fds(connection, [len(message).to_bytes(_LENGTH)], range(_STREAMS))
             connection.sendall(message)
             reply = connection.recv(_LENGTH)
-        except OSError as error:
-            raise PreloadError(f"{gone} ({error})") from None
+        except OSError:
+            reply = b""
     if not reply:
-        raise PreloadError(gone)
+        raise PreloadError(killed)
     status = int.from_bytes(reply, signed=True)
-    if status < 0:  # ended by a signal, and so do we
-        signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
+    if status < 0:
+        _end_by_signal(-status)
     return status
+
+
+def _end_by_signal(number: int) -> None:
+    """End as the fork did, so that whoever started this process, a shell, says why."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # this process's memory tells nothing
+    if number not in (signal.SIGKILL, signal.SIGSTOP):  # which nothing handles
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _cache_folder() -> dict[str, str]:
+    """Where Snakemake is to keep what it caches if the home folder cannot be written to."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    try:
+        usual.mkdir(parents=True, exist_ok=True)
+        if os.access(usual, os.W_OK | os.X_OK):
+            return {}
+    except (OSError, RuntimeError):
+        pass
+    return {"XDG_CACHE_HOME": str(Path(".cache").absolute())}
 
 
 def _listener(folder: str) -> socket.socket:
@@ -115,6 +143,13 @@ def _listener(folder: str) -> socket.socket:
     listener.bind(str(Path(folder) / "socket"))
     listener.listen()
     return listener
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    try:
+        return not connection.recv(1)
+    except OSError:
+        return True
 
 
 def _ignore(*_: object) -> None:
@@ -126,39 +161,69 @@ def _report(forks: dict[int, socket.socket]) -> None:
     for pid in list(forks):
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            with forks.pop(pid) as connection:
+            with forks.pop(pid) as connection, suppress(OSError):  # it may have ended too
                 code = os.waitstatus_to_exitcode(status)
                 connection.sendall(code.to_bytes(_LENGTH, signed=True))
 
 
-def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket.socket]:
-    """Take a wish and fulfil it in a fork: its process id, and the connection to whoever asked."""
+def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket.socket] | None:
+    """Take a wish and fulfil it in a fork: its process id, and the connection to whoever asked.
+
+    None if whoever asked has ended meanwhile, or there can be no fork, which it is told.
+    """
     connection, _ = listener.accept()
-    head, streams, _, _ = socket.recv_fds(connection, _LENGTH, _STREAMS)
-    message = b""
-    while len(message) < int.from_bytes(head):
-        message += connection.recv(65536)
-    pid = os.fork()
-    if pid:
+    wish, streams = _receive(connection)
+    try:
+        pid = None if wish is None else os.fork()
+    except OSError as error:  # out of memory, or of processes
+        os.write(streams[-1], f"error: no process can be started: {error}\n".encode())
+        connection.sendall((1).to_bytes(_LENGTH, signed=True))
+        pid = None
+    if pid != 0:
         for stream in streams:
             os.close(stream)
+        if pid is None:
+            connection.close()
+            return None
         return pid, connection
     listener.close()
     connection.close()
-    _become(json.loads(message), streams)
+    assert wish is not None
+    _become(wish, streams)
     status = 1
     try:
         run()
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if status and not isinstance(end.code, int):
+            sys.stderr.write(f"{end.code}\n")
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException:
+        traceback.print_exc()  # as at the end of any process
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)  # nothing of the process that forked is tidied up here
 
 
-def _become(wish: dict[str, object], streams: Sequence[int]) -> None:
+def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, list[int]]:
+    """A wish, None if whoever asked ends before all of it is here, and its standard streams."""
+    streams: list[int] = []
+    try:
+        head, streams, _, _ = socket.recv_fds(connection, _LENGTH, _STREAMS)
+        message = bytearray()
+        while part := connection.recv(65536):
+            message += part
+            if len(message) >= int.from_bytes(head):
+                return json.loads(message), streams
+    except OSError:
+        pass
+    return None, streams
+
+
+def _become(wish: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Take over what the process that asked was started with."""
     end_with_parent()
     signal.set_wakeup_fd(-1)
@@ -168,7 +233,8 @@ def _become(wish: dict[str, object], streams: Sequence[int]) -> None:
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    os.chdir(str(wish["folder"]))
+    os.chdir(wish["folder"])
     os.environ.clear()
-    os.environ.update(wish["environment"])  # type: ignore[call-overload]
-    sys.argv[:] = wish["arguments"]  # type: ignore[call-overload]
+    os.environ.update(wish["environment"])
+    tempfile.tempdir = None  # of its own environment
+    sys.argv[:] = wish["arguments"]

@@ -2,6 +2,7 @@
 import functools
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
 from stclip.runtime.file_times import copied_without_times, file_times
+from stclip.runtime.folder_lock import note_run
 from stclip.splits.committed import read_committed
 from stclip.splits.label_splits import check_learnable
 from stclip.splits.label_texts import check_labels
@@ -22,13 +24,16 @@ from stclip.storage.digests import content_of
 from stclip.storage.listings import parse_listing
 from stclip.tracking.wandb_runs import tracking_mode
 
+if workflow.is_main_process:  # the one that locks the folder
+    note_run()
+
 # What the workflow that submitted this job resolved; its jobs compare with it, parsing does not.
 announced = os.environ.pop(resolved.RESOLVED, None)
 
 # The stclip beside this snakemake, also where the environment is not activated. The process that
 # `stclip preloaded` keeps ready is of this machine: a job on another one starts its own.
 shell.prefix(
-    f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+    f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; '
     + "unset STCLIP_PRELOADED; " * workflow.remote_exec
 )
 

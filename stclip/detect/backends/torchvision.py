@@ -10,16 +10,15 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from stclip.config import DetectorConfig
 from stclip.config.target import resolve_target
 from stclip.detect.backends.backend import Found, Key, needed_file
+from stclip.detect.backends.detector_weights import load_weights
 from stclip.detect.backends.half import compute_in_bf16
-from stclip.errors import DataError
 from stclip.records import Clips
 from stclip.runtime.device import best_device
-from stclip.storage.tensors import read_foreign_tensors
 
 
 class TorchvisionDetector:
@@ -60,6 +59,9 @@ class TorchvisionDetector:
 
     def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
         """The persons (or objects) at or above the score threshold, by falling score."""
+        for module in self.model.modules():  # or the scales of the first batch are those of all
+            if isinstance(module, MultiScaleRoIAlign):
+                module.scales = module.map_levels = None
         with torch.inference_mode():
             results = self.model([as_tensor(p, self.device) for p in pictures])
         found = []
@@ -74,24 +76,6 @@ class TorchvisionDetector:
 def as_tensor(picture: np.ndarray, device: torch.device) -> Tensor:
     """A uint8 RGB frame (H, W, 3) as float (3, H, W) in 0..1; it travels as bytes."""
     return torch.from_numpy(picture).to(device).permute(2, 0, 1).float() / 255
-
-
-def load_weights(model: nn.Module, path: Path, *, what: str) -> None:
-    """Load a state dict: .safetensors, or a .pth as torchvision publishes.
-
-    Raises:
-        DataError: damaged, or the weights of another model.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            state = read_foreign_tensors(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
-    except (OSError, DataError):
-        raise
-    except Exception as error:  # each format has errors of its own
-        raise DataError(f"{path}: not the weights of {what}: {error}") from None
 
 
 def fasterrcnn_v1() -> FasterRCNN:
