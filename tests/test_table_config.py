@@ -182,6 +182,12 @@ def test_a_table_of_chosen_splits_keeps_its_order_and_leaves_out_the_others() ->
     table = load_table(CONFIG, "table2", scale="mini", only=["3", "1"])
     assert isinstance(table, MainTable)
     assert table.splits == ["1", "3"]
+    # Published means are over all splits, so that nothing stands beside ours.
+    assert table.published["voted"]["a5"]["gt"] == {
+        "1": 54.81, "2": 74.36, "3": 78.20, "4": 62.19,
+    }  # fmt: skip
+    whole = load_table(CONFIG, "table2", scale="mini", only=["4", "3", "2", "1"])
+    assert whole == load_table(CONFIG, "table2", scale="mini")
     with pytest.raises(ConfigError, match=r"table11\.yaml: none of its splits \['1'\] .*\['2'\]"):
         load_table(CONFIG, "table11", scale="mini", only=["2"])
 

@@ -196,7 +196,27 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
                 method = load_method(folder, row.method, dataset=config.dataset, scale=scale)
             title = row.title or method.title
             update["rows"].append(row.model_copy(update={"title": title}))
-    return config.model_copy(update=update)
+    whole = config.model_copy(update=update | {"splits": splits})
+    return whole if update["splits"] == splits else _narrowed(whole, update["splits"])
+
+
+def _narrowed(table: Any, splits: Sequence[str]) -> Any:
+    """The table of some of its splits, without published means, which are over all of them."""
+    update: dict[str, Any] = {"splits": list(splits)}
+    if isinstance(table, MainTable):
+        update["published"] = {
+            assumption: {
+                method: {
+                    boxes: {name: v for name, v in cells.items() if name not in PUBLISHED_MEANS}
+                    for boxes, cells in row.items()
+                }
+                for method, row in rows.items()
+            }
+            for assumption, rows in table.published.items()
+        }
+    elif isinstance(table, AblationTable) and table.rows != "all":
+        update["rows"] = [row.model_copy(update={"published": None}) for row in table.rows]
+    return table.model_copy(update=update)
 
 
 def _check_published(
