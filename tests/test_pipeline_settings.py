@@ -31,7 +31,7 @@ def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) ->
         ),
         ("seeds=[one]", "'one' is not of type 'integer'"),
         ("seeds=4-0", "seeds '4-0': a range goes up"),
-        ("splits=[7]", "unknown split of splits: '7'; known are ['1', 'a']"),
+        ("splits=[7]", "unknown split of splits: '7'; known are ['1', "),
         ("datasets=[kth]", "unknown dataset 'kth'"),
         ("boxes=[guessed]", "unknown box source of jhmdb 'guessed'"),
         ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned']"),
@@ -61,10 +61,13 @@ def test_configuration_mistakes_stop_before_any_job(
             "unknown protocol of frame_map 'iclp'; known are ['act', 'hit', 'iclip', 'tf']; the "
             "nearest is 'iclip'.",
         ),
-        ("config/datasets/jhmdb.yaml", "family: st-clip", "family: st-clp", "'st-clp'; known are"),
+        (
+            "config/datasets/jhmdb.yaml", "family: st-clip", "family: st-clp",
+            "unknown family of label splits of jhmdb 'st-clp'; known are ['st-clip']",
+        ),
         (
             "config/scales/mini.yaml", "  train:\n    threads", "  trian:\n    threads",
-            "unknown rule of config/scales/mini.yaml, resources: 'trian'; known are ['detect', ",
+            "unknown rule of config/scales/mini.yaml, resources: 'trian'; known are ['costs', ",
         ),
         (
             "config/scales/mini.yaml", "  train:\n    threads", "  train:\n    threds",
@@ -78,6 +81,10 @@ def test_configuration_mistakes_stop_before_any_job(
         (
             "splits/jhmdb/st-clip/1.json", '"sit"', '" Clap "',
             "splits/jhmdb/st-clip/1.json: labels ['clap', ' Clap '] are the same to CLIP's",
+        ),
+        (
+            "splits/jhmdb/st-clip/1.json", '"sit"', f'"{" ".join(["sit"] * 15)}"',
+            "splits/jhmdb/st-clip/1.json, backbone package:mini/tiny_clip/tiny-clip.json: label 'sit",
         ),
         (
             "splits/jhmdb/st-clip/1.json", '"name": "1"', '"name": "1",\n "name": "1"',

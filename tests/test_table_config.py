@@ -129,12 +129,16 @@ def test_mistakes_of_a_main_table_are_named(tmp_path: Path) -> None:
         ({"published": {"vote": {}}}, r"published\.vote"),
         ({"published": {"voted": {"m": {"dets": {"1": 1}}}}}, r"unknown box source .*'dets'"),
         ({"published": {"voted": {"m": {"gt": {"1": "x"}}}}}, r"published\.voted\.m\.gt\.1"),
-        ({"published": {"voted": {"iclpi": {}}}}, r"unknown method 'iclpi'.*nearest is 'iclip'"),
+        (
+            {"published": {"voted": {"iclpi": {}}}},
+            r"unknown method of published: 'iclpi'.*nearest is 'iclip'",
+        ),
         ({"published": {"voted": {"a5+long": {}}}}, r"variant of a5 'long'.*nearest is 'longer'"),
         (
             {"published": {"voted": {"iclip": {"gt": {"AVG": 1.0}}}}},
-            r"published: unknown column 'AVG'; .*nearest is 'avg'",
+            r"unknown column of published: 'AVG'; .*nearest is 'avg'",
         ),
+        ({"family": "st-clp"}, r"unknown family .* jhmdb 'st-clp'.*nearest is 'st-clip'"),
         ({"columns": ["avg", "avg"]}, r"columns: .*\['avg'\] are given twice"),
         ({"columns": ["avg*"], "starred": None}, r"columns \['avg\*'\] need `starred`"),
     ]:
@@ -147,7 +151,11 @@ def test_mistakes_of_other_tables_are_named(tmp_path: Path) -> None:
     share = {"table": "table2", "assumption": "independent", "method": "st_clip"}
     for table, change, message in [
         ("table10", {"published": {"iclip": {"trained": 1}}}, r"nearest is 'trained_m'"),
-        ("table10", {"published": {"iclpi": {"trained_m": 1}}}, r"unknown method 'iclpi'"),
+        (
+            "table10",
+            {"published": {"iclpi": {"trained_m": 1}}},
+            r"unknown method of published: 'iclpi'",
+        ),
         ("detectors", {"share": {"jhmbd": share}}, r"unknown dataset 'jhmbd'.*nearest is 'jhmdb'"),
         (
             "detectors",

@@ -185,9 +185,11 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
         "family": config.family or data.family,
         "splits": only_splits(splits, only, where=str(path)),
     }
-    with naming(f"{path}: published"):
-        family = folder.parent / "splits" / config.dataset / update["family"]
-        known = {*splits, *(path.stem for path in family.glob("*.json"))}
+    with naming(str(path)):
+        committed = folder.parent / "splits" / config.dataset
+        families = [path.name for path in committed.glob("*/")]
+        check_name(update["family"], families, what=f"family of label splits of {config.dataset}")
+        known = {*splits, *(path.stem for path in committed.glob(f"{update['family']}/*.json"))}
         _check_published(config, folder, columns=[*known, *PUBLISHED_MEANS])
     if config.rows != "all":
         update["rows"] = []
@@ -231,11 +233,11 @@ def _check_published(
         methods = [method for rows in table.published.values() for method in rows]
         rows = [row for rows in table.published.values() for row in rows.values()]
         for column in (name for row in rows for cells in row.values() for name in cells):
-            check_name(column, columns, what="column")
+            check_name(column, columns, what="column of published:")
     for method in methods:
         stem, _, variant = method.partition("+")
         known = [path.stem for path in (folder / "methods").glob("*.yaml")]
-        check_name(stem, known, what="method")
+        check_name(stem, known, what="method of published:")
         if method != stem:
             pick(variants_of(folder, stem), variant, what=f"variant of {stem}")
 

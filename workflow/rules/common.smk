@@ -8,12 +8,13 @@ from snakemake.utils import validate
 
 from stclip import config as settings
 from stclip.config import hashes
+from stclip.config.text_tower import most_tokens
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
 from stclip.splits.committed import read_committed
 from stclip.splits.label_splits import check_learnable
-from stclip.splits.label_texts import check_labels
+from stclip.splits.label_texts import check_labels, check_lengths
 from stclip.tracking.wandb_runs import tracking_mode
 
 # The stclip beside this snakemake, also where the environment is not activated. The process that
@@ -152,8 +153,14 @@ for name, family, split in sorted(RUN_SPLITS):
     checked(check_labels, labels, form=form, where=str(path))
     COMMITTED[name, family, split] = made
 for run in ALL_RUNS:
+    made = COMMITTED[run.dataset, run.family, run.split]
+    clip = METHOD_SETTINGS[run.dataset, run.method].backbone.model
+    if (most := most_tokens(clip)) is not None:
+        path = f"splits/{run.dataset}/{run.family}/{run.split}.json, backbone {clip}"
+        form = DATASETS[run.dataset].label_text
+        labels = [*made.base, *made.unseen]
+        checked(check_lengths, labels, form=form, most=most, where=path)
     if METHOD_SETTINGS[run.dataset, run.method].train.iterations:
-        made = COMMITTED[run.dataset, run.family, run.split]
         checked(check_learnable, made, DATASETS[run.dataset].exclusive_labels)
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:

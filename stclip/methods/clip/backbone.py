@@ -7,8 +7,6 @@ All parameters are frozen; a method un-freezes or adds what it trains. Shape let
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stclip.config import BackboneConfig
+from stclip.config.text_tower import package_path
 from stclip.errors import ConfigError, DataError
 from stclip.methods.clip.weights import read_clip_weights, scatter_tokens
 from stclip.methods.layers.partial_block import block_of_first
@@ -27,7 +26,6 @@ STATISTICS = {  # mean and standard deviation of red, green, blue in 0..1
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
-PACKAGE = "package:"
 AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
 
 
@@ -242,12 +240,12 @@ def load_backbone(config: BackboneConfig) -> Backbone:
         ConfigError: unknown model. DataError: weights missing or of another model.
     """
     if config.model.endswith(".json"):
-        path = _resolve(config.model)
+        path = package_path(config.model)
         open_clip.add_model_config(path)
         name = path.stem
     else:
         name = config.model
-    weights = None if config.weights is None else read_clip_weights(_resolve(config.weights))
+    weights = None if config.weights is None else read_clip_weights(package_path(config.weights))
     logging.disable(logging.WARNING)  # open_clip warns that the weights, loaded below, are random
     try:
         clip = open_clip.create_model(
@@ -272,10 +270,3 @@ def load_backbone(config: BackboneConfig) -> Backbone:
                 f"{config.weights}: not the weights of {config.model}: {error}"
             ) from None
     return Backbone(clip, tokenizer, known_tokens=known, extra=extra)
-
-
-def _resolve(name: str) -> Path:
-    """A path, or a file inside the package named `package:...`."""
-    if name.startswith(PACKAGE):
-        return Path(str(files("stclip") / name.removeprefix(PACKAGE)))
-    return Path(name)
