@@ -1,11 +1,13 @@
 """What the Snakefile makes of settings before any job: dry runs, nothing is computed."""
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from small_project import TABLE, copy_project, edit, make_project, planned, snakemake
 
 
@@ -84,7 +86,7 @@ def test_configuration_mistakes_stop_before_any_job(
         ),
         (
             "splits/jhmdb/st-clip/1.json", '"sit"', f'"{" ".join(["sit"] * 15)}"',
-            "splits/jhmdb/st-clip/1.json, backbone package:mini/tiny_clip/tiny-clip.json: label 'sit",
+            "st-clip/1.json, backbone package:mini/tiny_clip/tiny-clip.json: label 'sit sit",
         ),
         (
             "splits/jhmdb/st-clip/1.json", '"name": "1"', '"name": "1",\n "name": "1"',
@@ -177,6 +179,23 @@ def test_names_with_spaces_and_quotes_are_quoted_in_every_command(tmp_path: Path
     # A name in pieces would stand among the words: `b`, `way`, `its`, `family/...`
     parts = [word for word in words if word.startswith(("b", "way", "'own'", "family", "table"))]
     assert [word for word in parts if word != "tables"] == []
+
+
+# What is no name: numbers, and the launcher, a piece of command.
+PLAIN = {"threads", "params.threads", "params.workers", "params.launcher"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "rules").glob("*.smk")), ids=str)
+def test_every_name_in_a_shell_command_is_quoted(path: Path) -> None:
+    commands = re.findall(r"(?m)^( +)shell:\n((?:\1 +.*\n)+)", path.read_text())
+    bare = [
+        name
+        for _, command in commands
+        for name in re.findall(r"\{([^}]*)\}", command)
+        if not name.endswith(":q") and name not in PLAIN
+    ]
+    assert bare == []
+    assert path.read_text().count("shell:") == len(commands)
 
 
 def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
