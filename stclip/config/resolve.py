@@ -94,11 +94,7 @@ def load_scale(folder: Path, scale: str) -> Scale:
     """
     check_form(scale, what="scale")
     path = folder / "scales" / f"{scale}.yaml"
-    content = read_yaml(path)
-    base = content.pop("base", None)
-    if base is not None:
-        with naming(f"{path}: base"):
-            content = merge(read_yaml(folder / "scales" / f"{base}.yaml"), content)
+    content = _with_base(path)
     settings = checked(Scale, content, str(path))
     with naming(str(path)):
         methods = {"*", *(p.stem for p in (folder / "methods").glob("*.yaml"))}
@@ -119,6 +115,18 @@ def load_scale(folder: Path, scale: str) -> Scale:
     return settings
 
 
+def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A scale's YAML, laid over that of its base, which may have one too."""
+    if path in seen:
+        raise ConfigError(f"scales whose bases lead back to {path.stem!r}; one must have none.")
+    content = read_yaml(path)
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    with naming(f"{path}: base"):
+        return merge(_with_base(path.with_name(f"{base}.yaml"), (*seen, path)), content)
+
+
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     """A data set's settings with the scale's overrides and one of its `forms` chosen.
 
@@ -129,9 +137,11 @@ def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
     content = merge(read_yaml(path), overrides)
-    forms = content.pop("forms", None)
-    if not isinstance(forms, dict):
-        raise ConfigError(f"{where}: forms: expected a mapping of names, found {forms!r}.")
+    for key in ("forms", "params"):
+        found = content.setdefault(key, {})
+        if not _is_mapping(found) or (key == "forms" and not all(map(_is_mapping, found.values()))):
+            raise ConfigError(f"{where}: {key}: expected a mapping of names, found {found!r}.")
+    forms = content.pop("forms")
     for name, override in overrides.get("forms", {}).items():
         if "archives" in override:
             forms[name] = {**forms[name], "archives": override["archives"]}
@@ -140,7 +150,7 @@ def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     content |= {
         "target": chosen.target,
         "archives": {} if content.get("extracted") else chosen.archives,
-        "params": merge(content.get("params", {}), chosen.params),
+        "params": merge(content["params"], chosen.params),
     }
     return checked(DatasetConfig, content, where)
 
