@@ -31,6 +31,10 @@ def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) ->
             "methods=[st_clip,st_clip]",
             "methods of config.yaml or --config: ['st_clip'] are given twice",
         ),
+        (
+            "splits=1",
+            "splits of config.yaml or --config is 1; needed is 'all' or a list: 'splits=[1]'",
+        ),
         ("seeds=[one]", "'one' is not of type 'integer'"),
         ("seeds=4-0", "seeds '4-0': a range goes up"),
         ("splits=[7]", "unknown split of splits: '7'; known are ['1', "),

@@ -1,4 +1,4 @@
-"""Reads and checks config/*.yaml; the only reader of YAML.
+"""Reads and checks config/*.yaml.
 
 A run's configuration is the method's YAML, then what the scale overrides, then, for a variant of
 the method, what the variant replaces and what the scale overrides of it; each may have a section
