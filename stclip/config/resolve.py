@@ -141,6 +141,7 @@ def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
         found = content.setdefault(key, {})
         if not _is_mapping(found) or (key == "forms" and not all(map(_is_mapping, found.values()))):
             raise ConfigError(f"{where}: {key}: expected a mapping of names, found {found!r}.")
+    _refuse_given(content, dict.fromkeys(("target", "archives"), "one of the `forms`"), where)
     forms = content.pop("forms")
     for name, override in overrides.get("forms", {}).items():
         if "archives" in override:
@@ -168,9 +169,9 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
     settings = load_scale(folder, scale)
     own = read_yaml(path)
     own.pop("variants", None)
+    variants = variants_of(folder, stem)
     layers = [own, settings.methods.get("*", {}), settings.methods.get(stem, {})]
     if method != stem:
-        variants = variants_of(folder, stem)
         replaced = pick(variants, variant, what=f"variant of {path}").model_dump()
         layers += [replaced, settings.methods.get(method, {})]
     with naming(where):
@@ -180,14 +181,14 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             settings.backbones, str(content.get("backbone")), what=f"backbone of scale {scale}"
         )
     data = load_dataset(folder, dataset, scale=scale)
-    content |= {
-        "name": method,
-        "backbone": backbone.model_dump(),
+    of_dataset = {
         "label_text": data.label_text,
         "label_templates": data.label_templates,
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,
     }
+    _refuse_given(content, {"name": "the file", **dict.fromkeys(of_dataset, "the data set")}, where)
+    content |= of_dataset | {"name": method, "backbone": backbone.model_dump()}
     return checked(MethodConfig, content, where)
 
 
@@ -209,6 +210,13 @@ def _parts(
     for name in sections:
         check_name(name, known, what="data set of datasets:")
     return [general, sections.get(dataset, {})]
+
+
+def _refuse_given(content: Mapping[str, Any], elsewhere: Mapping[str, str], where: str) -> None:
+    """Refuse keys that are set elsewhere: here they would be ignored."""
+    for key, owner in elsewhere.items():
+        if key in content:
+            raise ConfigError(f"{where}: {key}: it is not set here, but by {owner}; move it there.")
 
 
 def _is_mapping(value: object) -> bool:
