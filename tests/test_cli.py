@@ -116,6 +116,17 @@ def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
         "--out", str(resolved),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    dataset = world.config / "datasets" / "jhmdb.yaml"
+    dataset.write_text(
+        dataset.read_text().replace("exclusive_labels: null", "exclusive_labels: [rnu]")
+    )
+    wrong = run(
+        "splits", "resolve", *options, "--split", str(made), "--scale", "small",
+        "--config", str(world.config), "--out", str(resolved),
+    )  # fmt: skip
+    assert wrong.returncode == 1
+    assert "unknown label of jhmdb, exclusive_labels: 'rnu'; known are" in wrong.stderr
+    assert "the nearest is 'run'" in wrong.stderr
     split = LabelSplit.read(resolved)
     # Of ten clips, two an action, the first of each is official train: three base, two unseen.
     assert (len(split.train_clips), len(split.base_clips), len(split.unseen_clips)) == (3, 3, 2)

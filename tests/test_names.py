@@ -1,5 +1,6 @@
 """Names in YAML files: unknown, given twice, or of a form that no path or command can take."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,15 @@ from stclip.config import (
     pick,
     read_yaml,
 )
-from stclip.errors import ConfigError
+from stclip.detect.backends.file import _read as read_detections
+from stclip.errors import ConfigError, DataError
+from stclip.evaluate.outside_truth import read_truth
 from stclip.evaluate.protocol import PROTOCOLS as OF_FRAMES
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS
+from stclip.prepare.gttubes import parse_tubes
+from stclip.records import LabelSplit
+
+SPLIT = LabelSplit("toy", "own", "1", base=("a",), unseen=("b",), rule="test")
 
 
 def overlay(path: Path, changes: dict[str, Any]) -> None:
@@ -73,10 +80,24 @@ def test_a_base_is_named_with_the_scale_that_has_it(world: World) -> None:
         load_scale(world.config, "other")
 
 
+def test_a_base_may_have_a_base_but_not_lead_back(world: World) -> None:
+    scales = world.config / "scales"
+    (scales / "b.yaml").write_text("base: small\ntitle: b\n")
+    (scales / "c.yaml").write_text("base: b\npublished: true\n")
+    found = load_scale(world.config, "c")
+    assert (found.title, found.published) == ("b", True)
+    (scales / "b.yaml").write_text("base: c\ntitle: b\n")
+    with pytest.raises(ConfigError, match="lead back to 'c'"):
+        load_scale(world.config, "c")
+
+
 METHOD_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"datasets": {"jhmbd": {}}}, r"st_clip\.yaml.*unknown data set .*'jhmbd'.*'ucf101_24'"),
     ({"score": {"precision": "fp23"}}, r"precision: .*found 'fp23'.*nearest is 'fp32'"),
     ({"assumptions": ["voted", "voted"]}, r"assumptions: .*\['voted'\] are given twice"),
+    ({"label_text": "spaced"}, r"label_text: it is not set here, but by the data set; move it"),
+    ({"name": "x"}, r"name: it is not set here, but by the file"),
+    ({"variants": {"a": {"title": "a", "tarin": {}}}}, r"unknown key 'tarin'.*nearest is 'train'"),
     ({"train": {"itertions": 3}}, r"train\.itertions: .*allowed keys: .*nearest is 'iterations'"),
     ({"train": {"loss": "focall"}}, r"train\.loss: .*nearest is 'focal'"),
     ({"train": {"augmentation": {"crp": 1}}}, r"augmentation\.crp: .*nearest is 'crop'"),
@@ -121,6 +142,9 @@ DATASET_MISTAKES: list[tuple[dict[str, Any], str]] = [
         r"unknown protocol of video_map 'tf'; known are \['act', 'multisports'\]",
     ),
     ({"form": "oficial"}, r" at scale small 'oficial'.*nearest is 'official'"),
+    ({"archives": {}}, r"archives: it is not set here, but by one of the `forms`"),
+    ({"params": None}, r"params: expected a mapping of names, found None"),
+    ({"forms": {"official": None}}, r"forms: expected a mapping"),
     ({"key_frames": {"rule": "every", "frame": 2}}, r"frame: Extra .*nearest is 'frames'"),
     ({"label_text": "spacd"}, r"label_text: .*found 'spacd'.*nearest is 'spaced'"),
     ({"splits": ["1", "1"]}, r"splits: .*\['1'\] are given twice"),
@@ -160,6 +184,24 @@ def test_what_is_laid_over_another_mapping_is_no_key_twice(tmp_path: Path) -> No
     assert read_yaml(path)["two"] == {"a": 1, "b": 3}
     read_yaml(path)["two"].clear()  # what a caller does to it stays with the caller
     assert read_yaml(path)["two"] == {"a": 1, "b": 3}
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda content, path: parse_tubes(content, path),
+        lambda content, path: read_truth(path, SPLIT),
+        lambda content, path: read_detections(path),
+    ],
+    ids=["tubes", "outside", "detections"],
+)
+def test_a_key_twice_in_a_json_of_annotations_is_refused(
+    tmp_path: Path, read: Callable[[bytes, Path], object]
+) -> None:
+    path = tmp_path / "truth.json"
+    path.write_text('{"labels": ["a"], "nframes": {"v": 1, "v": 2}}')
+    with pytest.raises(DataError, match=r"truth\.json: .*keys \['v'\] are given twice"):
+        read(path.read_bytes(), path)
 
 
 def test_every_yaml_of_the_project_has_each_key_once() -> None:

@@ -1,11 +1,13 @@
 """What the Snakefile makes of settings before any job: dry runs, nothing is computed."""
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from small_project import TABLE, copy_project, edit, make_project, planned, snakemake
 
 
@@ -29,9 +31,13 @@ def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) ->
             "methods=[st_clip,st_clip]",
             "methods of config.yaml or --config: ['st_clip'] are given twice",
         ),
+        (
+            "splits=1",
+            "splits of config.yaml or --config is 1; needed is 'all' or a list: 'splits=[1]'",
+        ),
         ("seeds=[one]", "'one' is not of type 'integer'"),
         ("seeds=4-0", "seeds '4-0': a range goes up"),
-        ("splits=[7]", "unknown split of splits: '7'; known are ['1', 'a']"),
+        ("splits=[7]", "unknown split of splits: '7'; known are ['1', "),
         ("datasets=[kth]", "unknown dataset 'kth'"),
         ("boxes=[guessed]", "unknown box source of jhmdb 'guessed'"),
         ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned']"),
@@ -61,10 +67,13 @@ def test_configuration_mistakes_stop_before_any_job(
             "unknown protocol of frame_map 'iclp'; known are ['act', 'hit', 'iclip', 'tf']; the "
             "nearest is 'iclip'.",
         ),
-        ("config/datasets/jhmdb.yaml", "family: st-clip", "family: st-clp", "'st-clp'; known are"),
+        (
+            "config/datasets/jhmdb.yaml", "family: st-clip", "family: st-clp",
+            "unknown family of label splits of jhmdb 'st-clp'; known are ['st-clip']",
+        ),
         (
             "config/scales/mini.yaml", "  train:\n    threads", "  trian:\n    threads",
-            "unknown rule of config/scales/mini.yaml, resources: 'trian'; known are ['detect', ",
+            "unknown rule of config/scales/mini.yaml, resources: 'trian'; known are ['costs', ",
         ),
         (
             "config/scales/mini.yaml", "  train:\n    threads", "  train:\n    threds",
@@ -78,6 +87,10 @@ def test_configuration_mistakes_stop_before_any_job(
         (
             "splits/jhmdb/st-clip/1.json", '"sit"', '" Clap "',
             "splits/jhmdb/st-clip/1.json: labels ['clap', ' Clap '] are the same to CLIP's",
+        ),
+        (
+            "splits/jhmdb/st-clip/1.json", '"sit"', f'"{" ".join(["sit"] * 15)}"',
+            "st-clip/1.json, backbone package:mini/tiny_clip/tiny-clip.json: label 'sit sit",
         ),
         (
             "splits/jhmdb/st-clip/1.json", '"name": "1"', '"name": "1",\n "name": "1"',
@@ -170,6 +183,23 @@ def test_names_with_spaces_and_quotes_are_quoted_in_every_command(tmp_path: Path
     # A name in pieces would stand among the words: `b`, `way`, `its`, `family/...`
     parts = [word for word in words if word.startswith(("b", "way", "'own'", "family", "table"))]
     assert [word for word in parts if word != "tables"] == []
+
+
+# What is no name: numbers, and the launcher, a piece of command.
+PLAIN = {"threads", "params.threads", "params.workers", "params.launcher"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflow" / "rules").glob("*.smk")), ids=str)
+def test_every_name_in_a_shell_command_is_quoted(path: Path) -> None:
+    commands = re.findall(r"(?m)^( +)shell:\n((?:\1 +.*\n)+)", path.read_text())
+    bare = [
+        name
+        for _, command in commands
+        for name in re.findall(r"\{([^}]*)\}", command)
+        if not name.endswith(":q") and name not in PLAIN
+    ]
+    assert bare == []
+    assert path.read_text().count("shell:") == len(commands)
 
 
 def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:

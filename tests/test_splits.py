@@ -9,6 +9,7 @@ import open_clip
 import pandas as pd
 import pytest
 
+from stclip.config.text_tower import most_tokens
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips, LabelSplit
 from stclip.splits.committed import read_committed
@@ -19,7 +20,7 @@ from stclip.splits.label_splits import (
     resolve_split,
     select_clips,
 )
-from stclip.splits.label_texts import check_labels, pieces_of
+from stclip.splits.label_texts import check_labels, check_lengths, pieces_of
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(__file__).parents[2] / "shared" / "data" / "j-hmdb"
@@ -181,6 +182,15 @@ def test_a_single_base_label_that_excludes_others_teaches_nothing(
             check_learnable(a_split(base=["run"]), exclusive)
     check_learnable(a_split(), ["run", "sit"])  # `walk` is learned all the same
     assert "'run' is the only base label that excludes others" in caplog.text
+
+
+def test_labels_longer_than_the_text_tower_are_told_without_it() -> None:
+    most = most_tokens("ViT-B-16-quickgelu")
+    assert (most, most_tokens("package:mini/tiny_clip/tiny-clip.json")) == (75, 14)
+    assert most_tokens("ViT-none") is None
+    check_lengths(["run " * 75], form="raw", most=75, where="here")
+    with pytest.raises(DataError, match=r"here: label .* has at least 76 tokens, .* takes 75"):
+        check_lengths(["walk", "run " * 76], form="raw", most=75, where="here")
 
 
 def test_clips_with_several_actions() -> None:

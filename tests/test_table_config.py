@@ -129,12 +129,16 @@ def test_mistakes_of_a_main_table_are_named(tmp_path: Path) -> None:
         ({"published": {"vote": {}}}, r"published\.vote"),
         ({"published": {"voted": {"m": {"dets": {"1": 1}}}}}, r"unknown box source .*'dets'"),
         ({"published": {"voted": {"m": {"gt": {"1": "x"}}}}}, r"published\.voted\.m\.gt\.1"),
-        ({"published": {"voted": {"iclpi": {}}}}, r"unknown method 'iclpi'.*nearest is 'iclip'"),
+        (
+            {"published": {"voted": {"iclpi": {}}}},
+            r"unknown method of published: 'iclpi'.*nearest is 'iclip'",
+        ),
         ({"published": {"voted": {"a5+long": {}}}}, r"variant of a5 'long'.*nearest is 'longer'"),
         (
             {"published": {"voted": {"iclip": {"gt": {"AVG": 1.0}}}}},
-            r"published: unknown column 'AVG'; .*nearest is 'avg'",
+            r"unknown column of published: 'AVG'; .*nearest is 'avg'",
         ),
+        ({"family": "st-clp"}, r"unknown family .* jhmdb 'st-clp'.*nearest is 'st-clip'"),
         ({"columns": ["avg", "avg"]}, r"columns: .*\['avg'\] are given twice"),
         ({"columns": ["avg*"], "starred": None}, r"columns \['avg\*'\] need `starred`"),
     ]:
@@ -147,7 +151,11 @@ def test_mistakes_of_other_tables_are_named(tmp_path: Path) -> None:
     share = {"table": "table2", "assumption": "independent", "method": "st_clip"}
     for table, change, message in [
         ("table10", {"published": {"iclip": {"trained": 1}}}, r"nearest is 'trained_m'"),
-        ("table10", {"published": {"iclpi": {"trained_m": 1}}}, r"unknown method 'iclpi'"),
+        (
+            "table10",
+            {"published": {"iclpi": {"trained_m": 1}}},
+            r"unknown method of published: 'iclpi'",
+        ),
         ("detectors", {"share": {"jhmbd": share}}, r"unknown dataset 'jhmbd'.*nearest is 'jhmdb'"),
         (
             "detectors",
@@ -182,6 +190,12 @@ def test_a_table_of_chosen_splits_keeps_its_order_and_leaves_out_the_others() ->
     table = load_table(CONFIG, "table2", scale="mini", only=["3", "1"])
     assert isinstance(table, MainTable)
     assert table.splits == ["1", "3"]
+    # Published means are over all splits, so that nothing stands beside ours.
+    assert table.published["voted"]["a5"]["gt"] == {
+        "1": 54.81, "2": 74.36, "3": 78.20, "4": 62.19,
+    }  # fmt: skip
+    whole = load_table(CONFIG, "table2", scale="mini", only=["4", "3", "2", "1"])
+    assert whole == load_table(CONFIG, "table2", scale="mini")
     with pytest.raises(ConfigError, match=r"table11\.yaml: none of its splits \['1'\] .*\['2'\]"):
         load_table(CONFIG, "table11", scale="mini", only=["2"])
 

@@ -31,16 +31,20 @@ def splits_resolve(
     from stclip import config as c
     from stclip.records import Clips
     from stclip.splits.committed import read_committed
-    from stclip.splits.label_splits import resolve_split
+    from stclip.splits.label_splits import labels_of, resolve_split
     from stclip.splits.label_texts import check_labels
 
     label_split = read_committed(split)
     data = c.load_dataset(config, label_split.dataset, scale=scale)
     labels = [*label_split.base, *label_split.unseen]
     check_labels(labels, form=data.label_text, where=str(split))
+    table = Clips.read(clips)
+    for label in data.exclusive_labels or ():  # a misspelt one would have a sigmoid of its own
+        known = {*labels, *labels_of(table)}
+        c.check_name(label, known, what=f"label of {label_split.dataset}, exclusive_labels:")
     resolve_split(
         label_split,
-        Clips.read(clips),
+        table,
         test_split=data.test_split,
         together=data.scored_labels == "together",
     ).write(out)

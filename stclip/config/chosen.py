@@ -16,7 +16,8 @@ def check_chosen(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str
         known: `properties` of its JSON schema.
 
     Raises:
-        ConfigError: an unknown key or stage, a name twice, or a range of seeds that is none.
+        ConfigError: an unknown key or stage, a name twice, a name in place of a list, or a range of
+            seeds that is none.
     """
     for key in given:
         check_name(key, known, what="key of config.yaml or --config")
@@ -25,8 +26,14 @@ def check_chosen(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str
         check_name(stage, stages, what="stage of stage_version:")
     settings = {**given, "seeds": expand_seeds(given.get("seeds", []))}
     for key, value in settings.items():
+        words = [choice["const"] for choice in known[key].get("anyOf", []) if "const" in choice]
         if isinstance(value, list):  # a run, or a table's row, would be there twice
             check_once(value, what=f"{key} of config.yaml or --config")
+        elif (words or "$ref" in known[key]) and value not in words:
+            raise ConfigError(
+                f"{key} of config.yaml or --config is {value!r}; needed is "
+                f"{''.join(f'{word!r} or ' for word in words)}a list: '{key}=[{value}]'."
+            )
     return settings
 
 

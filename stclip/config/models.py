@@ -363,6 +363,12 @@ class Variant(BaseModel):
 
     title: str
 
+    @model_validator(mode="after")
+    def _known_keys(self) -> Self:
+        for key in self.model_extra or {}:
+            check_name(key, {*MethodConfig.model_fields, "datasets"} - {"name"}, what="key")
+        return self
+
 
 class Variants(Strict):
     """The variants of a method, by name."""

@@ -1,4 +1,4 @@
-"""Reads and checks config/*.yaml; the only reader of YAML.
+"""Reads and checks config/*.yaml.
 
 A run's configuration is the method's YAML, then what the scale overrides, then, for a variant of
 the method, what the variant replaces and what the scale overrides of it; each may have a section
@@ -96,11 +96,7 @@ def load_scale(folder: Path, scale: str) -> Scale:
     """
     check_form(scale, what="scale")
     path = folder / "scales" / f"{scale}.yaml"
-    content = read_yaml(path)
-    base = content.pop("base", None)
-    if base is not None:
-        with naming(f"{path}: base"):
-            content = merge(read_yaml(folder / "scales" / f"{base}.yaml"), content)
+    content = _with_base(path)
     settings = checked(Scale, content, str(path))
     with naming(str(path)):
         methods = {"*", *(p.stem for p in (folder / "methods").glob("*.yaml"))}
@@ -119,6 +115,18 @@ def load_scale(folder: Path, scale: str) -> Scale:
             for name in named:
                 check_name(name, datasets, what=f"data set of {key}:")
     return settings
+
+
+def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A scale's YAML, laid over that of its base, which may have one too."""
+    if path in seen:
+        raise ConfigError(f"scales whose bases lead back to {path.stem!r}; one must have none.")
+    content = read_yaml(path)
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    with naming(f"{path}: base"):
+        return merge(_with_base(path.with_name(f"{base}.yaml"), (*seen, path)), content)
 
 
 def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
@@ -148,9 +156,12 @@ def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig
     where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
     content = merge(read_yaml(path), overrides)
-    forms = content.pop("forms", None)
-    if not isinstance(forms, dict):
-        raise ConfigError(f"{where}: forms: expected a mapping of names, found {forms!r}.")
+    for key in ("forms", "params"):
+        found = content.setdefault(key, {})
+        if not _is_mapping(found) or (key == "forms" and not all(map(_is_mapping, found.values()))):
+            raise ConfigError(f"{where}: {key}: expected a mapping of names, found {found!r}.")
+    _refuse_given(content, dict.fromkeys(("target", "archives"), "one of the `forms`"), where)
+    forms = content.pop("forms")
     for name, override in overrides.get("forms", {}).items():
         if "archives" in override:
             forms[name] = {**forms[name], "archives": override["archives"]}
@@ -159,7 +170,7 @@ def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig
     content |= {
         "target": chosen.target,
         "archives": {} if content.get("extracted") else chosen.archives,
-        "params": merge(content.get("params", {}), chosen.params),
+        "params": merge(content["params"], chosen.params),
     }
     return checked(DatasetConfig, content, where)
 
@@ -177,9 +188,9 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
     settings = load_scale(folder, scale)
     own = read_yaml(path)
     own.pop("variants", None)
+    variants = variants_of(folder, stem)
     layers = [own, settings.methods.get("*", {}), settings.methods.get(stem, {})]
     if method != stem:
-        variants = variants_of(folder, stem)
         replaced = pick(variants, variant, what=f"variant of {path}").model_dump()
         layers += [replaced, settings.methods.get(method, {})]
     with naming(where):
@@ -189,14 +200,14 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             settings.backbones, str(content.get("backbone")), what=f"backbone of scale {scale}"
         )
     data = _resolve_dataset(folder, dataset, scale=scale)
-    content |= {
-        "name": method,
-        "backbone": backbone.model_dump(),
+    of_dataset = {
         "label_text": data.label_text,
         "label_templates": data.label_templates,
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,
     }
+    _refuse_given(content, {"name": "the file", **dict.fromkeys(of_dataset, "the data set")}, where)
+    content |= of_dataset | {"name": method, "backbone": backbone.model_dump()}
     found = checked(MethodConfig, content, where)
     return as_resolved(f"method {method} of {dataset} at scale {scale}", found)
 
@@ -219,6 +230,13 @@ def _parts(
     for name in sections:
         check_name(name, known, what="data set of datasets:")
     return [general, sections.get(dataset, {})]
+
+
+def _refuse_given(content: Mapping[str, Any], elsewhere: Mapping[str, str], where: str) -> None:
+    """Refuse keys that are set elsewhere: here they would be ignored."""
+    for key, owner in elsewhere.items():
+        if key in content:
+            raise ConfigError(f"{where}: {key}: it is not set here, but by {owner}; move it there.")
 
 
 def _is_mapping(value: object) -> bool:

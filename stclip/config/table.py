@@ -187,9 +187,11 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
         "family": config.family or data.family,
         "splits": splits,
     }
-    with naming(f"{path}: published"):
-        family = folder.parent / "splits" / config.dataset / update["family"]
-        known = {*splits, *(path.stem for path in family.glob("*.json"))}
+    with naming(str(path)):
+        committed = folder.parent / "splits" / config.dataset
+        families = [path.name for path in committed.glob("*/")]
+        check_name(update["family"], families, what=f"family of label splits of {config.dataset}")
+        known = {*splits, *(path.stem for path in committed.glob(f"{update['family']}/*.json"))}
         _check_published(config, folder, columns=[*known, *PUBLISHED_MEANS])
     if config.rows != "all":
         update["rows"] = []
@@ -199,7 +201,27 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
             title = row.title or method.title
             update["rows"].append(row.model_copy(update={"title": title}))
     whole = as_resolved(announced, config.model_copy(update=update))
-    return whole.model_copy(update={"splits": only_splits(splits, only, where=str(path))})
+    left = only_splits(splits, only, where=str(path))
+    return whole if left == splits else _narrowed(whole, left)
+
+
+def _narrowed(table: Any, splits: Sequence[str]) -> Any:
+    """The table of some of its splits, without published means, which are over all of them."""
+    update: dict[str, Any] = {"splits": list(splits)}
+    if isinstance(table, MainTable):
+        update["published"] = {
+            assumption: {
+                method: {
+                    boxes: {name: v for name, v in cells.items() if name not in PUBLISHED_MEANS}
+                    for boxes, cells in row.items()
+                }
+                for method, row in rows.items()
+            }
+            for assumption, rows in table.published.items()
+        }
+    elif isinstance(table, AblationTable) and table.rows != "all":
+        update["rows"] = [row.model_copy(update={"published": None}) for row in table.rows]
+    return table.model_copy(update=update)
 
 
 def _check_published(
@@ -214,11 +236,11 @@ def _check_published(
         methods = [method for rows in table.published.values() for method in rows]
         rows = [row for rows in table.published.values() for row in rows.values()]
         for column in (name for row in rows for cells in row.values() for name in cells):
-            check_name(column, columns, what="column")
+            check_name(column, columns, what="column of published:")
     for method in methods:
         stem, _, variant = method.partition("+")
         known = [path.stem for path in (folder / "methods").glob("*.yaml")]
-        check_name(stem, known, what="method")
+        check_name(stem, known, what="method of published:")
         if method != stem:
             pick(variants_of(folder, stem), variant, what=f"variant of {stem}")
 

@@ -72,3 +72,23 @@ def check_labels(labels: Sequence[str], *, form: str, where: str) -> None:
             f"{where}: labels {same[0]} are the same to CLIP's tokenizer, which sees neither "
             "capitals nor spaces; every label must be another."
         )
+
+
+def check_lengths(labels: Sequence[str], *, form: str, most: int, where: str) -> None:
+    """Refuse labels that no method can read; those that one method cannot, it refuses itself.
+
+    Args:
+        labels: of a split.
+        form: the data set's `label_text`.
+        most: tokens that the text tower takes.
+        where: for the message.
+
+    Raises:
+        DataError: a label has more pieces, each of at least one token.
+    """
+    for label, text in zip(labels, label_texts(labels, form=form), strict=True):
+        if len(pieces_of(text)) > most:
+            raise DataError(
+                f"{where}: label {label!r} has at least {len(pieces_of(text))} tokens, the text "
+                f"tower takes {most}; shorten it."
+            )

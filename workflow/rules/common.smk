@@ -12,6 +12,7 @@ from snakemake.utils import validate
 
 from stclip import config as settings
 from stclip.config import hashes, package_files, resolved
+from stclip.config.text_tower import most_tokens
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
@@ -19,7 +20,7 @@ from stclip.runtime.file_times import copied_without_times, file_times
 from stclip.runtime.folder_lock import note_run
 from stclip.splits.committed import read_committed
 from stclip.splits.label_splits import check_learnable
-from stclip.splits.label_texts import check_labels
+from stclip.splits.label_texts import check_labels, check_lengths
 from stclip.storage.digests import content_of
 from stclip.storage.listings import parse_listing
 from stclip.tracking.wandb_runs import tracking_mode
@@ -166,8 +167,14 @@ for name, family, split in sorted(RUN_SPLITS):
     checked(check_labels, labels, form=form, where=str(path))
     COMMITTED[name, family, split] = made
 for run in ALL_RUNS:
+    made = COMMITTED[run.dataset, run.family, run.split]
+    clip = METHOD_SETTINGS[run.dataset, run.method].backbone.model
+    if (most := most_tokens(clip)) is not None:
+        path = f"splits/{run.dataset}/{run.family}/{run.split}.json, backbone {clip}"
+        form = DATASETS[run.dataset].label_text
+        labels = [*made.base, *made.unseen]
+        checked(check_lengths, labels, form=form, most=most, where=path)
     if METHOD_SETTINGS[run.dataset, run.method].train.iterations:
-        made = COMMITTED[run.dataset, run.family, run.split]
         checked(check_learnable, made, DATASETS[run.dataset].exclusive_labels)
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
