@@ -12,6 +12,7 @@ from stclip.cli.options import (
     Workers,
     mini_app,
 )
+from stclip.errors import ConfigError
 
 
 @mini_app.command("render")
@@ -24,11 +25,12 @@ def mini_render(
 ) -> None:
     """Draw a data set and write its archives in the official layout."""
     from stclip import config as c
-    from stclip.config.target import resolve_target
+    from stclip.config.target import call_target
 
     recipes = c.load_scale(config, scale).miniature.render
     recipe = c.pick(recipes, dataset, what=f"data set that scale {scale} draws")
-    resolve_target(recipe.target)(out, workers=workers, **recipe.params)
+    where = f"scale {scale}: miniature.render.{dataset}"
+    call_target(recipe.target, out, params=recipe.params, where=where, workers=workers)
 
 
 @mini_app.command("clip")
@@ -37,7 +39,10 @@ def mini_clip(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None
     from stclip import config as c
     from stclip.mini.tiny_clip import pretrain
 
-    pretrain(out, **c.load_scale(config, scale).miniature.clip)
+    recipe = c.load_scale(config, scale).miniature.clip
+    if recipe is None:
+        raise ConfigError(f"scale {scale} has no `miniature.clip`; it trains no tiny CLIP.")
+    pretrain(out, recipe)
 
 
 @mini_app.command("detector")
@@ -46,7 +51,10 @@ def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> 
     from stclip import config as c
     from stclip.mini.tiny_detector import train_detector
 
-    train_detector(out, **c.load_scale(config, scale).miniature.detector)
+    recipe = c.load_scale(config, scale).miniature.detector
+    if recipe is None:
+        raise ConfigError(f"scale {scale} has no `miniature.detector`; it trains no tiny detector.")
+    train_detector(out, recipe)
 
 
 @mini_app.command("samples")

@@ -13,13 +13,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from stclip.config.models import (
-    DatasetConfig,
-    DatasetForm,
-    MethodConfig,
-    Scale,
-    Variants,
-)
+from stclip.config.method_models import MethodConfig, MethodFile, Variants
+from stclip.config.models import DatasetConfig, DatasetFile, Scale
+from stclip.config.strict import complaint
 from stclip.errors import ConfigError
 
 CONFIG_FOLDER = Path("config")  # in the project's folder, where everything is run
@@ -61,8 +57,7 @@ def checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
     except ValidationError as error:
         lines = []
         for e in error.errors():
-            key = ".".join(map(str, e["loc"]))
-            lines.append(f"{where}: {key}: {e['msg']}")
+            lines.append(f"{where}: {complaint(e)}")
             if e["type"] == "extra_forbidden" and len(e["loc"]) == 1:
                 lines[-1] += f"; allowed keys: {sorted(model.model_fields)}"
         raise ConfigError("\n".join(lines)) from None
@@ -72,9 +67,12 @@ def load_scale(folder: Path, scale: str) -> Scale:
     """The scale's settings from `folder`/scales/{scale}.yaml, laid over those of its `base`."""
     path = folder / "scales" / f"{scale}.yaml"
     content = read_yaml(path)
-    base = content.pop("base", None)
+    base = content.get("base")
     if base is not None:
-        content = merge(read_yaml(folder / "scales" / f"{base}.yaml"), content)
+        below = read_yaml(folder / "scales" / f"{base}.yaml")
+        if "base" in below:
+            raise ConfigError(f"{path}: base: {base} has a base itself; a scale has one at most.")
+        content = merge(below, content)
     return checked(Scale, content, str(path))
 
 
@@ -87,14 +85,15 @@ def load_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     where = f"{path} at scale {scale}"
     overrides = load_scale(folder, scale).datasets.get(dataset, {})
     content = merge(read_yaml(path), overrides)
-    forms = content.pop("forms", None)
+    forms = content.get("forms")
     if not isinstance(forms, dict):
         raise ConfigError(f"{where}: forms: expected a mapping of names, found {forms!r}.")
     for name, override in overrides.get("forms", {}).items():
         if "archives" in override:
             forms[name] = {**forms[name], "archives": override["archives"]}
-    known = {n: checked(DatasetForm, f, f"{where}: forms.{n}") for n, f in forms.items()}
-    chosen = pick(known, str(content.get("form")), what=f"form of {where}")
+    file = checked(DatasetFile, content, where)
+    chosen = pick(file.forms, file.form, what=f"form of {where}")
+    del content["forms"]
     content |= {
         "target": chosen.target,
         "archives": {} if content.get("extracted") else chosen.archives,
@@ -131,6 +130,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             f"{where}: backbone {backbone!r} is unknown; "
             f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
         )
+    checked(MethodFile, content, where)
     data = load_dataset(folder, dataset, scale=scale)
     content |= {
         "name": method,

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from stclip.config.models import Strict
 from stclip.config.resolve import checked, load_dataset, load_method, pick, read_yaml
+from stclip.config.strict import Strict
 from stclip.errors import ConfigError
 
 Assumption = Literal["independent", "voted"]

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
+from stclip.config import MemoryPool
 from stclip.errors import ConfigError
 from stclip.inputs.sampling import SAMPLERS
 
-MemoryPool = Literal["full", "visited"]  # frames of a memory: all, or those seen as samples before
 EVERY_FRAME = range(2**62)  # of a clip, however long
 
 

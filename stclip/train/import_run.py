@@ -1,7 +1,6 @@
 """Writes official weights in our form: what a training of ours would have written."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -39,8 +38,7 @@ def import_run(
     """
     method = _imported(file, config)
     run = run_hash(config, split, seed)
-    resolved = config.model_copy(update={"params": asdict(method.config)})
-    write_run(out, resolved, [], weights=method.trained_state(), run=run)
+    write_run(out, config, [], weights=method.trained_state(), run=run)
     logger.info("%s: run of split %s, seed %d written", out, split.name, seed)
 
 

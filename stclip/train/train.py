@@ -10,7 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -89,8 +89,7 @@ def train(
         track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
-        resolved = config.model_copy(update={"params": asdict(method.config)})
-        write_run(out, resolved, state.log, weights=method.trained_state(), run=run)
+        write_run(out, config, state.log, weights=method.trained_state(), run=run)
         checkpoint.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -170,7 +170,8 @@ def settings_of(stage, *parts):
 
 
 def need(rule, resource, default):
-    return SCALE_SETTINGS.resources.get(rule, {}).get(resource, default)
+    own = getattr(SCALE_SETTINGS.resources.get(rule), resource, None)
+    return default if own is None else own
 
 
 def on_gpus(wildcards, resources):

@@ -9,7 +9,6 @@ import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,11 +16,11 @@ import numpy as np
 
 from stclip.config import DetectorConfig
 from stclip.detect.backends.backend import NOTHING, Found, Key, needed_file
-from stclip.errors import ConfigError, DataError
+from stclip.detect.backends.file_config import FileDetectorConfig
+from stclip.errors import DataError
 from stclip.records import Clips
 
 logger = logging.getLogger(__name__)
-FORMATS = ("xyxy", "xywh")
 
 
 class FileDetector:
@@ -29,22 +28,15 @@ class FileDetector:
 
     needs_frames = False
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """How the files are to be read."""
-
-        box_format: str = "xywh"  # COCO's own; the authors' file holds corners, xyxy
-        person: int = 1  # category_id of persons; rows of others are ignored and counted
-        objects: bool = False  # the other way round: rows of every category but that of persons
-        first_frame: int = 1  # number of a clip's first frame in the list of images
-
-        def __post_init__(self) -> None:
-            """A known format."""
-            if self.box_format not in FORMATS:
-                raise ConfigError(f"box_format {self.box_format!r}; known are {list(FORMATS)}.")
+    Config = FileDetectorConfig
 
     def __init__(
-        self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
+        self,
+        config: FileDetectorConfig,
+        *,
+        settings: DetectorConfig,
+        files: Mapping[str, Path],
+        clips: Clips,
     ) -> None:
         """Read and check both files.
 
@@ -119,7 +111,7 @@ def _names(image: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _read_rows(
-    path: Path, images: Mapping[int, Key], config: FileDetector.Config, *, threshold: float
+    path: Path, images: Mapping[int, Key], config: FileDetectorConfig, *, threshold: float
 ) -> dict[Key, Found]:
     rows = _read(path)
     if not isinstance(rows, list) or not rows:
@@ -168,7 +160,7 @@ def _read_rows(
     return {key: Found(table[:, :4], table[:, 4]) for key, table in tables.items()}
 
 
-def _wanted(config: FileDetector.Config) -> str:
+def _wanted(config: FileDetectorConfig) -> str:
     return f"{'categories other than' if config.objects else 'category'} {config.person}"
 
 
