@@ -7,6 +7,8 @@ errors. `config/README.md` explains every key.
 """
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +28,7 @@ V = TypeVar("V")
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read one YAML mapping; a missing, damaged or unexpected file is a ConfigError naming it."""
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = deepcopy(_parsed(path.read_text("utf-8")))
     except FileNotFoundError:
         known = sorted(p.stem for p in path.parent.glob("*.yaml"))
         raise ConfigError(
@@ -38,6 +40,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping at the top, found {type(content).__name__}.")
     return content
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Any:
+    """What a YAML text says; every method and table reads its scale again."""
+    return yaml.safe_load(text)
 
 
 def merge(base: Mapping[str, Any], *layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,9 +10,16 @@ import importlib
 import importlib.util
 import inspect
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
-from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from stclip.config.strict import Strict, refusal, unknown_params
 from stclip.errors import ConfigError
@@ -102,12 +109,27 @@ def _of_dataclass(config: type[Any], params: Mapping[str, Any]) -> Any:
         raise ConfigError(f"{config.__qualname__}: {error}") from None
 
 
+class _Arguments(Strict):
+    """Base of what a function takes."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
 def call_target(
     target: str, *given: Any, params: Mapping[str, Any], where: str, **also: Any
-) -> None:
-    """Call the function that YAML names; its params are checked as `check_arguments` does."""
+) -> Any:
+    """Call the function that YAML names; its params are checked as `check_arguments` does.
+
+    Raises:
+        ConfigError: as there; or the function hands on a param that another does not take.
+    """
     arguments = check_arguments(target, params, where=where, given=len(given), also=also)
-    resolve_target(target)(*given, **also, **arguments)
+    try:
+        return resolve_target(target)(*given, **also, **arguments)
+    except TypeError as error:
+        if not any(f"unexpected keyword argument '{name}'" in str(error) for name in params):
+            raise
+        raise ConfigError(f"{where}: {target}: {error}.") from None
 
 
 def check_arguments(
@@ -134,18 +156,19 @@ def check_arguments(
         ConfigError: unknown or missing arguments, one of another type, or there is no such target.
     """
     function = resolve_target(target)
-    taken = list(inspect.signature(function, eval_str=True).parameters.values())[given:]
-    if any(p.kind is p.VAR_KEYWORD for p in taken):  # it checks them itself
+    taken = list(inspect.signature(function).parameters.values())[given:]
+    if any(p.kind is p.VAR_KEYWORD for p in taken):  # only the function knows what it takes
         return dict(params)
+    try:
+        types = get_type_hints(function, include_extras=True)
+    except NameError:  # of types that are imported for type checkers alone
+        types = {}
     fields: dict[str, Any] = {
-        p.name: (
-            Any if p.annotation is p.empty else p.annotation,
-            ... if p.default is p.empty else p.default,
-        )
+        p.name: (types.get(p.name, Any), ... if p.default is p.empty else p.default)
         for p in taken
         if p.name not in also
     }
-    model = create_model(target, __base__=Strict, **fields)
+    model = create_model(target, __base__=_Arguments, **fields)
     try:
         checked = model.model_validate(dict(params))
     except ValidationError as error:

@@ -15,9 +15,10 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import PositiveFloat
 
 from stclip.errors import DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepared
@@ -25,6 +26,7 @@ from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import locate, matching_members
 
 logger = logging.getLogger(__name__)
+Side = Literal["train", "test"]
 
 
 def prepare(
@@ -32,9 +34,9 @@ def prepare(
     out: Path,
     *,
     frames: str,
-    annotations: dict[str, str],
+    annotations: dict[Side, str],
     licence: str,
-    fps: float,
+    fps: PositiveFloat,
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet of the annotated videos.
 
@@ -131,7 +133,7 @@ def _with_actions(
     return table
 
 
-def _read_annotations(raw: Path, files: dict[str, str]) -> tuple[pd.DataFrame, dict[str, str]]:
+def _read_annotations(raw: Path, files: dict[Side, str]) -> tuple[pd.DataFrame, dict[str, str]]:
     """Boxes of all files (clip, 0-based frame, corners, person_id, action_ids); clip -> side."""
     parts: list[pd.DataFrame] = []
     official_split: dict[str, str] = {}

@@ -9,6 +9,7 @@ from snakemake.utils import validate
 from stclip import config as settings
 from stclip.config import hashes
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
+from stclip.config.target import check_arguments
 from stclip.errors import ConfigError
 
 validate(config, "../schemas/config.schema.yaml")
@@ -56,6 +57,13 @@ DATASETS = {
     d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
     for d in config["datasets"]
 }
+for name, dataset in DATASETS.items():
+    where = f"params of data set {name}"
+    checked(check_arguments, dataset.target, dataset.params, where=where, given=2)
+for name, recipe in SCALE_SETTINGS.miniature.render.items():
+    where = f"scale {SCALE}: miniature.render.{name}.params"
+    given = {"where": where, "given": 1, "also": ["workers"]}
+    checked(check_arguments, recipe.target, recipe.params, **given)
 ALL_METHODS = sorted(path.stem for path in (CONFIG / "methods").glob("*.yaml"))
 METHODS = ALL_METHODS if config["methods"] == "all" else config["methods"]
 ALL_TABLES = {

@@ -11,7 +11,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
 from stclip.config import DetectorConfig
-from stclip.config.target import resolve_target
+from stclip.config.target import call_target
 from stclip.detect.backends.backend import Found, Key, needed_file
 from stclip.detect.backends.half import compute_in_bf16
 from stclip.detect.backends.torchvision_config import TorchvisionDetectorConfig
@@ -50,7 +50,9 @@ class TorchvisionDetector:
         cls, config: TorchvisionDetectorConfig, settings: DetectorConfig, weights: Path
     ) -> nn.Module:
         """The model with its weights, on the CPU, in fp32; fine-tuning begins here too."""
-        model: nn.Module = resolve_target(config.builder)(**config.arguments)
+        model: nn.Module = call_target(
+            config.builder, params=config.arguments, where=f"detector {settings.target}: arguments"
+        )
         load_weights(model, weights, what=config.builder)
         heads = getattr(model, "roi_heads", None)
         if isinstance(heads, nn.Module):  # else the model would drop what a lower threshold keeps
