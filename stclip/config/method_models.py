@@ -1,10 +1,10 @@
 """The settings of methods as records: training, pictures, scoring."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from stclip.config.strict import Strict
+from stclip.config.strict import Distinct, Strict
 from stclip.config.target import resolved_params
 
 CropMode = Literal["center", "squash", "pad", "context"]
@@ -143,12 +143,12 @@ class _MethodKeys(Strict):
     """`module:Class`, a `stclip.methods.contract.Method`"""
     order: int
     """its place in tables"""
-    assumptions: list[Literal["independent", "voted"]] = Field(min_length=1)
+    assumptions: Annotated[list[Literal["independent", "voted"]], Distinct] = Field(min_length=1)
     """rows in Table 2: `independent`, and `voted` with soft voting over a clip (the single-action
     assumption)"""
     preprocessing: Preprocessing = Preprocessing()
     """how frames and boxes become the backbone's pictures"""
-    features: list[FeatureKind] = Field(default=[])
+    features: Annotated[list[FeatureKind], Distinct] = Field(default=[])
     """of what stored features of the frozen backbone are read in place of pictures: `frames`,
     `boxes`, `objects`; where the method takes them and no picture is changed by chance"""
     objects: bool = False

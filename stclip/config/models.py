@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from stclip.config.detector_models import DetectorConfig
 from stclip.config.method_models import BackboneConfig, LabelText
-from stclip.config.strict import Strict
+from stclip.config.strict import Distinct, Strict
 
 
 class Download(Strict):
@@ -107,7 +107,7 @@ class Metric(Strict):
     protocol: str
     """`iclip`, `tf`, `hit`, `act`; of `video_map` `act`, `multisports`
     ([protocol.md](../docs/protocol.md))"""
-    iou: list[Overlap | Literal["0.5:0.95"]] = Field(min_length=1)
+    iou: Annotated[list[Overlap | Literal["0.5:0.95"]], Distinct] = Field(min_length=1)
     """thresholds; `frame_map` has one, `video_map` may have `0.5:0.95`"""
 
     @model_validator(mode="after")
@@ -179,7 +179,7 @@ class _DatasetKeys(Strict):
     """whether a clip shows one action, so that its boxes may vote"""
     linking: LinkingConfig = LinkingConfig()
     """of boxes into tracks and tubes"""
-    metrics: list[Metric]
+    metrics: list[Metric] = Field(min_length=1)
     """what is measured"""
     boxes: dict[str, BoxSource] = Field(min_length=1)
     """box sources, by name"""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from stclip.errors import ConfigError
@@ -32,6 +32,15 @@ class Strict(BaseModel):
                 if kinds & {int, float} and bool not in kinds:
                     raise ValueError(f"{name}: a number is needed, found {value!r}")
         return content
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"each once, found {values}")
+    return values
+
+
+Distinct = AfterValidator(_distinct)  # of a list in which nothing stands twice
 
 
 class Params(Strict):
