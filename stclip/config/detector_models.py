@@ -20,7 +20,7 @@ class FinetuneConfig(Strict):
     lr: float = Field(gt=0)
     """learning rate"""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd` or `adamw`"""
+    """the optimiser"""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """of `sgd`"""
     weight_decay: float = Field(default=1e-4, ge=0)
@@ -51,7 +51,7 @@ class DetectorConfig(Strict):
     score_threshold: float = Field(default=0.05, ge=0, le=1)
     """boxes below are not stored"""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`fp32`, or `bf16` in the heavy parts"""
+    """full, or half in the heavy parts"""
     finetune: FinetuneConfig | None = None
     """fine-tuning to the persons of a split's training clips, if there is any"""
     datasets: list[str] = Field(default=[])

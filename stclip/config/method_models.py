@@ -33,9 +33,9 @@ class Preprocessing(Strict):
     """shorter side of a whole frame over that of the picture cut from its middle; 256 / 224 in
     many video methods"""
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    """`bicubic` or `bilinear`"""
+    """how pictures are resized"""
     statistics: Literal["clip", "imagenet"] = "clip"
-    """mean and deviation that normalise: `clip` or `imagenet`"""
+    """whose mean and deviation normalise"""
     crop_mode: CropMode = "center"
     """boxes cut out: `center` as CLIP does, `squash`, `pad`, `context` (widened to the picture's
     shape)"""
@@ -56,8 +56,7 @@ class Augmentation(Strict):
     """
 
     crop: Literal["none", "multi_scale_5", "multi_scale_13", "random_resized"] = "none"
-    """crop of the frames of clips and tracklets, alike in all of them: `none`, `multi_scale_5`,
-    `multi_scale_13`, `random_resized`"""
+    """how a part is cut out, the same of all frames"""
     flip: float = Field(default=0.0, ge=0, le=1)
     """probability of mirroring"""
     jitter: float = Field(default=0.0, ge=0, le=1)
@@ -86,21 +85,22 @@ class TrainConfig(Strict):
     warmup_factor: float = Field(default=0.25, ge=0, le=1)
     """that factor"""
     loss: Literal["focal", "ce"] = "focal"
-    """`focal` or `ce`, cross-entropy"""
+    """focal loss or (`ce`) cross-entropy"""
     focal_gamma: float = Field(default=2.0, ge=0)
     """exponent of the focal loss"""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """share of a row that all labels get"""
     augmentation: Augmentation = Augmentation()
-    """chance in the pictures of training clips"""
+    """chance in the frames of clips and tracklets, alike in all of them; key frames stay as they
+    are"""
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    """`sgd` or `adamw`"""
+    """the optimiser"""
     max_boxes: int = Field(default=10, ge=1)
     """ground-truth boxes used of a key frame, a random subset"""
     checkpoint_every: int = Field(default=500, ge=1)
     """steps between checkpoints that an interrupted training resumes from"""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`fp32` or `bf16` autocast"""
+    """full, or by autocast half"""
     compile: bool = False
     """torch.compile the image tower's blocks: same numbers but for rounding; the first batches
     compile, see [docs/speed.md](../docs/speed.md)"""
@@ -112,7 +112,7 @@ class ScoreConfig(Strict):
     batch_frames: int = Field(default=32, ge=1)
     """key frames per batch; changes no number"""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`fp32` or `bf16` autocast"""
+    """full, or by autocast half"""
     compile: bool = False
     """as `train.compile`"""
 
@@ -130,7 +130,7 @@ class Variants(Strict):
     """The variants of a method, by name."""
 
     variants: dict[str, Variant] = Field(default={})
-    """name -> `title` and the keys that the variant `METHOD+NAME` replaces (`params`, `train`,
+    """variants, by name: a title and the keys that `METHOD+NAME` replaces (`params`, `train`,
     ...)"""
 
 
@@ -144,13 +144,12 @@ class _MethodKeys(Strict):
     order: int
     """its place in tables"""
     assumptions: Annotated[list[Literal["independent", "voted"]], Distinct] = Field(min_length=1)
-    """rows in Table 2: `independent`, and `voted` with soft voting over a clip (the single-action
-    assumption)"""
+    """rows in Table 2; `voted`: with soft voting over a clip (the single-action assumption)"""
     preprocessing: Preprocessing = Preprocessing()
     """how frames and boxes become the backbone's pictures"""
     features: Annotated[list[FeatureKind], Distinct] = Field(default=[])
-    """of what stored features of the frozen backbone are read in place of pictures: `frames`,
-    `boxes`, `objects`; where the method takes them and no picture is changed by chance"""
+    """of what stored features of the frozen backbone are read in place of pictures; where the
+    method takes them and no picture is changed by chance"""
     objects: bool = False
     """whether boxes of objects are read (the data set's `objects`); as the method itself says"""
     params: dict[str, Any] = Field(default={}, validate_default=True)

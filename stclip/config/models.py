@@ -41,7 +41,7 @@ class BoxSource(Strict):
     """Which boxes are scored, and the filter applied when detections are read."""
 
     source: Literal["detections", "ground_truth"]
-    """`detections` or `ground_truth`"""
+    """which boxes"""
     within: float | None = Field(default=None, gt=0)
     """keep boxes of score > best of the frame - within (paper: S - T); of detections"""
     top: int | None = Field(default=None, ge=1)
@@ -103,7 +103,7 @@ class Metric(Strict):
     """A metric of a run's score files."""
 
     name: Literal["frame_map", "video_map"]
-    """`frame_map`, once; `video_map`"""
+    """exactly one is `frame_map`, at most one `video_map`"""
     protocol: str
     """`iclip`, `tf`, `hit`, `act`; of `video_map` `act`, `multisports`
     ([protocol.md](../docs/protocol.md))"""
@@ -133,7 +133,7 @@ class DatasetForm(Strict):
     target: str
     """`module:function` that prepares it"""
     archives: dict[str, Download]
-    """file name under `raw/` -> where from"""
+    """file name under `raw/` -> where from, as downloads below"""
     params: dict[str, Any] = Field(default={})
     """its keyword arguments, beside the data set's"""
 
@@ -162,7 +162,7 @@ class _DatasetKeys(Strict):
     frame_store: Literal["decoded"] = "decoded"
     """how prepared frames lie on the disk: `decoded`, one memory-mapped file a clip"""
     test_split: Literal["test", "val"] = "test"
-    """the official split that is tested: `test` or `val`"""
+    """the official split that is tested"""
     key_frames: KeyFrameRule = EveryFrames(rule="every")
     """which frames of tested clips are scored and evaluated, by a `rule`; of training clips the
     annotated ones"""
@@ -216,7 +216,7 @@ class DatasetFile(_DatasetKeys):
     """The keys that a data set's YAML, with what is laid over it, may have."""
 
     forms: dict[str, DatasetForm]
-    """name -> one form in which the data set is published"""
+    """the forms in which the data set is published, by name"""
 
 
 class DatasetConfig(_DatasetKeys):
@@ -284,8 +284,8 @@ class Resources(Strict):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads"""
     gpu: int | None = Field(default=None, ge=0)
-    """GPUs. `train` with more than 1 runs under torchrun, a process per GPU; they share `threads`,
-    of which one computes and the others read frames. `--resources gpu=...` allows so many"""
+    """GPUs, never more than `--resources gpu=...` allows. `train` with several runs under torchrun,
+    a process per GPU; they share `threads`, of which one computes and the others read frames"""
     mem_mb: int | None = Field(default=None, ge=1)
     """memory in MB"""
     runtime: int | None = Field(default=None, ge=1)
@@ -310,7 +310,7 @@ class Scale(Strict):
     miniature: Miniature = Miniature()
     """what is drawn and trained in place of downloads"""
     models: dict[str, Download] = Field(default={})
-    """file under `data/{scale}/models/` -> where from, as of archives"""
+    """file under `data/{scale}/models/` -> where from, as downloads below"""
     datasets: dict[str, dict[str, Any]] = Field(default={})
     """overrides of the data sets' keys; a form's `archives` are replaced whole"""
     methods: dict[str, dict[str, Any]] = Field(default={})

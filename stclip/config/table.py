@@ -32,23 +32,36 @@ class TableRow(Strict):
     """A row: a method, or METHOD+VARIANT."""
 
     method: str
-    title: str = ""  # default: the method's at the scale
-    published: float | None = None  # the paper's value in percent
+    """a method, or `METHOD+VARIANT`"""
+    title: str = ""
+    """its name; default: that of the method at the scale"""
+    published: float | None = Field(default=None, ge=0, le=100)
+    """the paper's value in percent; of ablations"""
 
 
 class _OfRuns(Strict):
     """What tables of runs have in common."""
 
     title: str
-    note: str  # what it shows; above the table in .md
-    of_paper: bool = True  # whether the paper has this table
+    """what it is; above the table in `.md`"""
+    note: str
+    """what it shows; beside the title"""
+    of_paper: bool = True
+    """whether the paper has it"""
     dataset: str
-    family: str = ""  # of label splits; default: the data set's
-    splits: list[str] = Field(default=[])  # default: the data set's
-    seeds: list[Seed] | None = Field(default=None, min_length=1)  # default: those of config.yaml
-    boxes: str = "detected"  # box source of the values
-    starred: str | None = "gt"  # of the values marked by a star
-    rows: Literal["all"] | list[TableRow]  # all: the methods of config.yaml
+    """what its runs are of"""
+    family: str = ""
+    """of label splits; default: the data set's"""
+    splits: list[str] = Field(default=[])
+    """label splits, in quotes, as they are names; default: the data set's"""
+    seeds: list[Seed] | None = Field(default=None, min_length=1)
+    """a run for each; default: those of `config.yaml`"""
+    boxes: str = "detected"
+    """box source of the values"""
+    starred: str | None = "gt"
+    """box source of the values marked by a star"""
+    rows: Literal["all"] | list[TableRow]
+    """`all` methods of `config.yaml`, or some in order"""
 
     def methods(self, chosen: Sequence[str]) -> list[str]:
         """The methods of its rows; `chosen` are those of config.yaml."""
@@ -75,12 +88,13 @@ class MainTable(_OfRuns):
     """A row per method and assumption about the video; label splits side by side."""
 
     kind: Literal["main"]
-    assumptions: list[Assumption] = Field(
-        default=["independent", "voted"]
-    )  # blocks of rows, in this order
+    assumptions: list[Assumption] = Field(default=["independent", "voted"])
+    """about the video: blocks of rows, in this order"""
     columns: list[Column] = Field(min_length=1)
-    # assumption -> method -> box source -> split, "avg" or "H" -> percent, as published
+    """what stands side by side"""
     published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = Field(default={})
+    """the paper's values in percent, shown where the scale's `published` is true: assumption ->
+    method -> box source -> split, `avg` or `H`"""
 
 
 class AblationTable(_OfRuns):
@@ -88,7 +102,9 @@ class AblationTable(_OfRuns):
 
     kind: Literal["ablation"]
     assumption: Assumption = "independent"
-    reference: str  # the row, by its method, that the others are compared with
+    """about the video"""
+    reference: str
+    """the row, by its method, that every row is subtracted from"""
 
     @model_validator(mode="after")
     def _reference_is_a_row(self) -> Self:
@@ -103,7 +119,9 @@ class CostsTable(_OfRuns):
 
     kind: Literal["costs"]
     assumptions: list[Assumption] = Field(default=["independent", "voted"])
-    published: dict[str, dict[str, float]] = Field(default={})  # method -> what -> as published
+    """about the video: blocks of rows, in this order"""
+    published: dict[str, dict[str, float]] = Field(default={})
+    """the paper's values, shown where the scale's `published` is true: method -> what"""
 
     @property
     def measured_split(self) -> str:
@@ -114,9 +132,12 @@ class CostsTable(_OfRuns):
 class PublishedShare(Strict):
     """Whose published values show the gap that boxes open: detected over ground-truth boxes."""
 
-    table: str  # one of kind main
+    table: str
+    """a table of kind `main`"""
     assumption: Assumption
+    """of its rows"""
     method: str
+    """the row"""
 
 
 class DetectorsTable(Strict):
@@ -124,15 +145,19 @@ class DetectorsTable(Strict):
 
     kind: Literal["detectors"]
     title: str
+    """what it is; above the table in `.md`"""
     note: str
+    """what it shows; beside the title"""
     of_paper: bool = False
-    share: dict[str, PublishedShare] = Field(default={})  # by data set
+    """whether the paper has it"""
+    share: dict[str, PublishedShare] = Field(default={})
+    """data set -> whose published values show the gap that boxes open"""
 
 
 Table = MainTable | AblationTable | CostsTable | DetectorsTable
 
 
-_KINDS: dict[str, type[Table]] = {
+KINDS: dict[str, type[Table]] = {
     "main": MainTable, "ablation": AblationTable, "costs": CostsTable, "detectors": DetectorsTable,
 }  # fmt: skip
 
@@ -141,7 +166,7 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
     """A table of `folder`/tables; what is left open is that of its data set and methods."""
     path = folder / "tables" / f"{table}.yaml"
     content = read_yaml(path)
-    kind = pick(_KINDS, str(content.get("kind")), what=f"kind of {path}")
+    kind = pick(KINDS, str(content.get("kind")), what=f"kind of {path}")
     config = checked(kind, content, str(path))
     if isinstance(config, DetectorsTable):
         return config
