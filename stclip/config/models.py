@@ -20,6 +20,7 @@ class Download(Strict):
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """its SHA-256. Where none is given, that of the first download is kept in `config/checksums/`
     and compared ever after ([docs/versions.md](../docs/versions.md))"""
+    # 8 digits are what torchvision puts into its file names; fewer prove too little
     sha256_prefix: str | None = Field(default=None, pattern="^[0-9a-fA-F]{8,64}$")
     """how that begins, for sources that publish no more, as torchvision's names"""
     md5: str | None = Field(default=None, pattern="^[0-9a-fA-F]{32}$")
