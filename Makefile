@@ -75,6 +75,7 @@ lint: setup
 # The tables that documents show between markers are those that were last written.
 DOCUMENTS := README.md docs/detectors.md docs/speed.md docs/ablations.md
 readme:
+	stclip keys --into config/README.md
 	mkdir -p docs/results/mini
 	set -e; for table in $(filter-out settings%,$(TABLES)); do \
 		cp results/mini/$$table.csv docs/results/mini/$$table.csv; \

@@ -9,14 +9,13 @@ Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from baselines.a5_config import A5Config
 from baselines.a5_names import OFFICIAL
-from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
@@ -32,29 +31,12 @@ class A5(VideoMethod):
     official = OFFICIAL
     takes_features = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(VideoMethod.Config):
-        """Sizes of what is learned."""
+    Config = A5Config
 
-        num_frames: int = 16
-        layers: int = 2  # of the transformer; 0: the mean of the frames
-        prefix: int = 16  # learned vectors in front of a name
-        postfix: int = 16  # and behind it
-        normalise: bool = True  # similarity is cosine / temperature, else the bare product
-        temperature: float = 0.07  # fixed; CLIP's own logit scale is not used
-
-        def __post_init__(self) -> None:
-            """Refuse what has no meaning."""
-            if min(self.layers, self.prefix, self.postfix) < 0 or self.temperature <= 0:
-                raise ConfigError(
-                    f"layers is {self.layers}, prefix {self.prefix}, postfix {self.postfix}, "
-                    f"temperature {self.temperature}; at least 0 are needed, above 0 for the last."
-                )
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: A5Config) -> None:
         """Add what is learned, initialised as released; CLIP stays as it is."""
         super().__init__(backbone, config)
-        self.config: A5.Config
+        self.config: A5Config
         # One vector for each position of a text, not for each place before or behind a name: the
         # vectors behind a long name are those of later rows than behind a short one.
         context, width = backbone.clip.positional_embedding.shape

@@ -10,7 +10,6 @@ Shape letters: see `stclip.methods`; A templates.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.actionclip_config import ActionCLIPConfig
 from baselines.actionclip_names import OFFICIAL
 from stclip.config import TrainConfig
 from stclip.errors import ConfigError
@@ -26,24 +26,6 @@ from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.layers.temporal_transformer import TemporalTransformer
 from stclip.methods.layers.video import VideoMethod
 
-TEMPLATES = (
-    "a photo of action {}",
-    "a picture of action {}",
-    "Human action of {}",
-    "{}, an action",
-    "{} this is an action",
-    "{}, a video of action",
-    "Playing action of {}",
-    "{}",
-    "Playing a kind of action, {}",
-    "Doing a kind of action, {}",
-    "Look, the human is {}",
-    "Can you recognize the action of {}?",
-    "Video classification of {}",
-    "A video of {}",
-    "The man is {}",
-    "The woman is {}",
-)
 EPS = 1e-12  # of the head's LayerNorms, as released
 STD = 0.02  # of the initial positions and linear weights
 SHARPNESS = 10.0  # the factor in the targets' softmax
@@ -56,39 +38,12 @@ class ActionCLIP(VideoMethod):
     takes_features = True
     whole_batch_loss = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(VideoMethod.Config):
-        """Size of the head, and what surrounds a class name."""
+    Config = ActionCLIPConfig
 
-        sampling: str = "actionclip"
-        layers: int = 6
-        positions: int = 8  # rows of the position table; 77 as released, of which T are read
-        zero_init: bool = False  # blocks begin as the identity; not so in the official code
-        templates: Sequence[str] = TEMPLATES  # `{}` is the class name
-
-        def __post_init__(self) -> None:
-            """Refuse what would fail, or be ignored, later."""
-            if self.positions < self.num_frames:
-                raise ConfigError(
-                    f"positions is {self.positions}, num_frames is {self.num_frames}; every frame "
-                    "needs a position: raise positions."
-                )
-            if self.layers < 1:
-                raise ConfigError(f"layers is {self.layers}; at least 1 is needed.")
-            if isinstance(self.templates, str) or not self.templates:
-                raise ConfigError(f"templates is {self.templates!r}; a list of texts is needed.")
-            wrong = [t for t in self.templates if str(t).count("{}") != 1]
-            if wrong:
-                raise ConfigError(
-                    f"templates {wrong}: each needs exactly one {{}}, where the class name goes."
-                )
-            if len(set(self.templates)) < len(self.templates):
-                raise ConfigError(f"templates {list(self.templates)} name one twice.")
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: ActionCLIPConfig) -> None:
         """Add the head; CLIP stays as it is."""
         super().__init__(backbone, config)
-        self.config: ActionCLIP.Config
+        self.config: ActionCLIPConfig
         self.temporal = TemporalTransformer(
             backbone.embed_dim,
             layers=config.layers,

@@ -5,11 +5,10 @@ key frame's. That is a control which costs nothing and sees both. Shape letters:
 `stclip.methods`.
 """
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
 from torch import Tensor
 
+from baselines.clip_crop_config import ClipCropConfig
 from stclip.inputs.batch import Inputs, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method
@@ -20,16 +19,12 @@ class ClipCrop(Method):
 
     takes_features = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Whether the whole frame counts too."""
+    Config = ClipCropConfig
 
-        with_frame: bool = False
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: ClipCropConfig) -> None:
         """Keep the backbone as it is."""
         super().__init__(backbone, config)
-        self.config: ClipCrop.Config
+        self.config: ClipCropConfig
         self.inputs = Inputs(unit="person", crops=True)
 
     def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:

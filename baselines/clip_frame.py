@@ -4,11 +4,10 @@ Nothing is trained. Everyone in a frame gets the frame's similarity to the label
 letters: see `stclip.methods`.
 """
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
 from torch import Tensor
 
+from baselines.clip_frame_config import ClipFrameConfig
 from stclip.inputs.batch import Inputs, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method
@@ -19,11 +18,9 @@ class ClipFrame(Method):
 
     takes_features = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """No hyper-parameters."""
+    Config = ClipFrameConfig
 
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: ClipFrameConfig) -> None:
         """Keep the backbone as it is."""
         super().__init__(backbone, config)
         self.inputs = Inputs(unit="person")

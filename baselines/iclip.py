@@ -8,18 +8,16 @@ is compared with them. Only vectors are computed with, so all pictures can be en
 Shape letters: see `stclip.methods`.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
+from baselines.iclip_config import ICLIPConfig
 from baselines.iclip_interaction import Grouping, Interaction, Slots, ranks
 from baselines.iclip_names import OFFICIAL
 from stclip.errors import ConfigError
-from stclip.inputs.batch import Inputs, MemoryPool, Objects, PersonBatch
+from stclip.inputs.batch import Inputs, Objects, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method, ParameterGroup
 from stclip.methods.layers.prompting import CrossAttention, PromptingBlock
@@ -32,50 +30,12 @@ class ICLIP(Method):
     official = OFFICIAL
     takes_features = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Hyper-parameters; where papers and released code differ see docs/deviations.md."""
+    Config = ICLIPConfig
 
-        units: str = "POHMPOHM"  # order of the interaction units; a letter left out is an ablation
-        before: int = 30  # frames of the memory, without the key frame
-        after: int = 30
-        memory_pool: MemoryPool = "full"  # visited: as released
-        person_slots: int = 25  # those of the best boxes; the released code takes any 25
-        object_slots: int = 5
-        context_slots: int = 25
-        memory_slots: int = 10  # a step
-        mask_padding: bool = False  # whether nobody attends to empty slots
-        object_pick: Literal["score", "random"] = "score"  # of more than `object_slots`
-        skip_objects: Literal["never", "frame", "batch"] = "never"  # unit O, if nobody touches any
-        dropout: float = 0.2  # of what a unit adds
-        prompt_layers: int = 2  # of Interaction-Aware Prompting; 0: the texts stay as they are
-        alpha: float = 0.1  # initial weight of the prompting, of every channel
-        temperature: float = 0.07
-        lr_groups: bool = True  # learning rates as released; else one for all
-
-        def __post_init__(self) -> None:
-            """Refuse what has no meaning."""
-            if not self.units or set(self.units) - set("POHM"):
-                raise ConfigError(
-                    f"units is {self.units!r}; it takes some of the letters P (persons), "
-                    "O (objects), H (surroundings) and M (memory), in their order."
-                )
-            slots = (self.person_slots, self.object_slots, self.context_slots, self.memory_slots)
-            if min(slots) < 1 or min(self.before, self.after, self.prompt_layers) < 0:
-                raise ConfigError(
-                    f"person_slots, object_slots, context_slots, memory_slots are {slots}, at "
-                    f"least 1 each is needed; before is {self.before}, after {self.after}, "
-                    f"prompt_layers {self.prompt_layers}, at least 0."
-                )
-            if "M" in self.units and not self.before + self.after:
-                raise ConfigError(
-                    "units has M, but before and after are 0: take M out, or ask for frames."
-                )
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: ICLIPConfig) -> None:
         """Build units and prompting; CLIP stays as it is."""
         super().__init__(backbone, config)
-        self.config: ICLIP.Config
+        self.config: ICLIPConfig
         has_memory = "M" in config.units
         self.inputs = Inputs(
             unit="person",

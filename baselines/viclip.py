@@ -8,13 +8,11 @@ the class token alone with texts, so patches know them less.
 Shape letters: see `stclip.methods`; c channels of a map: e where it is projected, else d.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
+from baselines.viclip_config import ViCLIPConfig
 from baselines.viclip_encoder import VideoEncoder, mean_map
 from baselines.viclip_names import OFFICIAL
 from stclip.errors import ConfigError
@@ -32,36 +30,12 @@ class ViCLIP(Method):
 
     official = OFFICIAL
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Hyper-parameters; what the paper leaves open stands in docs/deviations.md."""
+    Config = ViCLIPConfig
 
-        num_frames: int = 8
-        around: Literal["clip", "key_frame"] = "clip"  # one map a video, or one a key frame
-        sampling: str = "spread"  # of the frames of a clip; a rule of stclip.inputs.sampling
-        project: Literal["after", "before"] = "after"  # the pooling, whose maximum is not linear
-        drop_path: float = 0.1  # of the last block while training
-        temperature: float = 0.01  # cosines are divided by it
-        learn_temperature: bool = False  # from that of the weights if they have one; at least 0.01
-
-        def __post_init__(self) -> None:
-            """Refuse numbers outside their range."""
-            if self.num_frames < 1 or self.temperature <= 0 or not 0 <= self.drop_path < 1:
-                raise ConfigError(
-                    f"num_frames is {self.num_frames}, temperature is {self.temperature}, drop_path"
-                    f" is {self.drop_path}; at least 1, above 0, and from 0 to below 1 are needed."
-                )
-            for name, allowed in (
-                ("around", ("clip", "key_frame")),
-                ("project", ("after", "before")),
-            ):
-                if getattr(self, name) not in allowed:
-                    raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed are {allowed}.")
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: ViCLIPConfig) -> None:
         """Un-freeze the backbone's image tower; its text tower stays as it is."""
         super().__init__(backbone, config)
-        self.config: ViCLIP.Config
+        self.config: ViCLIPConfig
         if config.around == "clip":
             self.inputs = Inputs(
                 unit="clip", boxes=True, num_frames=config.num_frames, sampling=config.sampling

@@ -10,18 +10,15 @@ Shape letters: see `stclip.methods`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import log
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from baselines.vitaclip_config import VitaCLIPConfig
 from baselines.vitaclip_encoder import VitaEncoder
 from baselines.vitaclip_names import OFFICIAL
-from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.layers.name_prompt import PromptedNames, place_names
@@ -34,36 +31,12 @@ class VitaCLIP(VideoMethod):
 
     official = OFFICIAL
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(VideoMethod.Config):
-        """Hyper-parameters; docs/deviations.md tells where paper and official code differ."""
+    Config = VitaCLIPConfig
 
-        num_global: int = 8  # global prompts of each block
-        context_length: int = 8  # learned vectors before a name, the same for all; 0: none
-        use_global: bool = True
-        use_local: bool = True
-        use_summary: bool = True
-        train_cls_proj: bool = True  # false: random, as the official code leaves it
-        logit_scale_init: float | Literal["clip"] = log(1 / 0.07)  # clip: the backbone's own
-        spaced_names: bool = False  # spaces for underscores, whatever the data set's `label_text`
-
-        def __post_init__(self) -> None:
-            """Numbers that make no prompts have switches of their own."""
-            if self.num_global < 1 or self.context_length < 0:
-                raise ConfigError(
-                    f"num_global is {self.num_global}, context_length is {self.context_length}; at "
-                    "least 1 and 0 are needed (use_global: false for no global prompts)."
-                )
-            if isinstance(self.logit_scale_init, str) and self.logit_scale_init != "clip":
-                raise ConfigError(
-                    f"logit_scale_init is {self.logit_scale_init!r}; give a number, the scale's "
-                    "logarithm, or 'clip'."
-                )
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: VitaCLIPConfig) -> None:
         """Draw the prompts and free the backbone's logit scale."""
         super().__init__(backbone, config)
-        self.config: VitaCLIP.Config
+        self.config: VitaCLIPConfig
         self.encoder = VitaEncoder(
             backbone,
             num_frames=config.num_frames,

@@ -8,15 +8,14 @@ itself is frozen here.
 Shape letters: see `stclip.methods`. The n tokens of a frame are 1 + N.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
+from baselines.xclip_config import XCLIPConfig
 from baselines.xclip_names import OFFICIAL
-from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.layers.partial_block import block_of_first
@@ -30,25 +29,12 @@ class XCLIP(VideoMethod):
 
     official = OFFICIAL
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config(VideoMethod.Config):
-        """Hyper-parameters; where papers and released code differ see docs/deviations.md."""
+    Config = XCLIPConfig
 
-        num_frames: int = 8
-        sampling: str = "xclip_whole"  # "xclip": as released, which never trains on a clip's tail
-        mit_layers: int = 1  # of the multi-frame integration transformer
-        prompt_layers: int = 1  # released: 2
-        alpha: float = 0.1  # initial weight of the prompting, of every channel
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: XCLIPConfig) -> None:
         """Build the new modules; a message for each block of the image tower."""
         super().__init__(backbone, config)
-        self.config: XCLIP.Config
-        if config.mit_layers < 1 or config.prompt_layers < 1:
-            raise ConfigError(
-                f"X-CLIP: mit_layers is {config.mit_layers}, prompt_layers is "
-                f"{config.prompt_layers}; both must be at least 1."
-            )
+        self.config: XCLIPConfig
         width, joint = backbone.width, backbone.embed_dim
         self.messages = nn.ModuleList(Message(width, heads=backbone.heads) for _ in backbone.blocks)
         self.integration = integration_transformer(

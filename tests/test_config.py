@@ -161,7 +161,7 @@ def test_an_archive_needs_exactly_one_checksum(world: World) -> None:
     edit(world.config / "datasets" / "jhmdb.yaml", forms=forms)
     with pytest.raises(
         ConfigError,
-        match=r"forms\.official: archives\.a\.zip.*exactly one checksum, got none",
+        match=r"forms\.official\.archives\.a\.zip.*exactly one checksum, got none",
     ):
         load_dataset(world.config, "jhmdb", scale="small")
 

@@ -11,7 +11,7 @@ import torch
 from conftest import ROOT, World
 from safetensors.torch import save_file
 
-from stclip.config import DetectorConfig, load_scale
+from stclip.config import DetectorConfig, Params, checked, load_scale
 from stclip.config.hashes import detection_settings
 from stclip.detect import detect as stage
 from stclip.detect.backends.backend import Found, files_of, load_backend
@@ -48,8 +48,7 @@ class Pixel:
     batches: list[list[tuple[str, int]]] = []  # noqa: RUF012
     dies_at = -1
 
-    class Config:
-        __dataclass_fields__: dict = {}  # type: ignore[type-arg]  # noqa: RUF012
+    Config = Params  # nothing to set
 
     def __init__(self, config, *, settings, files, clips) -> None:  # type: ignore[no-untyped-def]
         pass
@@ -77,7 +76,7 @@ def config(**changes: object) -> DetectorConfig:
         "params": {"builder": "test_detect:Stub"},
         "batch_frames": 3,
     }
-    return DetectorConfig.model_validate(settings | changes)
+    return checked(DetectorConfig, settings | changes, "test")
 
 
 PIXEL = config(target="test_detect:Pixel", params={})
@@ -294,7 +293,7 @@ def test_weights_missing_or_of_another_model_are_named(world: World) -> None:
         ({"target": "stclip.detect.backends.torchvision:Yolo"}, r"Yolo.*must be module:name"),
         ({"params": {"builder": "torchvision.models.detection:yolo"}}, r"yolo.*module:name"),
         ({"params": {"bilder": "x"}}, r"unknown params \['bilder'\].*takes \['arguments', 'build"),
-        ({"params": {}}, r"missing 1 required.*builder"),
+        ({"params": {}}, r"test: params: params of TorchvisionDetector: builder: Field required"),
         ({"precision": "bf16"}, r"bf16 needs a model with the parts.*Stub.*precision: fp32"),
     ],
 )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, World
 
-from stclip.config import DetectorConfig
+from stclip.config import DetectorConfig, checked
 from stclip.detect.backends.backend import load_backend
 from stclip.detect.detect import detect
 from stclip.errors import ConfigError, DataError
@@ -30,7 +30,8 @@ ROWS = [
 
 
 def settings(**params: object) -> DetectorConfig:
-    return DetectorConfig(target="stclip.detect.backends.file:FileDetector", params=params)
+    content = {"target": "stclip.detect.backends.file:FileDetector", "params": params}
+    return checked(DetectorConfig, content, "test")
 
 
 def write(folder: Path, rows: object, images: object = None) -> dict[str, Path]:
@@ -203,7 +204,7 @@ def test_a_missing_file_says_what_to_do_by_hand(world: World) -> None:
 
 
 def test_an_unknown_format_is_refused(world: World) -> None:
-    with pytest.raises(ConfigError, match=r"box_format 'cxcywh'; known are \['xyxy', 'xywh'\]"):
+    with pytest.raises(ConfigError, match=r"box_format: .*'xyxy' or 'xywh', found 'cxcywh'"):
         find(world, ROWS, box_format="cxcywh")
 
 

@@ -48,10 +48,12 @@ def tiny(world: World) -> World:
 
 def backend(world: World, precision: str) -> TorchvisionDetector:
     settings = DetectorConfig(
-        target="stclip.detect.backends.torchvision:TorchvisionDetector", precision=precision
+        target="stclip.detect.backends.torchvision:TorchvisionDetector",
+        params={"builder": "stclip.mini.tiny_detector:build"},
+        precision=precision,
     )
     return TorchvisionDetector(
-        TorchvisionDetector.Config(builder="stclip.mini.tiny_detector:build"),
+        TorchvisionDetector.Config(**settings.params),
         settings=settings, files={"weights": world.folder / "tiny.safetensors"}, clips=world.clips,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torchvision.ops import box_iou
 
-from stclip.config import BackboneConfig
+from stclip.config import BackboneConfig, TinyClip, TinyDetector
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.methods.clip.backbone import load_backbone
 from stclip.mini.captions import caption
@@ -141,7 +141,7 @@ def test_shipped_clip_scores_zero_shot_in_the_documented_range() -> None:
 def test_pretraining_is_deterministic(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
-        pretrain(path, seed=seed, steps=2, batch=4)
+        pretrain(path, TinyClip(seed=seed, steps=2, batch=4))
     one, same, other = (path.read_bytes() for path in paths)
     assert one == same
     assert one != other
@@ -152,7 +152,7 @@ def test_pretraining_is_deterministic(tmp_path: Path) -> None:
 def test_detector_training_is_deterministic_and_finds_boxes(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
-        train_detector(path, seed=seed, steps=3, batch=4)
+        train_detector(path, TinyDetector(seed=seed, steps=3, batch=4))
     one, same, other = (path.read_bytes() for path in paths)
     assert one == same
     assert one != other
@@ -169,7 +169,7 @@ def test_detector_training_is_deterministic_and_finds_boxes(tmp_path: Path) -> N
 def test_detector_learns_to_find_persons(tmp_path: Path) -> None:
     """AP at IoU 0.5 of the acting persons in rendered videos; bystanders are false alarms."""
     path = tmp_path / "detector.safetensors"
-    train_detector(path, seed=0, steps=DETECTOR_STEPS)
+    train_detector(path, TinyDetector(seed=0, steps=DETECTOR_STEPS))
     detector = build().eval()
     detector.load_state_dict(load_file(path))
     scores: list[float] = []

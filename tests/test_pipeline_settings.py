@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -213,3 +214,46 @@ def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
         "unknown split in splits/jhmdb/st-clip '9'; known are ['1', '2', '3', '4']"
         in done.stdout + done.stderr
     )
+
+
+def misspell(content: dict) -> None:  # type: ignore[type-arg]
+    content["params"] = {"num_frame": 8}
+
+
+def of_text(content: dict) -> None:  # type: ignore[type-arg]
+    content["params"] = {"num_frames": "many"}
+
+
+def draw_nothing(content: dict) -> None:  # type: ignore[type-arg]
+    content["miniature"]["render"]["jhmdb"]["params"]["test_videos"] = 0
+
+
+def choose_split(content: dict) -> None:  # type: ignore[type-arg]
+    content["forms"]["official"]["params"] = {"official_split": 7}
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("methods/st_clip.yaml", misspell, "unknown params ['num_frame'] for STCLIP; it takes"),
+        # its Config stands in the class
+        ("methods/dummy.yaml", misspell, "['num_frame'] for ClipMean (did you mean 'num_frames'?)"),
+        ("methods/dummy.yaml", of_text, "params of ClipMean: num_frames: Input should be a valid"),
+        ("scales/mini.yaml", draw_nothing, "miniature.render.jhmdb.params: params of"),
+        ("datasets/jhmdb.yaml", choose_split, "official_split: Input should be less than or equal"),
+    ],
+)
+def test_a_value_without_meaning_stops_before_any_job(
+    project: Path,
+    file: str,
+    change: Callable[[dict], None],
+    message: str,  # type: ignore[type-arg]
+) -> None:
+    path = project / "config" / file
+    before = path.read_text()
+    edit(path, change)
+    done = snakemake(project, "-n", TABLE)
+    path.write_text(before)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -8,8 +8,8 @@ from conftest import ROOT, World
 from small_project import make_project, snakemake
 
 from stclip.config import load_dataset, load_detector, load_method, load_scale, load_version
-from stclip.config.models import Strict
 from stclip.config.resolved import RESOLVED, announcement, as_resolved
+from stclip.config.strict import Strict
 from stclip.errors import ConfigError
 
 EDIT = """

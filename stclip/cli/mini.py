@@ -15,6 +15,7 @@ from stclip.cli.options import (
     Workers,
     mini_app,
 )
+from stclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from stclip.config import Miniature
@@ -31,12 +32,13 @@ def mini_render(
     """Draw a data set and write its archives in the official layout."""
     from stclip import config as c
     from stclip.config.resolved import as_resolved
-    from stclip.config.target import resolve_target
+    from stclip.config.target import call_target
 
     recipes = c.load_scale(config, scale).miniature.render
     recipe = c.pick(recipes, dataset, what=f"data set that scale {scale} draws")
     as_resolved(f"rendering of {dataset} at scale {scale}", recipe)
-    resolve_target(recipe.target)(out, workers=workers, **recipe.params)
+    where = f"scale {scale}: miniature.render.{dataset}"
+    call_target(recipe.target, out, params=recipe.params, where=where, workers=workers)
 
 
 @mini_app.command("clip")
@@ -44,7 +46,10 @@ def mini_clip(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None
     """Pre-train the tiny CLIP on drawn stills with captions."""
     from stclip.mini.tiny_clip import pretrain
 
-    pretrain(out, **_miniature(config, scale).clip)
+    recipe = _miniature(config, scale).clip
+    if recipe is None:
+        raise ConfigError(f"scale {scale} has no `miniature.clip`; it trains no tiny CLIP.")
+    pretrain(out, recipe)
 
 
 @mini_app.command("detector")
@@ -52,7 +57,10 @@ def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> 
     """Train the tiny person detector on drawn stills."""
     from stclip.mini.tiny_detector import train_detector
 
-    train_detector(out, **_miniature(config, scale).detector)
+    recipe = _miniature(config, scale).detector
+    if recipe is None:
+        raise ConfigError(f"scale {scale} has no `miniature.detector`; it trains no tiny detector.")
+    train_detector(out, recipe)
 
 
 @mini_app.command("samples")

@@ -63,7 +63,7 @@ MetricsFiles = Annotated[
     list[Path], typer.Argument(help="metrics.json files from `stclip evaluate`.")
 ]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
 Name = Annotated[str, typer.Option(help="Name of what is made.")]
 Count = Annotated[int, typer.Option(help="How many.", min=1)]

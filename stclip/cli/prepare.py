@@ -28,10 +28,11 @@ def prepare(
 ) -> None:
     """Read the archives, or an unpacked copy of them: clips.parquet, boxes.parquet and frames."""
     from stclip import config as c
-    from stclip.config.target import resolve_target
+    from stclip.config.target import call_target
 
     settings = c.load_dataset(config, dataset, scale=scale)
-    resolve_target(settings.target)(raw, out, **settings.params)
+    where = f"data set {dataset} at scale {scale}"
+    call_target(settings.target, raw, out, params=settings.params, where=where)
 
 
 @app.command("key-frames")

@@ -1,4 +1,4 @@
-"""From what the stages wrote to tables: tables, errors, summary, show."""
+"""From what the stages wrote to tables: tables, errors, summary, show; and the tables of keys."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ import typer
 from stclip.cli.options import CONFIG, ConfigFolder, MetricsFiles, Out, ScaleName, app
 from stclip.errors import ConfigError
 
+IntoDocument = Annotated[Path | None, typer.Option("--into", help="A document with markers.")]
 TableName = Annotated[str, typer.Option("--table", help="A file of config/tables.")]
 
 
@@ -76,7 +77,7 @@ def summary(
 @app.command()
 def show(
     table: Annotated[Path, typer.Argument(help="A csv that `stclip tables` wrote.")],
-    into: Annotated[Path | None, typer.Option(help="A document with markers.")] = None,
+    into: IntoDocument = None,
 ) -> None:
     """Print a table on the terminal, or put it into a document between its markers."""
     from stclip.tables.table_files import put_into, read_table, render_text
@@ -86,3 +87,16 @@ def show(
         typer.echo(render_text(frame))
     else:
         put_into(into, frame, marker=table.stem)
+
+
+@app.command()
+def keys(into: IntoDocument = None, config: ConfigFolder = CONFIG) -> None:
+    """List the keys of the YAML files, or put the lists into config/README.md."""
+    from stclip.config.key_tables import key_tables
+    from stclip.tables.table_files import put_text_into
+
+    for marker, table in key_tables(config).items():
+        if into is None:
+            typer.echo(f"{marker}\n\n{table}")
+        else:
+            put_text_into(into, table, marker=marker)

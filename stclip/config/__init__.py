@@ -1,35 +1,42 @@
 """Settings: YAML files, checked, resolved and hashed."""
 
 from stclip.config.chosen import check_chosen, only_splits
-from stclip.config.models import (
-    BARE_LABEL,
-    PROTOCOLS,
-    AnnotatedFrames,
+from stclip.config.detector_models import DetectorConfig, FinetuneConfig
+from stclip.config.fields import BARE_LABEL
+from stclip.config.method_models import (
     Augmentation,
     BackboneConfig,
-    BoxSource,
     CropMode,
-    DatasetConfig,
-    DatasetForm,
-    DetectorConfig,
-    Download,
-    EveryFrames,
     FeatureKind,
-    FinetuneConfig,
-    KeyFrameRule,
-    LinkingConfig,
+    LoraPlacement,
+    MemoryPool,
     MethodConfig,
-    Metric,
-    Miniature,
+    MethodFile,
     Preprocessing,
-    Rendering,
-    Scale,
     ScoreConfig,
-    Seconds,
-    Strict,
     TrainConfig,
     Variant,
     Variants,
+)
+from stclip.config.models import (
+    PROTOCOLS,
+    AnnotatedFrames,
+    BoxSource,
+    DatasetConfig,
+    DatasetFile,
+    DatasetForm,
+    Download,
+    EveryFrames,
+    KeyFrameRule,
+    LinkingConfig,
+    Metric,
+    Miniature,
+    Rendering,
+    Resources,
+    Scale,
+    Seconds,
+    TinyClip,
+    TinyDetector,
 )
 from stclip.config.names import check_form, check_name, check_once, known_names, pick
 from stclip.config.resolve import (
@@ -42,6 +49,7 @@ from stclip.config.resolve import (
     load_version,
     merge,
 )
+from stclip.config.strict import Params, Strict
 from stclip.config.yaml_file import read_yaml
 
 __all__ = [
@@ -54,6 +62,7 @@ __all__ = [
     "BoxSource",
     "CropMode",
     "DatasetConfig",
+    "DatasetFile",
     "DatasetForm",
     "DetectorConfig",
     "Download",
@@ -62,15 +71,22 @@ __all__ = [
     "FinetuneConfig",
     "KeyFrameRule",
     "LinkingConfig",
+    "LoraPlacement",
+    "MemoryPool",
     "MethodConfig",
+    "MethodFile",
     "Metric",
     "Miniature",
+    "Params",
     "Preprocessing",
     "Rendering",
+    "Resources",
     "Scale",
     "ScoreConfig",
     "Seconds",
     "Strict",
+    "TinyClip",
+    "TinyDetector",
     "TrainConfig",
     "Variant",
     "Variants",

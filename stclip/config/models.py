@@ -1,91 +1,34 @@
-"""The settings as records: one class per section of config/*.yaml, unknown keys refused."""
+"""The settings as records: one class per section of config/*.yaml, unknown keys refused.
 
-import os
-import re
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+Here those of data sets and scales; those of methods and detectors have modules of their own.
+"""
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing import Annotated, Any, Literal, Self
 
-from stclip.config.names import check_form, check_name, check_once
-from stclip.config.sources import sources_of
+from pydantic import Field, model_validator
 
-# The evaluators of `stclip.evaluate`, by metric; named here as they are checked before it is there.
-PROTOCOLS = {
-    "frame_map": ("iclip", "tf", "hit", "act"),
-    "video_map": ("act", "multisports"),
-}
-
-
-def _each_once(names: Any) -> Any:
-    check_once(names, what="names")
-    return names
-
-
-def _well_formed(names: Any) -> Any:
-    for name in names:
-        check_form(name, what="name")
-    return names
-
-
-def _one_place_each(templates: list[str]) -> list[str]:
-    wrong = [template for template in templates if template.count("{}") != 1]
-    if wrong:
-        raise ValueError(f"{wrong}: each needs exactly one {{}}, where the label goes")
-    return templates
-
-
-Once = AfterValidator(_each_once)
-Formed = AfterValidator(_well_formed)  # names in a list, or keys, that stand in paths and commands
-# Texts around a label, of which {} is the place; the bare label by default
-Templates = Annotated[list[str], Field(min_length=1), AfterValidator(_one_place_each), Once]
-BARE_LABEL = ["{}"]
-CropMode = Literal["center", "squash", "pad", "context"]
-FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
-
-
-def _expanded(written: str) -> str:
-    """Replace `~` and `$NAME`, as a shell does."""
-    try:
-        path = os.path.expandvars(Path(written).expanduser())
-    except RuntimeError as error:
-        raise ValueError(f"{written}: {error}") from None
-    if re.search(r"\$(\w|\{)", path):
-        raise ValueError(f"{written}: names an environment variable that is not set")
-    return path
-
-
-LocalPath = Annotated[str, AfterValidator(_expanded)]  # of a file or folder that is there already
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _OfTarget(Strict):
-    """What has a `target: module:name` and its `params`; the fields keep their places."""
-
-    if TYPE_CHECKING:
-        target: str
-        params: dict[str, Any]
-
-    @cached_property
-    def sources(self) -> dict[str, str]:
-        """Somebody's own code that it runs; raises as `sources_of`."""
-        return sources_of(self.target, self.params)
+from stclip.config.detector_models import DetectorConfig
+from stclip.config.fields import BARE_LABEL, Formed, LocalPath, OfTarget, Once, Templates
+from stclip.config.method_models import BackboneConfig, LabelText
+from stclip.config.names import check_name
+from stclip.config.strict import Strict
 
 
 class Download(Strict):
-    """A file to download and how to know that it is whole."""
+    """A file to download and how to know that it is whole: by one checksum."""
 
-    url: str  # https://..., file:PATH (relative to the working folder) or manual:PAGE
-    sha256: str | None = None
-    sha256_prefix: str | None = None  # for sources that publish no more, as torchvision's names
-    md5: str | None = None
-    checksums: str | None = None  # url of a `sha256sum` listing that names the file
+    url: str = Field(pattern="^(https?|file|manual):")
+    """where from: `https:`, `file:` and a path, or `manual:` and the page where a person gets it"""
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    """its SHA-256. Where none is given, that of the first download is kept in `config/checksums/`
+    and compared ever after ([docs/versions.md](../docs/versions.md))"""
+    # 8 digits are what torchvision puts into its file names; fewer prove too little
+    sha256_prefix: str | None = Field(default=None, pattern="^[0-9a-fA-F]{8,64}$")
+    """how that begins, for sources that publish no more, as torchvision's names"""
+    md5: str | None = Field(default=None, pattern="^[0-9a-fA-F]{32}$")
+    """its MD5"""
+    checksums: str | None = None
+    """url of a `sha256sum` listing that names the file; `manual:` files may have no checksum"""
 
     @model_validator(mode="after")
     def _one_checksum(self) -> Self:
@@ -101,31 +44,48 @@ class BoxSource(Strict):
     """Which boxes are scored, and the filter applied when detections are read."""
 
     source: Literal["detections", "ground_truth"]
-    within: float | None = None  # keep score > best score of the frame - within (paper: S - T)
-    top: int | None = Field(default=None, ge=1)  # keep the best `top` boxes of a frame
+    """which boxes"""
+    within: float | None = Field(default=None, gt=0)
+    """keep boxes of score > best of the frame - within (paper: S - T); of detections"""
+    top: int | None = Field(default=None, ge=1)
+    """keep the best so many of a frame; of detections"""
+
+    @model_validator(mode="after")
+    def _filters_have_scores(self) -> Self:
+        if self.source == "ground_truth" and (self.within is not None or self.top is not None):
+            raise ValueError("ground truth has no scores: `within` and `top` are of detections")
+        return self
 
 
 class EveryFrames(Strict):
     """Every n-th frame of a test clip is a key frame."""
 
     rule: Literal["every"]
+    """every n-th frame"""
     frames: int = Field(default=1, ge=1)
+    """that n"""
 
 
 class AnnotatedFrames(Strict):
     """The frames with a ground-truth box are key frames, the others belong to no action."""
 
     rule: Literal["annotated"]
+    """the frames with a ground-truth box"""
 
 
 class Seconds(Strict):
     """One key frame a second, as in AVA; excluded seconds count on neither side."""
 
     rule: Literal["seconds"]
-    start: float = 0  # the second in which the prepared frame 0 lies
-    first: int  # second of the first key frame
-    last: int  # of the last one
-    excluded: str | None = None  # csv `video,second` among the archives
+    """one a second"""
+    start: float = Field(default=0, ge=0)
+    """the second in which the prepared frame 0 lies"""
+    first: int
+    """second of the first key frame"""
+    last: int
+    """of the last one"""
+    excluded: str | None = None
+    """csv of (video, second) among the archives: rows that are no key frames"""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -135,14 +95,24 @@ class Seconds(Strict):
 
 
 KeyFrameRule = Annotated[EveryFrames | AnnotatedFrames | Seconds, Field(discriminator="rule")]
+Overlap = Annotated[float, Field(gt=0, le=1)]
+# The evaluators of `stclip.evaluate`, by metric; named here as they are checked before it is there.
+PROTOCOLS = {
+    "frame_map": ("iclip", "tf", "hit", "act"),
+    "video_map": ("act", "multisports"),
+}
 
 
 class Metric(Strict):
     """A metric of a run's score files."""
 
     name: Literal["frame_map", "video_map"]
-    protocol: str  # one of `PROTOCOLS`
-    iou: list[float | Literal["0.5:0.95"]] = Field(min_length=1)  # frame_map has one
+    """exactly one is `frame_map`, at most one `video_map`"""
+    protocol: str
+    """`iclip`, `tf`, `hit`, `act`; of `video_map` `act`, `multisports`
+    ([protocol.md](../docs/protocol.md))"""
+    iou: Annotated[list[Overlap | Literal["0.5:0.95"]], Once] = Field(min_length=1)
+    """thresholds; `frame_map` has one, `video_map` may have `0.5:0.95`"""
 
     @model_validator(mode="after")
     def _known_protocol(self) -> Self:
@@ -153,48 +123,81 @@ class Metric(Strict):
 class LinkingConfig(Strict):
     """How long a track may pause and must last; boxes are linked as ACT does."""
 
-    patience_s: float = Field(default=1 / 6, gt=0)  # without a box, before a track ends
-    min_length_s: float = Field(default=0.5, ge=0)  # of a tube that video mAP judges
+    patience_s: float = Field(default=1 / 6, gt=0)
+    """seconds without a box, before a track ends"""
+    min_length_s: float = Field(default=0.5, ge=0)
+    """seconds of a tube that video mAP judges, at least"""
 
 
 class DatasetForm(Strict):
     """One form in which a data set is published, and who reads it."""
 
-    target: str  # module:function that prepares it
-    archives: dict[str, Download]  # file name under raw/ -> where from
-    params: dict[str, Any] = {}  # keyword arguments of the target, beside the data set's own
+    target: str
+    """`module:function` that prepares it"""
+    archives: dict[str, Download]
+    """file name under `raw/` -> where from, as downloads below"""
+    params: dict[str, Any] = Field(default={})
+    """its keyword arguments, beside the data set's"""
 
 
-class DatasetConfig(_OfTarget):
-    """One data set, resolved: where it comes from, who reads it, how it is tested."""
+class _DatasetKeys(Strict):
+    """What a data set's YAML says, and stays as it is in the resolved settings."""
 
     title: str
-    benchmark: str = Field(pattern=r"^[a-z0-9-]+$")  # its name in metrics and tables
-    version: int = Field(ge=1)  # raised when its protocol changes: clips, key frames, metrics
+    """name in tables; shown when the data are fetched, as licence and citation are"""
     licence: str
+    """of the data"""
     citation: str
-    form: str  # the name of the form that is read
-    extracted: LocalPath | None = None  # folder of an unpacked copy, read in place of the archives
-    target: str  # of that form
-    archives: dict[str, Download]  # of that form; none where there is an unpacked copy
-    params: dict[str, Any] = {}  # the data set's and that form's
-    frame_store: Literal["decoded"] = "decoded"  # how frames lie on the disk; one way so far
-    test_split: Literal["test", "val"] = "test"  # the official split that is tested
+    """of whom to cite"""
+    benchmark: str = Field(pattern=r"^[a-z0-9-]+$")
+    """name of the protocol; with family of label splits and version it stands in every
+    `metrics.json` and table: `zs-jhmdb/st-clip@1`"""
+    version: int = Field(ge=1)
+    """raised when clips, boxes, key frames or metrics change their meaning"""
+    form: str
+    """which of `forms` is read"""
+    extracted: LocalPath | None = None
+    """path of an unpacked copy of that form, `~` and `$NAME` allowed; nothing is downloaded then
+    ([docs/data.md](../docs/data.md))"""
+    params: dict[str, Any] = Field(default={})
+    """keyword arguments of every form's target"""
+    frame_store: Literal["decoded"] = "decoded"
+    """how prepared frames lie on the disk: `decoded`, one memory-mapped file a clip"""
+    test_split: Literal["test", "val"] = "test"
+    """the official split that is tested"""
     key_frames: KeyFrameRule = EveryFrames(rule="every")
-    label_text: Literal["raw", "spaced", "words"] = "raw"  # words: CamelCase is parted too
-    # texts around a label; several: their features' mean, of methods that read only text features
+    """which frames of tested clips are scored and evaluated, by a `rule`; of training clips the
+    annotated ones"""
+    label_text: LabelText = "raw"
+    """what the text tower reads: official names `raw`; `spaced`, underscores become spaces;
+    `words`, CamelCase is parted too"""
     label_templates: Templates = BARE_LABEL
-    # share a softmax, the others have a sigmoid each; null: all
+    """texts around a label, of which `{}` is the place: `["a person {}"]`. Several are averaged
+    (features normalised first) for methods that only read the texts' features; others take one
+    ([protocol.md](../docs/protocol.md)). The bare label by default"""
     exclusive_labels: Annotated[list[str], Once] | None = None
-    scored_labels: Literal["apart", "together"] = "apart"  # unseen and base ones
-    voting: bool = True  # whether a clip shows one action, so that its boxes may vote
+    """labels that exclude each other and share a softmax; the others get a sigmoid each, and the
+    loss follows. null: all exclude each other"""
+    scored_labels: Literal["apart", "together"] = "apart"
+    """`apart`: unseen labels on clips of unseen classes, base labels on the others; `together`: all
+    labels of the split on every tested clip, means over each group"""
+    voting: bool = True
+    """whether a clip shows one action, so that its boxes may vote"""
     linking: LinkingConfig = LinkingConfig()
-    metrics: list[Metric]
-    boxes: Annotated[dict[str, BoxSource], Formed]
-    family: str = "st-clip"  # of label splits: splits/{dataset}/{family}/
+    """of boxes into tracks and tubes"""
+    metrics: list[Metric] = Field(min_length=1)
+    """what is measured"""
+    boxes: Annotated[dict[str, BoxSource], Formed] = Field(min_length=1)
+    """box sources, by name"""
+    detector: str
+    """the detector of the scale whose boxes are scored"""
+    objects: str | None = None
+    """the detector of the scale, one with `params.objects`, for methods that look at objects"""
+    family: str = "st-clip"
+    """family of label splits"""
     splits: Annotated[list[str], Field(min_length=1), Once]
-    detector: str  # a detector of the scale
-    objects: str | None = None  # another, whose boxes are of everything but persons
+    """its splits, files `splits/{dataset}/{family}/{split}.json`; each says its own `dataset`,
+    `family` and `name`"""
 
     @model_validator(mode="after")
     def _one_frame_map(self) -> Self:
@@ -215,182 +218,85 @@ class DatasetConfig(_OfTarget):
         """The metric of tubes, if the data set has one."""
         return next((metric for metric in self.metrics if metric.name == "video_map"), None)
 
+
+class DatasetFile(_DatasetKeys):
+    """The keys that a data set's YAML, with what is laid over it, may have."""
+
+    forms: dict[str, DatasetForm]
+    """the forms in which the data set is published, by name"""
+
+
+class DatasetConfig(_DatasetKeys, OfTarget):
+    """One data set, resolved: where it comes from, who reads it, how it is tested."""
+
+    target: str  # of the form that is read
+    archives: dict[str, Download]  # of that form; none where there is an unpacked copy
+
     def benchmark_of(self, family: str) -> str:
         """Names the data set's protocol and a family of label splits: zs-jhmdb/st-clip@1."""
         return f"{self.benchmark}/{family}@{self.version}"
 
 
-class BackboneConfig(Strict):
-    """A CLIP: an open_clip model and its weights."""
-
-    model: str  # open_clip model name, or path of a model config inside the package
-    weights: str | None  # path, `package:...`, or null for random weights
-
-    @property
-    def files(self) -> list[str]:
-        """Its files as they are named here: weights, and a model config if there is one."""
-        model = [self.model] if self.model.endswith(".json") else []
-        return [*([self.weights] if self.weights else []), *model]
-
-
-class FinetuneConfig(Strict):
-    """Fine-tuning of a detector on the persons of a split's training clips."""
-
-    epochs: int = Field(ge=1)
-    frame_stride: int = Field(default=1, ge=1)  # every n-th frame of a training clip
-    batch_frames: int = Field(default=8, ge=1)
-    lr: float = Field(gt=0)
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    warmup_steps: int = Field(default=0, ge=0)  # linear from 0; then a cosine down to 0
-    frozen: list[str] = []  # parts that keep their weights, as backbone.body.conv1
-    flip: bool = True  # mirror every second picture, by chance
-    seed: int = Field(default=0, ge=0)
-
-
-class DetectorConfig(_OfTarget):
-    """A source of boxes: of persons, or of everything else."""
-
-    target: str  # module:Class, a `stclip.detect.backends.backend.Backend`
-    params: dict[str, Any] = {}  # checked by the backend's own Config
-    weights: str | None = None  # where fine-tuning begins, if there is any
-    files: dict[str, LocalPath] = {}  # whatever else the backend reads: name -> path
-    batch_frames: int = Field(default=8, ge=1)
-    score_threshold: float = Field(default=0.05, ge=0, le=1)  # boxes below are not stored
-    precision: Literal["fp32", "bf16"] = "fp32"
-    finetune: FinetuneConfig | None = None
-    datasets: list[str] = []  # those it has boxes for; none named: all
-    by_hand: str | None = None  # what a person must do before it can be used
-
-    @property
-    def finds_objects(self) -> bool:
-        """Whether it is asked for everything but persons; every backend calls the param so."""
-        return bool(self.params.get("objects", False))
-
-    @model_validator(mode="after")
-    def _finetuned_to_persons(self) -> Self:
-        if self.finds_objects and self.finetune:
-            raise ValueError("fine-tuning is to persons: drop `finetune` or `params.objects`")
-        return self
-
-
-class Preprocessing(Strict):
-    """How frames and boxes become the backbone's pictures, and whose statistics normalise them."""
-
-    frame_mode: Literal["cover", "squash"] = "cover"  # cut the middle, or lose the aspect ratio
-    enlarge: float = Field(default=1.0, ge=1)  # shorter side, over that of the picture cut from it
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    statistics: Literal["clip", "imagenet"] = "clip"
-    crop_mode: CropMode = "center"  # of boxes, see stclip.inputs.preprocess.crop_box
-    crop_scale: float = Field(default=1.0, gt=0)  # box sides are multiplied by this before cutting
-
-    @model_validator(mode="after")
-    def _squashed_whole(self) -> Self:
-        if self.frame_mode == "squash" and self.enlarge != 1:
-            raise ValueError("frame_mode squash keeps the whole frame; enlarge must be 1")
-        return self
-
-
-class Augmentation(Strict):
-    """Chance in the pictures of a training clip; what is not named here is the same in all frames.
-
-    Of whole frames of clips and tracklets; nothing changes key frames or persons cut out.
-    """
-
-    crop: Literal["none", "multi_scale_5", "multi_scale_13", "random_resized"] = "none"
-    flip: float = Field(default=0.0, ge=0, le=1)  # probability of mirroring
-    jitter: float = Field(default=0.0, ge=0, le=1)  # of other colours, in each frame others
-    greyscale: float = Field(default=0.0, ge=0, le=1)
-    rand_augment: str | None = None  # timm's notation, rand-m7-n4-mstd0.5-inc1
-
-
-class TrainConfig(Strict):
-    """Optimiser and schedule (Huang et al. 2025, Tables 19-21)."""
-
-    iterations: int = Field(ge=0)
-    batch_frames: int = Field(default=8, ge=1)  # key frames (or clips) per step, over all GPUs
-    lr: float = Field(default=2.5e-4, gt=0)
-    momentum: float = 0.9
-    weight_decay: float = 1e-7
-    warmup_iterations: int = Field(default=0, ge=0)
-    warmup_factor: float = 0.25
-    loss: Literal["focal", "ce"] = "focal"
-    focal_gamma: float = 2.0
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    augmentation: Augmentation = Augmentation()
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    max_boxes: int = Field(default=10, ge=1)  # ground-truth boxes of a key frame, random subset
-    checkpoint_every: int = Field(default=500, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False  # the image tower's blocks, by torch.compile
-
-
-class ScoreConfig(Strict):
-    """How scoring is computed: the same numbers but for rounding."""
-
-    batch_frames: int = Field(default=32, ge=1)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compile: bool = False
-
-
-class MethodConfig(_OfTarget):
-    """One method on one data set at one scale, resolved: everything that makes a run."""
-
-    name: str
-    title: str
-    target: str  # module:Class
-    order: int  # its place in the tables
-    # voted: with single-action soft voting
-    assumptions: Annotated[list[Literal["independent", "voted"]], Field(min_length=1), Once]
-    backbone: BackboneConfig
-    label_text: Literal["raw", "spaced", "words"]
-    label_templates: Templates = BARE_LABEL
-    exclusive_labels: list[str] | None = None
-    patience_s: float = LinkingConfig().patience_s  # of tracks of detected boxes, by the data set
-    preprocessing: Preprocessing = Preprocessing()
-    features: list[FeatureKind] = []  # read the frozen backbone's stored features of these
-    objects: bool = False  # whether boxes of objects are read
-    params: dict[str, Any] = {}  # checked by the method's own Config
-    train: TrainConfig
-    score: ScoreConfig = ScoreConfig()
-
-
-class Variant(BaseModel):
-    """What a variant of a method replaces; keys beside the title are checked with the method's."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    title: str
-
-    @model_validator(mode="after")
-    def _known_keys(self) -> Self:
-        for key in self.model_extra or {}:
-            check_name(key, {*MethodConfig.model_fields, "datasets"} - {"name"}, what="key")
-        return self
-
-
-class Variants(Strict):
-    """The variants of a method, by name."""
-
-    variants: Annotated[dict[str, Variant], Formed]
-
-
-class Rendering(_OfTarget):
+class Rendering(OfTarget):
     """How a data set's archives are drawn."""
 
-    target: str  # module:function(out, *, workers, **params)
-    # what it writes into data/{scale}/source/{dataset}/
+    target: str
+    """`module:function(out, *, workers, ...)` that draws them"""
     files: Annotated[list[str], Field(min_length=1), Once]
-    params: dict[str, Any] = {}
+    """what it writes into `data/{scale}/source/{dataset}/`"""
+    params: dict[str, Any] = Field(default={})
+    """its keyword arguments"""
+
+
+class TinyClip(Strict):
+    """The pre-training of the tiny CLIP, `stclip mini clip`."""
+
+    seed: int = Field(ge=0)
+    """of everything random"""
+    steps: int = Field(default=600, ge=1)
+    """optimiser steps"""
+    batch: int = Field(default=128, ge=2)
+    """drawn stills a step"""
+    muon_lr: float = Field(default=0.02, gt=0)
+    """learning rate of the matrices inside the blocks"""
+    adamw_lr: float = Field(default=1.5e-3, gt=0)
+    """of everything else"""
+
+
+class TinyDetector(Strict):
+    """The training of the tiny detector, `stclip mini detector`."""
+
+    seed: int = Field(ge=0)
+    """of everything random"""
+    steps: int = Field(default=120, ge=1)
+    """optimiser steps"""
+    batch: int = Field(default=16, ge=1)
+    """drawn stills a step"""
 
 
 class Miniature(Strict):
     """What `stclip mini ...` draws and trains."""
 
-    render: dict[str, Rendering] = {}  # by data set
-    clip: dict[str, Any] = {}  # arguments of the tiny CLIP's pre-training
-    detector: dict[str, Any] = {}  # and of the tiny detector's training
+    render: dict[str, Rendering] = Field(default={})
+    """data set -> how its archives are drawn"""
+    clip: TinyClip | None = None
+    """the pre-training of the tiny CLIP, `stclip mini clip`"""
+    detector: TinyDetector | None = None
+    """the training of the tiny detector, `stclip mini detector`"""
+
+
+class Resources(Strict):
+    """What a job of a rule asks for; what is not named is the rule's own."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads"""
+    gpu: int | None = Field(default=None, ge=0)
+    """GPUs, never more than `--resources gpu=...` allows. `train` with several runs under torchrun,
+    a process per GPU; they share `threads`, of which one computes and the others read frames"""
+    mem_mb: int | None = Field(default=None, ge=1)
+    """memory in MB"""
+    runtime: int | None = Field(default=None, ge=1)
+    """minutes"""
 
 
 class ShownScale(Strict):
@@ -403,16 +309,28 @@ class ShownScale(Strict):
 class Scale(Strict):
     """All that differs between mini and paper; the keys override those of methods and data sets."""
 
+    base: str | None = None
+    """another scale, over which this one is laid key by key; `mini_choice` is `mini` with other
+    videos"""
     title: str
-    published: bool  # whether the paper's values stand beside ours in the tables
+    """name in tables"""
+    published: bool
+    """whether the paper's values stand beside ours"""
     backbones: dict[str, BackboneConfig]
-    detectors: Annotated[dict[str, DetectorConfig], Formed] = {}
-    miniature: Miniature = Miniature()  # what is drawn and trained in place of downloads
-    models: dict[str, Download] = {}  # file name under data/{scale}/models/ -> where from
-    datasets: dict[str, dict[str, Any]] = {}
-    methods: dict[str, dict[str, Any]] = {}  # "*" holds for all
-    # per rule: threads, gpu, mem_mb, runtime; the workflow checks that a rule reads them
-    resources: dict[str, dict[str, Annotated[int, Field(ge=0)]]] = {}
+    """the CLIPs, by name"""
+    detectors: Annotated[dict[str, DetectorConfig], Formed] = Field(default={})
+    """sources of boxes of persons or objects, by name; [docs/detectors.md](../docs/detectors.md)
+    says what each is"""
+    miniature: Miniature = Miniature()
+    """what is drawn and trained in place of downloads"""
+    models: dict[str, Download] = Field(default={})
+    """file under `data/{scale}/models/` -> where from, as downloads below"""
+    datasets: dict[str, dict[str, Any]] = Field(default={})
+    """overrides of the data sets' keys; a form's `archives` are replaced whole"""
+    methods: dict[str, dict[str, Any]] = Field(default={})
+    """overrides of the methods' keys; `"*"` means all, `METHOD+VARIANT` a single variant"""
+    resources: dict[str, Resources] = Field(default={})
+    """rule -> what its jobs ask for; a rule or key that no rule reads is an error"""
 
     @property
     def shown(self) -> ShownScale:

@@ -15,17 +15,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stclip.config.models import (
-    DatasetConfig,
-    DatasetForm,
-    DetectorConfig,
-    MethodConfig,
-    Scale,
-    Variant,
-    Variants,
-)
+from stclip.config.detector_models import DetectorConfig
+from stclip.config.method_models import MethodConfig, MethodFile, Variant, Variants
+from stclip.config.models import DatasetConfig, DatasetFile, Scale
 from stclip.config.names import check_form, check_name, known_names, pick
 from stclip.config.resolved import as_resolved, stage_version
+from stclip.config.strict import complaint
 from stclip.config.yaml_file import read_yaml
 from stclip.errors import ConfigError
 
@@ -53,13 +48,13 @@ def checked(model: type[T], content: Mapping[str, Any], where: str) -> T:
 
 def _line(model: type[BaseModel], error: ErrorDetails, where: str) -> str:
     """What does not fit, with the known names where one is unknown."""
-    line = f"{where}: {'.'.join(map(str, error['loc']))}: {error['msg']}"
+    line = f"{where}: {complaint(error)}"
     if error["type"] == "extra_forbidden":
         known = _known_keys(model, error["loc"])
         line += f"; {known_names(error['loc'][-1], known, lead='allowed keys:')}"
     elif error["type"] == "literal_error":
         literals = re.findall("'([^']*)'", error["ctx"]["expected"])
-        line += f", found {error['input']!r}; {known_names(error['input'], literals)}"
+        line += f"; {known_names(error['input'], literals)}"
     return line
 
 
@@ -122,7 +117,7 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path in seen:
         raise ConfigError(f"scales whose bases lead back to {path.stem!r}; one must have none.")
     content = read_yaml(path)
-    base = content.pop("base", None)
+    base = content.get("base")
     if base is None:
         return content
     with naming(f"{path}: base"):
@@ -161,12 +156,13 @@ def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig
         if not _is_mapping(found) or (key == "forms" and not all(map(_is_mapping, found.values()))):
             raise ConfigError(f"{where}: {key}: expected a mapping of names, found {found!r}.")
     _refuse_given(content, dict.fromkeys(("target", "archives"), "one of the `forms`"), where)
-    forms = content.pop("forms")
+    forms = content["forms"]
     for name, override in overrides.get("forms", {}).items():
         if "archives" in override:
             forms[name] = {**forms[name], "archives": override["archives"]}
-    known = {n: checked(DatasetForm, f, f"{where}: forms.{n}") for n, f in forms.items()}
-    chosen = pick(known, str(content.get("form")), what=f"form of {where}")
+    file = checked(DatasetFile, content, where)
+    chosen = pick(file.forms, file.form, what=f"form of {where}")
+    del content["forms"]
     content |= {
         "target": chosen.target,
         "archives": {} if content.get("extracted") else chosen.archives,
@@ -199,6 +195,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         backbone = pick(
             settings.backbones, str(content.get("backbone")), what=f"backbone of scale {scale}"
         )
+    checked(MethodFile, content, where)
     data = _resolve_dataset(folder, dataset, scale=scale)
     of_dataset = {
         "label_text": data.label_text,

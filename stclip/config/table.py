@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from stclip.config.chosen import only_splits
-from stclip.config.models import Once, Strict
+from stclip.config.fields import Once
 from stclip.config.names import check_form, check_name, pick
 from stclip.config.resolve import checked, load_dataset, load_method, naming, variants_of
 from stclip.config.resolved import as_resolved
 from stclip.config.seeds import expand_seeds
+from stclip.config.strict import Strict
 from stclip.config.yaml_file import read_yaml
 from stclip.errors import ConfigError
 
@@ -40,23 +41,37 @@ class TableRow(Strict):
     """A row: a method, or METHOD+VARIANT."""
 
     method: str
-    title: str = ""  # default: the method's at the scale
-    published: float | None = None  # the paper's value in percent
+    """a method, or `METHOD+VARIANT`"""
+    title: str = ""
+    """its name; default: that of the method at the scale"""
+    published: float | None = Field(default=None, ge=0, le=100)
+    """the paper's value in percent; of ablations"""
 
 
 class _OfRuns(Strict):
     """What tables of runs have in common."""
 
     title: str
-    note: str  # what it shows; above the table in .md
-    of_paper: bool = True  # whether the paper has this table
+    """what it is; above the table in `.md`"""
+    note: str
+    """what it shows; beside the title"""
+    of_paper: bool = True
+    """whether the paper has it"""
     dataset: str
-    family: str = ""  # of label splits; default: the data set's
-    splits: Annotated[list[str], Once] = Field(default=[])  # default: the data set's
-    seeds: Seeds | None = None  # default: those of config.yaml
-    boxes: str = "detected"  # box source of the values
-    starred: str | None = "gt"  # of the values marked by a star
-    rows: Literal["all"] | list[TableRow]  # all: the methods of config.yaml
+    """what its runs are of"""
+    family: str = ""
+    """of label splits; default: the data set's"""
+    splits: Annotated[list[str], Once] = Field(default=[])
+    """label splits, in quotes, as they are names; default: the data set's"""
+    seeds: Seeds | None = None
+    """a run for each: numbers, a range as `0-4`, or both in a list; default: those of
+    `config.yaml`"""
+    boxes: str = "detected"
+    """box source of the values"""
+    starred: str | None = "gt"
+    """box source of the values marked by a star"""
+    rows: Literal["all"] | list[TableRow]
+    """`all` methods of `config.yaml`, or some in order"""
 
     def methods(self, chosen: Sequence[str]) -> list[str]:
         """The methods of its rows; `chosen` are those of config.yaml."""
@@ -83,13 +98,15 @@ class MainTable(_OfRuns):
     """A row per method and assumption about the video; label splits side by side."""
 
     kind: Literal["main"]
-    # blocks of rows, in this order
     assumptions: Annotated[list[Assumption], Field(min_length=1), Once] = Field(
         default=["independent", "voted"]
     )
+    """about the video: blocks of rows, in this order"""
     columns: Annotated[list[Column], Field(min_length=1), Once]
-    # assumption -> method -> box source -> split, "avg" or "H" -> percent, as published
+    """what stands side by side"""
     published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = Field(default={})
+    """the paper's values in percent, shown where the scale's `published` is true: assumption ->
+    method -> box source -> split, `avg` or `H`"""
 
     @model_validator(mode="after")
     def _starred_columns_have_boxes(self) -> Self:
@@ -104,7 +121,9 @@ class AblationTable(_OfRuns):
 
     kind: Literal["ablation"]
     assumption: Assumption = "independent"
-    reference: str  # the row, by its method, that the others are compared with
+    """about the video"""
+    reference: str
+    """the row, by its method, that every row is subtracted from"""
 
     @model_validator(mode="after")
     def _reference_is_a_row(self) -> Self:
@@ -121,8 +140,9 @@ class CostsTable(_OfRuns):
     assumptions: Annotated[list[Assumption], Field(min_length=1), Once] = Field(
         default=["independent", "voted"]
     )
-    # method -> what -> as published
+    """about the video: blocks of rows, in this order"""
     published: dict[str, dict[PublishedCost, float]] = Field(default={})
+    """the paper's values, shown where the scale's `published` is true: method -> what"""
 
     @property
     def measured_split(self) -> str:
@@ -133,9 +153,12 @@ class CostsTable(_OfRuns):
 class PublishedShare(Strict):
     """Whose published values show the gap that boxes open: detected over ground-truth boxes."""
 
-    table: str  # one of kind main
+    table: str
+    """a table of kind `main`"""
     assumption: Assumption
+    """of its rows"""
     method: str
+    """the row"""
 
 
 class DetectorsTable(Strict):
@@ -143,15 +166,19 @@ class DetectorsTable(Strict):
 
     kind: Literal["detectors"]
     title: str
+    """what it is; above the table in `.md`"""
     note: str
+    """what it shows; beside the title"""
     of_paper: bool = False
-    share: dict[str, PublishedShare] = Field(default={})  # by data set
+    """whether the paper has it"""
+    share: dict[str, PublishedShare] = Field(default={})
+    """data set -> whose published values show the gap that boxes open"""
 
 
 Table = MainTable | AblationTable | CostsTable | DetectorsTable
 
 
-_KINDS: dict[str, type[Table]] = {
+KINDS: dict[str, type[Table]] = {
     "main": MainTable, "ablation": AblationTable, "costs": CostsTable, "detectors": DetectorsTable,
 }  # fmt: skip
 
@@ -171,7 +198,7 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
     check_form(table, what="table")
     path = folder / "tables" / f"{table}.yaml"
     content = read_yaml(path)
-    kind = pick(_KINDS, str(content.get("kind")), what=f"kind of {path}")
+    kind = pick(KINDS, str(content.get("kind")), what=f"kind of {path}")
     config = checked(kind, content, str(path))
     announced = f"table {table} at scale {scale}"
     if isinstance(config, DetectorsTable):

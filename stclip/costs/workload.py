@@ -16,7 +16,7 @@ import torch
 
 from stclip import config as c
 from stclip.config.hashes import crops_key, frames_key
-from stclip.config.target import make_config, resolve_target
+from stclip.config.target import call_target, make_config, resolve_target
 from stclip.costs.measure import VIDEO_FRAMES, VIDEO_SIZE, counting, drawn_batch
 from stclip.costs.rates import Work
 from stclip.errors import ConfigError
@@ -250,7 +250,9 @@ def count_detector(name: str, settings: c.DetectorConfig) -> tuple[int, int]:
         return 0, 0
     if not hasattr(own, "builder"):
         raise ConfigError(f"detector {name}: only torchvision's can be counted beforehand.")
-    model = resolve_target(own.builder)(**own.arguments).eval()
+    model = call_target(
+        own.builder, params=own.arguments, where=f"detector {name}: arguments"
+    ).eval()
     with counting() as counter, torch.inference_mode():
         model([torch.rand(3, *VIDEO_SIZE)])
     return counter.get_total_flops(), sum(p.numel() for p in model.parameters())

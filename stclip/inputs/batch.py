@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
+from stclip.config import MemoryPool
 from stclip.errors import ConfigError
 from stclip.inputs.sampling import SAMPLERS
 
-MemoryPool = Literal["full", "visited"]  # frames of a memory: all, or those seen as samples before
 EVERY_FRAME = range(2**62)  # of a clip, however long
 
 
@@ -59,10 +59,11 @@ class Inputs:
             raise ConfigError("inputs: objects and memory are those of a key frame, unit person.")
         if self.unit != "clip" and self.boxes:
             raise ConfigError("inputs: boxes says what the rows of a clip are; it needs unit clip.")
-        if self.num_frames < 1 or self.views < 1 or min(self.memory) < 0:
+        if min(self.num_frames, self.views) < 1 or min(self.before, self.after, *self.memory) < 0:
             raise ConfigError(
-                f"inputs: num_frames is {self.num_frames}, views is {self.views}, memory is "
-                f"{self.memory}; at least 1, 1 and (0, 0) are needed."
+                f"inputs: num_frames is {self.num_frames}, views is {self.views}, before is "
+                f"{self.before}, after is {self.after}, memory is {self.memory}; at least 1, 1, 0, "
+                "0 and (0, 0) are needed."
             )
         if self.sampling not in SAMPLERS:
             raise ConfigError(

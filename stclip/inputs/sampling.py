@@ -160,3 +160,4 @@ SAMPLERS: dict[str, Callable[[int, int, Draw], list[int]]] = {
     "viclip": viclip,
     "viclip_demo": viclip_demo,
 }
+VIEWS_DIFFER = ("a5", "vitaclip_dense")  # rules whose drawings of a clip, when scoring, differ

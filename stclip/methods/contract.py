@@ -1,8 +1,8 @@
 """The contract of a method: what it sees, and logits from it.
 
-A method is one module and one YAML. It owns a frozen `Config`, says by `inputs` what the loader
-must decode, and turns a batch and label features into logits. Training, scoring, evaluation and
-tables are the same for all methods. Shape letters: see `stclip.methods`.
+A method is one module and one YAML. It owns a `Config` (a `stclip.config.Params`), says by `inputs`
+what the loader must decode, and turns a batch and label features into logits. Training, scoring,
+evaluation and tables are the same for all methods. Shape letters: see `stclip.methods`.
 """
 
 from abc import ABC, abstractmethod
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stclip.checkpoints.official import OfficialNames
-from stclip.config import MethodConfig, TrainConfig
+from stclip.config import MethodConfig, Params, TrainConfig
 from stclip.errors import ConfigError
 from stclip.inputs.batch import Encoded, Inputs, Pictures
 from stclip.methods.clip.backbone import Backbone
@@ -36,10 +36,7 @@ class ParameterGroup:
 class Method(nn.Module, ABC):
     """Base of all methods."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Hyper-parameters of the method; defaults live here alone."""
-
+    Config: ClassVar[type[Any]] = Params  # the method's own hyper-parameters and their defaults
     inputs: Inputs
     official: ClassVar[OfficialNames | None] = None  # names in the authors' checkpoints
     key_frame_macs: ClassVar[Callable[..., dict[str, int]] | None] = None  # cost as published

@@ -37,11 +37,17 @@ def make_reader(
         )
     if config.features:
         _check_stored(method, config)
-    if method.inputs.boxes and config.train.augmentation != Augmentation():
-        raise ConfigError(
-            f"method {config.name}: boxes do not follow what train.augmentation changes; leave it "
-            "out, or look at key frames, which it leaves alone."
-        )
+    if config.train.augmentation != Augmentation():
+        if method.inputs.boxes:
+            raise ConfigError(
+                f"method {config.name}: boxes do not follow what train.augmentation changes; leave "
+                "it out."
+            )
+        if method.inputs.unit == "person":
+            raise ConfigError(
+                f"method {config.name} looks at key frames, which train.augmentation leaves as "
+                "they are; leave it out."
+            )
 
     def path_of(what: str) -> Path:
         if what not in data.features:

@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from pydantic import NonNegativeInt, PositiveInt
 from scipy.io import savemat
 
 from stclip.errors import ConfigError
@@ -73,7 +74,12 @@ class _Packed:
 
 
 def render_jhmdb(
-    out: Path, *, seed: int, train_videos: int = 20, test_videos: int = 30, workers: int = 1
+    out: Path,
+    *,
+    seed: NonNegativeInt,
+    train_videos: PositiveInt = 20,
+    test_videos: PositiveInt = 30,
+    workers: int = 1,
 ) -> None:
     """Render the mini J-HMDB into the folder `out`: three archives, boxes of props, SHA256SUMS.
 

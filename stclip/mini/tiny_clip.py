@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from stclip.errors import ConfigError
+from stclip.config import TinyClip
 from stclip.mini.captions import all_phrases, caption
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.render import render
@@ -40,30 +40,21 @@ MAX_LOGIT_SCALE = math.log(100)
 CONTRAST_SPREAD, BRIGHTNESS_SPREAD = 0.15, 0.3  # per colour, in normalised units
 
 
-def pretrain(
-    out: Path,
-    *,
-    seed: int,
-    steps: int = 600,
-    batch: int = 128,
-    muon_lr: float = 0.02,
-    adamw_lr: float = 1.5e-3,
-) -> None:
+def pretrain(out: Path, recipe: TinyClip) -> None:
     """Pre-train from scratch and write the weights to `out` (.safetensors).
 
     The file holds fp16 tensors of the open_clip state dict, but of `token_embedding.weight` only
     the rows in use; the int32 tensor `token_ids` says which rows they are.
 
     Raises:
-        ConfigError: `steps` or `batch` is too small. TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite.
     """
-    if steps < 1 or batch < 2:
-        raise ConfigError(f"steps is {steps}, batch is {batch}; at least 1 and 2 are needed.")
+    seed, steps, batch = recipe.seed, recipe.steps, recipe.batch
     config = json.loads(CONFIG.read_text("utf-8"))
     with one_thread(seed):
         stills = _Stills(config, seed=seed, batch=batch)
         clip = build(config, vocabulary=len(stills.token_ids))
-        optimizers = _optimizers(clip, muon_lr=muon_lr, adamw_lr=adamw_lr)
+        optimizers = _optimizers(clip, muon_lr=recipe.muon_lr, adamw_lr=recipe.adamw_lr)
         logger.info("pre-training on %d stills, %d tokens", steps * batch, len(stills.token_ids))
         progress = Progress("tiny CLIP", total=steps)
         for step in range(steps):

@@ -17,7 +17,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
-from stclip.errors import ConfigError
+from stclip.config import TinyDetector
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.drawing import tight_box
 from stclip.mini.render import HEIGHT, WIDTH, render
@@ -101,14 +101,13 @@ def build() -> FasterRCNN:
     )
 
 
-def train_detector(out: Path, *, seed: int, steps: int = 120, batch: int = 16) -> None:
+def train_detector(out: Path, recipe: TinyDetector) -> None:
     """Train the detector on stills rendered as it goes; write its state dict (.safetensors).
 
     Raises:
-        ConfigError: `steps` or `batch` is below 1. TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite.
     """
-    if steps < 1 or batch < 1:
-        raise ConfigError(f"steps is {steps}, batch is {batch}; at least 1 is needed.")
+    seed, steps, batch = recipe.seed, recipe.steps, recipe.batch
     with one_thread(seed):
         detector = build().train()
         optimizer = torch.optim.AdamW(detector.parameters(), LR, weight_decay=WEIGHT_DECAY)

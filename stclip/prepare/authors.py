@@ -13,10 +13,11 @@ of the class folders.
 import logging
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import PositiveFloat
 
 from stclip.errors import DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepared
@@ -28,6 +29,7 @@ from stclip.storage.outside_files import read_json_file
 
 logger = logging.getLogger(__name__)
 _OF_ANNOTATION = ("image_id", "action_ids", "bbox")
+Side = Literal["train", "test"]
 
 
 def prepare(
@@ -35,9 +37,9 @@ def prepare(
     out: Path,
     *,
     frames: str,
-    annotations: dict[str, str],
+    annotations: dict[Side, str],
     licence: str,
-    fps: float,
+    fps: PositiveFloat,
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet of the annotated videos.
 
@@ -147,7 +149,7 @@ def _check_sizes(sizes: pd.DataFrame, stored: dict[str, StoredClip], archive: Pa
 
 
 def _read_annotations(
-    raw: Path, files: dict[str, str]
+    raw: Path, files: dict[Side, str]
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, str]]:
     """All files' boxes (clip, 0-based frame, corners, person_id, action_ids); sizes; clip -> side.
 

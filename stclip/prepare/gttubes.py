@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import PositiveFloat, PositiveInt
 
 from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, same_videos, write_prepared
@@ -43,8 +44,8 @@ def prepare(
     frames: str,
     ground_truth: str,
     licence: str,
-    fps: float,
-    official_split: int = 1,
+    fps: PositiveFloat,
+    official_split: PositiveInt = 1,
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet from a repackaged archive.
 

@@ -15,9 +15,11 @@ import re
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import Field, PositiveFloat
 from scipy.io import loadmat
 
 from stclip.errors import ConfigError, DataError
@@ -55,7 +57,14 @@ class _Mask:
     width: int
 
 
-def prepare(raw: Path, out: Path, *, licence: str, fps: float, official_split: int = 1) -> None:
+def prepare(
+    raw: Path,
+    out: Path,
+    *,
+    licence: str,
+    fps: PositiveFloat,
+    official_split: Annotated[int, Field(ge=1, le=3)] = 1,
+) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet.
 
     Boxes follow the ACT convention: the tight box of the mask's non-zero pixels, 0-based inclusive

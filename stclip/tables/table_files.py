@@ -67,19 +67,23 @@ def read_table(csv_path: Path) -> pd.DataFrame:
 
 
 def put_into(document: Path, frame: pd.DataFrame, *, marker: str) -> None:
-    """Put a table, as Markdown, between `<!-- MARKER:begin -->` and `<!-- MARKER:end -->`.
+    """Put a table, as Markdown, where `put_text_into` does."""
+    put_text_into(document, _markdown(frame), marker=marker)
+
+
+def put_text_into(document: Path, text: str, *, marker: str) -> None:
+    """Put lines between `<!-- MARKER:begin -->` and `<!-- MARKER:end -->`.
 
     Raises:
         DataError: the document lacks the markers.
     """
     begin, end = f"<!-- {marker}:begin -->\n", f"<!-- {marker}:end -->"
-    text = document.read_text("utf-8")
-    before, found, rest = text.partition(begin)
+    before, found, rest = document.read_text("utf-8").partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise DataError(f"{document}: no {begin.strip()} ... {end} to put the table into.")
     with whole_file(document) as temporary:
-        temporary.write_text(before + begin + _markdown(frame) + end + after, "utf-8")
+        temporary.write_text(before + begin + text + end + after, "utf-8")
 
 
 def render_text(frame: pd.DataFrame) -> str:

@@ -1,7 +1,6 @@
 """Writes official weights in our form: what a training of ours would have written."""
 
 import logging
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -39,9 +38,8 @@ def import_run(
     """
     method = _imported(file, config)
     run = run_hash(config, split, seed)
-    resolved = config.model_copy(update={"params": asdict(method.config)})
     backbone, weights = backbone_hash(config), method.trained_state()
-    write_run(out, resolved, [], weights=weights, run=run, backbone=backbone)
+    write_run(out, config, [], weights=weights, run=run, backbone=backbone)
     logger.info("%s: run of split %s, seed %d written", out, split.name, seed)
 
 

@@ -10,7 +10,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +96,9 @@ def train(
         track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
-        resolved = config.model_copy(update={"params": asdict(method.config)})
         run = run_hash(config, split, seed)
         weights = method.trained_state()
-        write_run(out, resolved, state.log, weights=weights, run=run, backbone=backbone)
+        write_run(out, config, state.log, weights=weights, run=run, backbone=backbone)
         checkpoint.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()

@@ -301,7 +301,7 @@ def test_it_starts_as_released() -> None:
     "params", [{"layers": -1}, {"prefix": -1}, {"postfix": -1}, {"temperature": 0.0}], ids=str
 )
 def test_params_without_meaning_are_refused(params: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="at least 0 are needed, above 0 for the last"):
+    with pytest.raises(ConfigError, match=r"params of A5: .*greater than .*0, found"):
         make_config(A5, params, where="method a5")
 
 

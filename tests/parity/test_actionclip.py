@@ -30,7 +30,8 @@ from small_clip import (
 from st_clip_reference import encode_picture, encode_text
 from torch import Tensor
 
-from baselines.actionclip import TEMPLATES, ActionCLIP, symmetric_kl
+from baselines.actionclip import ActionCLIP, symmetric_kl
+from baselines.actionclip_config import TEMPLATES
 from stclip.config import TrainConfig
 from stclip.config.target import make_config
 from stclip.errors import ConfigError
@@ -324,13 +325,13 @@ def test_labels_that_cannot_be_read_are_named(method: ActionCLIP) -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"templates": ["{}", "a photo"]}, r"templates \['a photo'\]: each needs exactly one {}"),
-        ({"templates": ["{} or {}"]}, r"\['{} or {}'\]: each needs exactly one {}"),
-        ({"templates": []}, "a list of texts is needed"),
-        ({"templates": "{}"}, "a list of texts is needed"),
+        ({"templates": ["{}", "a photo"]}, r"templates \['a photo'\]: .*exactly one {}"),
+        ({"templates": ["{} or {}"]}, r"\['{} or {}'\]: .*exactly one {}"),
+        ({"templates": []}, "at least one is needed"),
+        ({"templates": "{}"}, "templates: Input should be a valid tuple, found '{}'"),
         ({"templates": ["{}", "{}"]}, "name one twice"),
         ({"num_frames": 16}, "positions is 8, num_frames is 16"),
-        ({"layers": 0}, "layers is 0; at least 1"),
+        ({"layers": 0}, "layers: .*greater than or equal to 1, found 0"),
     ],
 )
 def test_params_that_do_not_fit_are_refused(params: dict[str, Any], message: str) -> None:

@@ -101,10 +101,14 @@ def test_units_learn_ten_times_as_fast_and_biases_twice_without_decay() -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"units": ""}, r"units is ''; it takes some of the letters P \(persons\)"),
-        ({"units": "POX"}, r"units is 'POX'; it takes"),
-        ({"object_slots": 0}, r"object_slots.* are \(25, 0, 25, 10\), at least 1"),
-        ({"prompt_layers": -1}, r"prompt_layers -1, at least 0"),
+        ({"units": ""}, r"units: .*\[POHM\]\+.*, found ''"),
+        ({"units": "POX"}, r"units: .*, found 'POX'"),
+        ({"object_slots": 0}, r"object_slots: .*greater than or equal to 1, found 0"),
+        ({"prompt_layers": -1}, r"prompt_layers: .*greater than or equal to 0, found -1"),
+        ({"before": -1}, r"before: .*greater than or equal to 0, found -1"),
+        ({"temperature": -0.07}, r"temperature: .*greater than 0, found -0.07"),
+        ({"object_pick": "scores"}, r"object_pick: .*'score' or 'random', found 'scores'"),
+        ({"memory_pool": "visit"}, r"memory_pool: .*'full' or 'visited', found 'visit'"),
         ({"before": 0, "after": 0}, r"units has M, but before and after are 0: take M out"),
     ],
 )

@@ -14,6 +14,7 @@ from stclip import config as settings
 from stclip.config import hashes, package_files, resolved
 from stclip.config.text_tower import most_tokens
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
+from stclip.config.target import check_arguments
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
 from stclip.runtime.file_times import copied_without_times, file_times
@@ -85,6 +86,13 @@ WHOLE_DATASETS = {
     d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
     for d in config["datasets"]
 }
+for name, dataset in WHOLE_DATASETS.items():
+    where = f"params of data set {name}"
+    checked(check_arguments, dataset.target, dataset.params, where=where, given=2)
+for name, recipe in SCALE_SETTINGS.miniature.render.items():
+    where = f"scale {SCALE}: miniature.render.{name}.params"
+    given = {"where": where, "given": 1, "also": ["workers"]}
+    checked(check_arguments, recipe.target, recipe.params, **given)
 ALL_METHODS = sorted(path.stem for path in (CONFIG / "methods").glob("*.yaml"))
 METHODS = ALL_METHODS if config["methods"] == "all" else config["methods"]
 ALL_TABLES = {
@@ -282,7 +290,8 @@ NEEDS = {}  # rule -> the resources that it reads; `check.smk` compares
 
 def need(rule, resource, default):
     NEEDS.setdefault(rule, set()).add(resource)
-    return SCALE_SETTINGS.resources.get(rule, {}).get(resource, default)
+    own = getattr(SCALE_SETTINGS.resources.get(rule), resource, None)
+    return default if own is None else own
 
 
 def on_gpus(wildcards, resources):

@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import Tensor
 from stclip.config import DetectorConfig, pick
 from stclip.detect.backends.backend import Found, Key, needed_file
 from stclip.detect.backends.detector_weights import load_weights
+from stclip.detect.backends.detectron2_config import Detectron2DetectorConfig
 from stclip.detect.backends.half import compute_in_bf16
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips
@@ -29,15 +29,15 @@ class Detectron2Detector:
 
     needs_frames = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Which model."""
-
-        model: str = "COCO-Detection/faster_rcnn_R_50_FPN_3x.yaml"  # a file of the model zoo
-        objects: bool = False  # boxes of every class but persons
+    Config = Detectron2DetectorConfig
 
     def __init__(
-        self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
+        self,
+        config: Detectron2DetectorConfig,
+        *,
+        settings: DetectorConfig,
+        files: Mapping[str, Path],
+        clips: Clips,
     ) -> None:
         """Build the model that the package's own configuration describes and load `weights`.
 

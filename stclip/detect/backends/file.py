@@ -6,7 +6,6 @@ The authors' released boxes are such a file (scores as text, corners as boxes, p
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,14 +14,14 @@ import numpy as np
 from stclip.boxes.looks import Looked, warn_look
 from stclip.config import DetectorConfig
 from stclip.detect.backends.backend import NOTHING, Found, Key, needed_file
-from stclip.errors import ConfigError, DataError
+from stclip.detect.backends.file_config import FileDetectorConfig
+from stclip.errors import DataError
 from stclip.records import Clips
 from stclip.storage.names import match_names
 from stclip.storage.numbers import as_id, as_numbers, refuse, whole
 from stclip.storage.outside_files import read_json_file
 
 logger = logging.getLogger(__name__)
-FORMATS = ("xyxy", "xywh")
 _FIELDS = ("image_id", "category_id", "bbox", "score")
 
 
@@ -31,22 +30,15 @@ class FileDetector:
 
     needs_frames = False
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """How the files are to be read."""
-
-        box_format: str = "xywh"  # COCO's own; the authors' file holds corners, xyxy
-        person: int = 1  # category_id of persons; rows of others are ignored and counted
-        objects: bool = False  # the other way round: rows of every category but that of persons
-        first_frame: int = 1  # number of a clip's first frame in the list of images
-
-        def __post_init__(self) -> None:
-            """A known format."""
-            if self.box_format not in FORMATS:
-                raise ConfigError(f"box_format {self.box_format!r}; known are {list(FORMATS)}.")
+    Config = FileDetectorConfig
 
     def __init__(
-        self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
+        self,
+        config: FileDetectorConfig,
+        *,
+        settings: DetectorConfig,
+        files: Mapping[str, Path],
+        clips: Clips,
     ) -> None:
         """Read and check both files.
 
@@ -139,7 +131,7 @@ def _names(image: Any, where: str) -> tuple[int | str, str, int]:
 def _read_rows(
     path: Path,
     images: Mapping[int | str, Key | None],
-    config: FileDetector.Config,
+    config: FileDetectorConfig,
     *,
     threshold: float,
     clips: Clips,
@@ -219,5 +211,5 @@ def _boxes(boxes: Sequence[Any], box_format: str, path: Path) -> np.ndarray:
     return corners
 
 
-def _wanted(config: FileDetector.Config) -> str:
+def _wanted(config: FileDetectorConfig) -> str:
     return f"{'categories other than' if config.objects else 'category'} {config.person}"

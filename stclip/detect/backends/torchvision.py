@@ -1,9 +1,7 @@
 """torchvision's Faster R-CNN, and every detector with its interface."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +11,11 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
 from stclip.config import DetectorConfig
-from stclip.config.target import resolve_target
+from stclip.config.target import call_target
 from stclip.detect.backends.backend import Found, Key, needed_file
 from stclip.detect.backends.detector_weights import load_weights
 from stclip.detect.backends.half import compute_in_bf16
+from stclip.detect.backends.torchvision_config import TorchvisionDetectorConfig
 from stclip.records import Clips
 from stclip.runtime.device import best_device
 
@@ -26,17 +25,15 @@ class TorchvisionDetector:
 
     needs_frames = True
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Which model."""
-
-        builder: str  # module:function that builds the model, without its weights
-        arguments: dict[str, Any] = field(default_factory=dict)  # its keyword arguments
-        person: int = 1  # label of persons; 1 is COCO's, and that of a detector of persons alone
-        objects: bool = False  # boxes of every label but that of persons
+    Config = TorchvisionDetectorConfig
 
     def __init__(
-        self, config: Config, *, settings: DetectorConfig, files: Mapping[str, Path], clips: Clips
+        self,
+        config: TorchvisionDetectorConfig,
+        *,
+        settings: DetectorConfig,
+        files: Mapping[str, Path],
+        clips: Clips,
     ) -> None:
         """Build the model on the best device and load `weights`."""
         model = self.build_model(config, settings, needed_file(files, "weights", settings=settings))
@@ -48,9 +45,13 @@ class TorchvisionDetector:
         self.model = model.to(self.device).eval()
 
     @classmethod
-    def build_model(cls, config: Config, settings: DetectorConfig, weights: Path) -> nn.Module:
+    def build_model(
+        cls, config: TorchvisionDetectorConfig, settings: DetectorConfig, weights: Path
+    ) -> nn.Module:
         """The model with its weights, on the CPU, in fp32; fine-tuning begins here too."""
-        model: nn.Module = resolve_target(config.builder)(**config.arguments)
+        model: nn.Module = call_target(
+            config.builder, params=config.arguments, where=f"detector {settings.target}: arguments"
+        )
         load_weights(model, weights, what=config.builder)
         heads = getattr(model, "roi_heads", None)
         if isinstance(heads, nn.Module):  # else the model would drop what a lower threshold keeps

@@ -3,7 +3,7 @@
 Shape letters: r rank, o rows and i columns of a weight.
 """
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,9 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from stclip.config import LoraPlacement
 from stclip.methods.clip.backbone import Backbone
 
-Placement = Literal["mlp", "c_fc", "c_proj", "attention", "all"]
 _MLP_LAYERS = {"mlp": "(c_fc|c_proj)", "all": "(c_fc|c_proj)", "c_fc": "c_fc", "c_proj": "c_proj"}
 
 
@@ -38,7 +38,7 @@ class LowRank(nn.Module):
         return torch.addmm(weight, self.lora_B, self.lora_A, alpha=self.scale)
 
 
-def add_lora(backbone: Backbone, *, rank: int, alpha: int, placement: Placement) -> None:
+def add_lora(backbone: Backbone, *, rank: int, alpha: int, placement: LoraPlacement) -> None:
     """Adapt the image tower's blocks: layers of their MLPs, their attention (in and out), or all.
 
     The update is scaled by alpha / rank; rank 0 adds nothing.

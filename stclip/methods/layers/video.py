@@ -4,8 +4,7 @@ Shape letters: see `stclip.methods`. SV is the product S * V.
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Float, Shaped
 from torch import Tensor
@@ -14,22 +13,15 @@ from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, Inputs
 from stclip.methods.clip.backbone import Backbone
 from stclip.methods.contract import Method
+from stclip.methods.layers.video_config import VideoMethodConfig
 
 
 class VideoMethod(Method):
     """Classifies what is seen in `num_frames` frames; everyone in the sample gets its scores."""
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Which frames are looked at; the methods add their own."""
+    Config = VideoMethodConfig
 
-        num_frames: int = 8
-        sampling: str = "spread"
-        views: int = 1  # drawings of frames a clip is scored by, probabilities averaged
-        unit: Literal["clip", "tracklet"] = "clip"
-        crops: bool = False  # of a tracklet: the person cut out, not the whole frame
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: VideoMethodConfig) -> None:
         """Say what the loader must decode."""
         super().__init__(backbone, config)
         self.inputs = Inputs(

@@ -3,9 +3,6 @@
 Shape letters: see `stclip.methods`. s is the number of samples with equally many persons.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
@@ -14,12 +11,13 @@ from stclip.errors import ConfigError
 from stclip.inputs.batch import Inputs, PersonBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.contract import Method
-from stclip.methods.layers.lora import Placement, add_lora, settle_lora
+from stclip.methods.layers.lora import add_lora, settle_lora
 from stclip.methods.st_clip.context_prompt import ContextPrompting
 from stclip.methods.st_clip.cost import key_frame_macs
 from stclip.methods.st_clip.interest_tokens import attend, most_attended
 from stclip.methods.st_clip.official_names import OFFICIAL
 from stclip.methods.st_clip.person_context import PersonAdapter, TemporalModelling
+from stclip.methods.st_clip.st_clip_config import STCLIPConfig
 
 
 class STCLIP(Method):
@@ -28,38 +26,12 @@ class STCLIP(Method):
     official = OFFICIAL
     key_frame_macs = staticmethod(key_frame_macs)
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """Hyper-parameters; where paper and released code differ see docs/deviations.md."""
+    Config = STCLIPConfig
 
-        before: int = 4  # frames of the window before the key frame
-        after: int = 4
-        lora_rank: int = 8  # 0: no LoRA
-        lora_alpha: int = 1  # the update is scaled by alpha / rank
-        lora_placement: Placement = "mlp"  # of every image block: both layers of its MLP
-        lora_at_test: bool = True  # False: scored without, as loralib 0.1.2 did unasked
-        temporal: Literal["attention", "average", "key"] = "attention"  # key: the key frame alone
-        temporal_layers: int = 1  # of the attention
-        person_token: Literal["crop", "patches"] = "crop"  # encoded crop, or its mean patch
-        adapter: Literal["mlp", "linear", "none"] = "mlp"
-        prompting: Literal["all", "last", "none"] = "all"  # after which blocks the text is prompted
-        interest_tokens: int = 0  # per person, by attention; 0: all tokens prompt (not spotting)
-        rho: float = 0.2  # initial weight of each prompting layer
-        prompt_head_width: int = 64
-        prompt_tokens: Literal["all", "context"] = "all"  # all: class token and persons too
-        image_residual: bool = True  # add the full frame's CLIP feature to each person
-        temperature: float = 0.07
-
-    def __init__(self, backbone: Backbone, config: Config) -> None:
+    def __init__(self, backbone: Backbone, config: STCLIPConfig) -> None:
         """Add LoRA to the backbone's image MLPs and build the new modules."""
         super().__init__(backbone, config)
-        self.config: STCLIP.Config
-        if config.temporal_layers < 1 or config.interest_tokens < 0:
-            raise ConfigError(
-                f"ST-CLIP: temporal_layers is {config.temporal_layers}, interest_tokens is "
-                f"{config.interest_tokens}; at least 1 and 0 are needed (temporal: average has no "
-                "layers)."
-            )
+        self.config: STCLIPConfig
         width, text_width = backbone.width, backbone.embed_dim
         if text_width % config.prompt_head_width:
             raise ConfigError(
