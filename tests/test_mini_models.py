@@ -191,7 +191,7 @@ def test_detector_learns_to_find_persons(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", [TinyClip, TinyDetector])
 def test_training_without_steps_is_refused(recipe: type[TinyClip | TinyDetector]) -> None:
-    with pytest.raises(ConfigError, match="steps: .*greater than or equal to 1, found 0"):
+    with pytest.raises(ConfigError, match=r"steps: .*greater than or equal to 1, found 0"):
         checked(recipe, {"seed": 0, "steps": 0}, "miniature")
 
 
