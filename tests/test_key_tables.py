@@ -1,10 +1,13 @@
 """The tables of keys in config/README.md: of all keys, each with its meaning, as the models say."""
 
 import re
+from pathlib import Path
 
 import yaml
 from conftest import ROOT
+from typer.testing import CliRunner
 
+from stclip.cli import app
 from stclip.config.key_tables import key_tables
 
 CONFIG = ROOT / "config"
@@ -16,6 +19,15 @@ def test_the_tables_of_keys_are_written_from_the_models() -> None:
         assert f"<!-- {marker}:begin -->\n{table}<!-- {marker}:end -->" in README, (
             f"{marker}: run `stclip keys --into config/README.md`"
         )
+
+
+def test_the_command_writes_them(tmp_path: Path) -> None:
+    document = tmp_path / "README.md"
+    document.write_text(re.sub(r"(?s)(:begin -->\n).*?(<!-- keys)", r"\1\2", README))
+    assert "| `train.lr` |" not in document.read_text()
+    done = CliRunner().invoke(app, ["keys", "--into", str(document), "--config", str(CONFIG)])
+    assert done.exit_code == 0, done.output
+    assert document.read_text() == README
 
 
 def test_every_key_has_a_meaning() -> None:

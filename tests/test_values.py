@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import METHODS, ROOT, World
+from pydantic import BaseModel
 from timm.data.auto_augment import rand_augment_transform
 
 from baselines.iclip import ICLIP
@@ -171,7 +172,7 @@ class Newer(Method):
 
 
 class Neither:
-    class Config:
+    class Config(BaseModel):  # would ignore unknown params
         pass
 
 

@@ -13,7 +13,6 @@ from collections.abc import Collection, Mapping
 from typing import Any, get_type_hints
 
 from pydantic import (
-    BaseModel,
     ConfigDict,
     PydanticUserError,
     TypeAdapter,
@@ -21,7 +20,7 @@ from pydantic import (
     create_model,
 )
 
-from stclip.config.strict import Strict, refusal, unknown_params
+from stclip.config.strict import Params, Strict, refusal, unknown_params
 from stclip.errors import ConfigError
 
 
@@ -85,7 +84,7 @@ def params_of(config: Any) -> dict[str, Any]:
 
 def _made(config: type[Any], params: Mapping[str, Any], *, where: str = "") -> Any:
     try:
-        if issubclass(config, BaseModel):
+        if issubclass(config, Params):
             return config(**params)
         return _of_dataclass(config, params)
     except ConfigError as error:

@@ -32,7 +32,6 @@ T = TypeVar("T")
 _CHUNK = 1 << 16  # what a dropped connection loses at most
 _LONGEST_WAIT_S = 300.0  # a Retry-After beyond this is not waited for any longer
 _BUSY = {408, 425, 429}  # with 5xx the answers worth another try
-_HEX = {"sha256": r"[0-9a-f]{64}", "md5": r"[0-9a-f]{32}"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +164,9 @@ class Frames(Scene):
     ) -> Tensor:
         """Reference logits (B, L), frame by frame and person by person."""
         samples = self.samples if samples is None else samples
-        known = {k: v for k, v in asdict(method.config).items() if k in Slotted.__annotations__}
+        known = {
+            k: v for k, v in method.config.model_dump().items() if k in Slotted.__annotations__
+        }
         s = Slotted(**known)
         clip = {k.removeprefix(CLIP): t.detach() for k, t in weights.items() if k.startswith(CLIP)}
         ids = method.backbone.tokenize(LABELS)
