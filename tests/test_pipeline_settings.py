@@ -117,7 +117,7 @@ def test_mistakes_in_files_stop_before_any_job(
     ("variable", "message"),
     [
         ("STCLIP_PRELOAD", "unknown environment variable 'STCLIP_PRELOAD'; known are ['STCLIP_PRE"),
-        ("WANDB_MODE", "WANDB_MODE is 'x'; it can be one of"),
+        ("WANDB_MODE", "WANDB_MODE is 'x'; known are ['disabled', 'offline', 'online']"),
     ],
 )
 def test_misspelt_environment_variables_stop_before_any_job(

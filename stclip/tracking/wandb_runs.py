@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stclip.config import known_names
 from stclip.config.hashes import config_hash
 from stclip.errors import ConfigError
 from stclip.storage.files import read_json
@@ -125,7 +126,7 @@ def tracking_mode() -> str:
     """
     mode = os.environ.get("WANDB_MODE") or MODES[0]
     if mode not in MODES:
-        raise ConfigError(f"WANDB_MODE is {mode!r}; it can be one of {list(MODES)}.")
+        raise ConfigError(f"WANDB_MODE is {mode!r}; {known_names(mode, MODES)}")
     return mode
 
 
