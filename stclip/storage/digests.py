@@ -75,6 +75,8 @@ def _digests(stats: dict[Path, os.stat_result]) -> dict[Path, str]:
                 learnt = True
         found[file] = sha256
     if learnt and cache.parent.is_dir():  # not where there is no workflow
+        for gone in [key for key in known if not Path(key).exists()]:
+            del known[gone]
         try:
             with whole_file(cache) as temporary:
                 temporary.write_text(json.dumps(known), "utf-8")
