@@ -12,10 +12,10 @@ from snakemake.utils import validate
 from stclip import config as settings
 from stclip.config import hashes, package_files, resolved
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
+from stclip.download.first_download import is_as_published
 from stclip.errors import ConfigError
 from stclip.runtime.file_times import copied_without_times, file_times
 from stclip.storage.digests import content_of
-from stclip.storage.listings import parse_listing
 
 validate(config, "../schemas/config.schema.yaml")
 
