@@ -6,7 +6,6 @@ by an older one it does not notice at all. Both show in its notes, which hold th
 output when its job ended.
 """
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from stclip.errors import DataError
 from stclip.runtime.snakemake_notes import NOTES, noted, timed
 from stclip.storage.files import read_json
 
-logger = logging.getLogger(__name__)
 SAME_S = 1.0  # archives keep whole seconds
 FEW = 5  # files
 
