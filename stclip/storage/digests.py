@@ -61,7 +61,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _digests(stats: dict[Path, os.stat_result]) -> dict[Path, str]:
     """SHA-256 of files, from the cache where they are as they were."""
     cache = CACHE.absolute()
-    known = _known.setdefault(cache, _read(cache))
+    if cache not in _known:
+        _known[cache] = _read(cache)
+    known = _known[cache]
     found: dict[Path, str] = {}
     learnt = False
     for file, stat in stats.items():
