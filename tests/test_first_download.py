@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stclip.config import Download
-from stclip.download.first_download import check_recorded
+from stclip.download.first_download import check_recorded, is_as_published
 from stclip.errors import DataError
 
 PAGE = Download(url="manual:https://example.org/page")
@@ -62,3 +62,20 @@ def test_a_damaged_record_is_named(file: Path, tmp_path: Path) -> None:
     record.write_text("something else\n")
     with pytest.raises(DataError, match=r"record: expected a line .*version control"):
         check_recorded(PAGE, file, record)
+
+
+def test_a_download_that_somebody_replaced_is_not_what_was_published(tmp_path: Path) -> None:
+    """Then it counts by its content, as any file that people bring."""
+    record, first, other = tmp_path / "weights.sha256", "ab" * 32, "cd" * 32
+    for source in (
+        Download(url="https://example.org/w", sha256=first),
+        Download(url="https://example.org/w", sha256_prefix=first[:8]),
+    ):
+        assert is_as_published(source, first, record)
+        assert not is_as_published(source, other, record)
+    by_md5 = Download(url="https://example.org/w", md5="0" * 32)
+    assert not is_as_published(by_md5, first, record)  # nobody says yet
+    record.write_text(f"{first}  weights\n")
+    assert is_as_published(by_md5, first, record)
+    assert not is_as_published(by_md5, other, record)
+    assert not is_as_published(PAGE, first, tmp_path / "none")

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from conftest import World, make_world
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 import stclip.methods.contract
+from stclip.cli import app
 from stclip.config import MethodConfig
 from stclip.errors import ConfigError
 from stclip.records import Boxes, Data, LabelSplit
@@ -207,3 +210,41 @@ def test_a_table_s_content_follows_its_values_alone(world: World, tmp_path: Path
         table.iloc[1:],
     ]
     assert len({first, *(Boxes(edit).content() for edit in edits)}) == 1 + len(edits)
+
+
+def test_the_commands_hand_over_the_versions_of_config_yaml(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got = {}
+
+    def spy(name: str) -> Callable[..., None]:
+        return lambda *_, **given: got.update({name: given["version"]})
+
+    for module in ("train.train", "detect.detect", "detect.finetune"):
+        name = module.partition(".")[2]
+        monkeypatch.setattr(f"stclip.{module}.{name}", spy(name))
+    versions = {"train": 7, "detect": 8, "finetune": 9}
+    (world.config / "config.yaml").write_text(json.dumps({"stage_version": versions}))
+    scale = world.config / "scales" / "small.yaml"
+    how = {"target": "stclip.detect.backends.torchvision:TorchvisionDetector"}
+    content = yaml.safe_load(scale.read_text())
+    scale.write_text(yaml.safe_dump(content | {"detectors": {"own": how}}))
+    files, config = world.folder / "prepared", ["--config", str(world.config)]
+    world.data.clips.write(files / "clips")
+    world.data.boxes.write(files / "boxes")
+    world.data.key_frames.write(files / "key_frames")
+    world.split.write(files / "split")
+    options = {
+        "train": ["method", "dataset", "split", "boxes", "key-frames", "seed"],
+        "detect": ["detector", "dataset", "key-frames"],
+        "finetune": ["detector", "split", "boxes"],
+    }
+    values = {"method": "st_clip", "dataset": "jhmdb", "detector": "own", "seed": "0"}
+    values |= {"clips": str(files / "clips"), "frames": str(world.frames), "scale": "small"}
+    values |= {name: str(files / name.replace("-", "_")) for name in ("split", "boxes")}
+    values |= {"key-frames": str(files / "key_frames"), "out": str(world.folder / "out")}
+    for command, names in options.items():
+        given = [f"--{n}={values[n]}" for n in [*names, "scale", "clips", "frames", "out"]]
+        done = CliRunner().invoke(app, [command, *given, *config])
+        assert done.exit_code == 0, done.output + str(done.exception)
+    assert got == versions

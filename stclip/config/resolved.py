@@ -21,8 +21,11 @@ T = TypeVar("T", bound=BaseModel)
 
 
 def announcement(records: Mapping[str, BaseModel], *, versions: Mapping[str, int]) -> str:
-    """What a workflow resolved, by names that its jobs use too, and its `stage_version`."""
-    hashes = {name: _hash(record) for name, record in records.items()}
+    """What a workflow resolved, by names that its jobs use too, and its `stage_version`.
+
+    No character in it means anything to a shell that a cluster's scripts hand it to.
+    """
+    hashes = {_key(name): _hash(record) for name, record in records.items()}
     return json.dumps({"records": hashes, "stage_version": dict(versions)}, sort_keys=True)
 
 
@@ -32,7 +35,7 @@ def as_resolved(name: str, record: T) -> T:
     Raises:
         ConfigError: the workflow resolved another one.
     """
-    expected = _announced().get("records", {}).get(name)
+    expected = _announced().get("records", {}).get(_key(name))
     if expected is not None and expected != _hash(record):
         raise ConfigError(
             f"{name}: its settings, or code of your own that they name, changed since the workflow "
@@ -49,6 +52,10 @@ def stage_version(stage: str, content: Mapping[str, Any]) -> int:
 
 def _announced() -> dict[str, Any]:
     return json.loads(os.environ.get(RESOLVED) or "{}")
+
+
+def _key(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def _hash(record: BaseModel) -> str:

@@ -14,6 +14,16 @@ from stclip.storage.listings import listing_line, parse_listing
 logger = logging.getLogger(__name__)
 
 
+def is_as_published(source: Download, sha256: str, record: Path) -> bool:
+    """Whether a file of this SHA-256 is what its publisher says, or what it was when it first came.
+
+    False where neither says anything.
+    """
+    recorded = parse_listing(record.read_text("utf-8", "replace")) if record.exists() else {}
+    known = [source.sha256, source.sha256_prefix, *recorded.values()]
+    return any(sha256.startswith(digits) for digits in known if digits)
+
+
 def check_recorded(source: Download, file: Path, record: Path) -> None:
     """Compare `file` with its record, or make the record if there is none yet.
 

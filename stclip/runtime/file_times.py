@@ -6,18 +6,18 @@ by an older one it does not notice at all. Both show in its notes, which hold th
 output when its job ended.
 """
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from stclip.errors import DataError
 from stclip.runtime.snakemake_notes import NOTES, noted, timed
 from stclip.storage.files import read_json
 
-logger = logging.getLogger(__name__)
 SAME_S = 1.0  # archives keep whole seconds
+FEW = 5  # files
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,17 @@ def file_times(*, at_most: int | None = None, notes: Path = NOTES) -> list[FileT
 
 def _times(notes: Path) -> Iterator[FileTime]:
     for path, note in noted(notes):
-        made_s, file = read_json(note).get("endtime"), timed(path)
+        try:
+            made_s, file = read_json(note).get("endtime"), timed(path)
+        except DataError:  # a kill cut it, Snakemake will say so
+            continue
         if made_s is not None and file.exists():
             yield FileTime(path, file.stat().st_mtime, made_s)
 
 
 def copied_without_times(times: Sequence[FileTime]) -> bool:
-    """Whether most files are newer than noted, as after such a copy."""
-    return 2 * sum(time.newer for time in times) > len(times)
+    """Whether most files are newer than noted, as after such a copy; of a few, nobody knows."""
+    return len(times) >= FEW and 2 * sum(time.newer for time in times) > len(times)
 
 
 def restore_times(times: Sequence[FileTime]) -> None:

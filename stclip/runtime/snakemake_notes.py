@@ -75,7 +75,10 @@ def noted(folder: Path) -> Iterable[tuple[str, Path]]:
         if file.is_file():
             parts = file.relative_to(folder).parts
             name = "".join(part.removeprefix("@") for part in parts)
-            yield base64.urlsafe_b64decode(name).decode(), file
+            try:
+                yield base64.urlsafe_b64decode(name).decode(), file
+            except ValueError:  # no note: somebody else's, or half written
+                continue
 
 
 def _note_file(path: str, folder: Path) -> Path:

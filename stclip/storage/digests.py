@@ -61,7 +61,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _digests(stats: dict[Path, os.stat_result]) -> dict[Path, str]:
     """SHA-256 of files, from the cache where they are as they were."""
     cache = CACHE.absolute()
-    known = _known.setdefault(cache, _read(cache))
+    if cache not in _known:
+        _known[cache] = _read(cache)
+    known = _known[cache]
     found: dict[Path, str] = {}
     learnt = False
     for file, stat in stats.items():
@@ -75,6 +77,8 @@ def _digests(stats: dict[Path, os.stat_result]) -> dict[Path, str]:
                 learnt = True
         found[file] = sha256
     if learnt and cache.parent.is_dir():  # not where there is no workflow
+        for gone in [key for key in known if not Path(key).exists()]:
+            del known[gone]
         try:
             with whole_file(cache) as temporary:
                 temporary.write_text(json.dumps(known), "utf-8")

@@ -15,6 +15,7 @@ from stclip.config import hashes, package_files, resolved
 from stclip.config.text_tower import most_tokens
 from stclip.config.table import AblationTable, MainTable, RunName, load_table
 from stclip.config.target import check_arguments
+from stclip.download.first_download import is_as_published
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
 from stclip.runtime.file_times import copied_without_times, file_times
@@ -23,7 +24,6 @@ from stclip.splits.committed import read_committed
 from stclip.splits.label_splits import check_learnable
 from stclip.splits.label_texts import check_labels, check_lengths
 from stclip.storage.digests import content_of
-from stclip.storage.listings import parse_listing
 from stclip.tracking.wandb_runs import tracking_mode
 
 if workflow.is_main_process:  # the one that locks the folder

@@ -20,15 +20,10 @@ FETCHED = {
 }
 
 
-def as_published(path, content):
-    """Whether a download is what its publisher says, or what it was when it first came."""
-    source, name = FETCHED[path], path.removeprefix("data/").replace("/raw/", "/")
-    record = CONFIG / "checksums" / f"{name}.sha256"
-    recorded = (
-        parse_listing(record.read_text("utf-8", "replace")) if record.exists() else {}
-    )
-    known = [source.sha256, source.sha256_prefix, *recorded.values()]
-    return any(content.startswith(sha256) for sha256 in known if sha256)
+def record_of(path):
+    """Where the first SHA-256 of a download is kept."""
+    name = path.removeprefix("data/").replace("/raw/", "/")
+    return CONFIG / "checksums" / f"{name}.sha256"
 
 
 @functools.cache
@@ -44,7 +39,8 @@ def brought(*paths):
         file = package_files.path_of(path)
         if file.exists() and (path in FETCHED or not made_by_a_rule(path)):
             content = content_of(file)
-            if path not in FETCHED or not as_published(path, content):
+            source = FETCHED.get(path)
+            if not (source and is_as_published(source, content, record_of(path))):
                 found[path] = content
     return found
 
