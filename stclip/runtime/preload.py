@@ -11,6 +11,7 @@ that is killed takes its fork with it, and the other way round.
 import gc
 import importlib
 import json
+import logging
 import os
 import resource
 import select
@@ -28,6 +29,7 @@ from typing import Any
 from stclip.errors import StclipError
 from stclip.runtime.parent import end_with_parent
 
+logger = logging.getLogger(__name__)
 ADDRESS = "STCLIP_PRELOADED"  # environment variable: the socket of the process that forks
 _LENGTH = 8  # bytes of a number in a message
 _STREAMS = 3  # standard input, output, error
@@ -128,14 +130,16 @@ def _end_by_signal(number: int) -> None:
 
 def _cache_folder() -> dict[str, str]:
     """Where Snakemake is to keep what it caches if the home folder cannot be written to."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    own = Path(".cache").absolute()
     try:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         usual.mkdir(parents=True, exist_ok=True)
         if os.access(usual, os.W_OK | os.X_OK):
             return {}
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError):  # there is no home at all
         pass
-    return {"XDG_CACHE_HOME": str(Path(".cache").absolute())}
+    logger.info("preloaded: the home folder cannot be written to; caches are in %s", own)
+    return {"XDG_CACHE_HOME": str(own)}
 
 
 def _listener(folder: str) -> socket.socket:
@@ -176,8 +180,9 @@ def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket
     try:
         pid = None if wish is None else os.fork()
     except OSError as error:  # out of memory, or of processes
-        os.write(streams[-1], f"error: no process can be started: {error}\n".encode())
-        connection.sendall((1).to_bytes(_LENGTH, signed=True))
+        with suppress(OSError):
+            os.write(streams[-1], f"error: no process can be started: {error}\n".encode())
+            connection.sendall((1).to_bytes(_LENGTH, signed=True))
         pid = None
     if pid != 0:
         for stream in streams:
@@ -186,12 +191,12 @@ def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket
             connection.close()
             return None
         return pid, connection
-    listener.close()
-    connection.close()
-    assert wish is not None
-    _become(wish, streams)
     status = 1
     try:
+        listener.close()
+        connection.close()
+        assert wish is not None
+        _become(wish, streams)
         run()
         status = 0
     except SystemExit as end:
@@ -217,8 +222,8 @@ def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, list[
         while part := connection.recv(65536):
             message += part
             if len(message) >= int.from_bytes(head):
-                return json.loads(message), streams
-    except OSError:
+                return (json.loads(message) if len(streams) == _STREAMS else None), streams
+    except (OSError, ValueError):
         pass
     return None, streams
 

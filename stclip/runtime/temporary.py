@@ -17,7 +17,10 @@ def shorten_temporary_folder() -> None:
     Raises:
         ConfigError: the system has no short name for it.
     """
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written to: whoever needs one will say so
+        return
     if len(os.fsencode(folder)) <= LONGEST:
         return
     descriptor = os.open(folder, os.O_RDONLY)  # as long as the process lives
