@@ -11,7 +11,6 @@ that is killed takes its fork with it, and the other way round.
 import gc
 import importlib
 import json
-import logging
 import os
 import resource
 import select
@@ -28,8 +27,8 @@ from typing import Any
 
 from stclip.errors import StclipError
 from stclip.runtime.parent import end_with_parent
+from stclip.runtime.system_folders import cache_environment
 
-logger = logging.getLogger(__name__)
 ADDRESS = "STCLIP_PRELOADED"  # environment variable: the socket of the process that forks
 _LENGTH = 8  # bytes of a number in a message
 _STREAMS = 3  # standard input, output, error
@@ -61,7 +60,7 @@ def serve(command: Sequence[str], *, run: Callable[[], None], modules: Sequence[
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     forks: dict[int, socket.socket] = {}
     with tempfile.TemporaryDirectory(prefix="stclip-") as folder, _listener(folder) as listener:
-        environment = {**os.environ, **_cache_folder(), ADDRESS: listener.getsockname()}
+        environment = {**os.environ, **cache_environment(), ADDRESS: listener.getsockname()}
         try:
             process = subprocess.Popen(list(command), env=environment)
         except OSError as error:
@@ -126,20 +125,6 @@ def _end_by_signal(number: int) -> None:
     if number not in (signal.SIGKILL, signal.SIGSTOP):  # which nothing handles
         signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-
-
-def _cache_folder() -> dict[str, str]:
-    """Where Snakemake is to keep what it caches if the home folder cannot be written to."""
-    own = Path(".cache").absolute()
-    try:
-        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-        usual.mkdir(parents=True, exist_ok=True)
-        if os.access(usual, os.W_OK | os.X_OK):
-            return {}
-    except (OSError, RuntimeError):  # there is no home at all
-        pass
-    logger.info("preloaded: the home folder cannot be written to; caches are in %s", own)
-    return {"XDG_CACHE_HOME": str(own)}
 
 
 def _listener(folder: str) -> socket.socket:
