@@ -204,6 +204,7 @@ def test_a_damaged_pickle_is_named_and_no_pickle_runs_anything(
             r"1 tensors of another shape, of 4 \(roi_heads\.box_head\.bias \(11,\) in place of",
         ),
         ({"pixel_mean": np.zeros((3, 1, 1))}, r"its pixel_mean is \[0\.0, 0\.0, 0\.0\]"),
+        ({"pixel_mean": np.zeros(2)}, r"its pixel_mean is \[0\.0, 0\.0\]"),
         ({"pixel_std": np.full((3, 1, 1), 57.0)}, r"its pixel_std is \[57"),
         ({"backbone.bias": np.array(["a"])}, r"expected tensors by name; 'backbone\.bias' is none"),
     ],

@@ -1,5 +1,7 @@
 """The torchvision backend beside torchvision's own way to build and run its models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,9 @@ from torchvision.models.detection import (
 )
 
 from stclip.config import DetectorConfig
+from stclip.detect.backends.detector_weights import load_weights
 from stclip.detect.backends.torchvision import TorchvisionDetector, fasterrcnn_v1
+from stclip.errors import DataError
 from stclip.mini.tiny_detector import build
 
 
@@ -83,3 +87,30 @@ def test_batching_changes_no_box_by_more_than_rounding(tiny: World) -> None:
     alone = [model.find([("a", i)], [p])[0] for i, p in enumerate(pictures)]
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one.boxes_xyxy, other.boxes_xyxy, atol=1e-3)
+
+
+def test_weights_of_another_model_are_named_and_old_names_are_read(world: World) -> None:
+    """torchvision renames tensors of files without versions, as its own first ones are."""
+    model = fasterrcnn_v1()
+    old = {name.replace("rpn.head.conv.0.0", "rpn.head.conv"): t for name, t in
+           model.state_dict().items()}  # fmt: skip
+    path = world.folder / "old.pth"
+    torch.save(old, path)
+    other = fasterrcnn_v1()
+    load_weights(other, path, what="v1")
+    assert torch.equal(other.rpn.head.conv[0][0].weight, model.rpn.head.conv[0][0].weight)
+    for changes, message in (
+        ({"rpn.head.conv.weight": torch.zeros(3)}, r"v1: .*size mismatch for rpn\.head\.conv"),
+        ({"roi_heads.box_predictor.cls_score.bias": torch.zeros(11)}, r"\(11,\) in place of \(91,"),
+        (
+            {"roi_heads.mask.bias": torch.zeros(1)},
+            r"1 tensors unexpected, of 295 \(roi_heads",
+        ),
+    ):
+        torch.save(old | changes, path)
+        with pytest.raises(DataError, match=rf"(?s)old\.pth: not the weights of .*{message}"):
+            load_weights(other, path, what="v1")
+    torch.save({"model": old | {"what": Path("x")}}, path)
+    with pytest.raises(DataError, match=r"holds more than tensors") as told:
+        load_weights(other, path, what="v1")
+    assert "weights_only" not in str(told.value)  # torch's advice is to unpickle it all

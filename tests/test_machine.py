@@ -15,8 +15,9 @@ from conftest import ROOT, World
 from small_project import BIN, copy_project, environment
 from test_tracking_failures import elsewhere, training_command  # noqa: F401  a fixture
 
+from stclip.costs import plan
 from stclip.errors import ConfigError
-from stclip.runtime import temporary
+from stclip.runtime import system_folders
 from stclip.runtime.gpus import _hold
 
 ODD = 'it\'s a "clone"'
@@ -63,12 +64,12 @@ def test_a_short_name_is_kept_and_a_long_one_refused_where_there_is_no_other(
     long_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
-    temporary.shorten_temporary_folder()
+    system_folders.shorten_temporary_folder()
     assert tempfile.gettempdir() == "/tmp"
     monkeypatch.setattr(tempfile, "tempdir", str(long_folder))
     monkeypatch.setattr(Path, "is_dir", lambda path: "/proc/" not in str(path))
     with pytest.raises(ConfigError, match=r"TMPDIR '.*ttt' has \d+ characters.*at most 70"):
-        temporary.shorten_temporary_folder()
+        system_folders.shorten_temporary_folder()
 
 
 def test_make_caches_in_the_project_where_the_home_folder_cannot_be_written_to(
@@ -87,6 +88,26 @@ def test_make_caches_in_the_project_where_the_home_folder_cannot_be_written_to(
     assert cache(HOME=str(tmp_path), XDG_CACHE_HOME="") == str(tmp_path / ".cache")
     (tmp_path / "home").mkdir()
     assert cache(HOME=str(tmp_path / "home"), XDG_CACHE_HOME="") == str(tmp_path / "home/.cache")
+
+
+def test_caches_without_a_home_are_in_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert system_folders.cache_environment() == {}
+    monkeypatch.setenv("HOME", NO_HOME)
+    own = {"XDG_CACHE_HOME": str(tmp_path / ".cache")}
+    assert system_folders.cache_environment() == own
+
+    def run(command: list[str], **keywords: object) -> subprocess.CompletedProcess[str]:
+        assert own.items() <= keywords["env"].items()  # type: ignore[attr-defined]
+        return subprocess.CompletedProcess(command, 1, "", "refused")
+
+    monkeypatch.setattr(plan.subprocess, "run", run)
+    with pytest.raises(ConfigError, match="refused"):
+        plan.dry_run(["all"], "mini")
 
 
 def test_preloaded_snakemake_without_a_home_in_a_folder_of_an_odd_name(tmp_path: Path) -> None:

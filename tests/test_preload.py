@@ -132,7 +132,7 @@ def test_a_machine_without_room_for_a_fork_says_so(tmp_path: Path) -> None:
 def test_whoever_ends_before_it_has_asked_disturbs_nobody(tmp_path: Path) -> None:
     (tmp_path / "half.py").write_text(
         "import os, socket\n"
-        "for head in (None, 10**6):\n"
+        "for head in (None, 10**6, 1):\n"
         "    with socket.socket(socket.AF_UNIX) as connection:\n"
         "        connection.connect(os.environ['STCLIP_PRELOADED'])\n"
         "        if head:\n"

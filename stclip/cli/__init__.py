@@ -33,7 +33,7 @@ from stclip.errors import StclipError
 from stclip.runtime import folder_lock, preload
 from stclip.runtime.environment import check_environment
 from stclip.runtime.gpus import run_on_gpus
-from stclip.runtime.temporary import shorten_temporary_folder
+from stclip.runtime.system_folders import shorten_temporary_folder
 
 logger = logging.getLogger("stclip")
 PRELOADED = (  # what short jobs import for longer than they work

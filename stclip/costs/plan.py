@@ -6,6 +6,7 @@ The jobs and what they wait for are those of Snakemake's own dry run, their work
 
 import heapq
 import logging
+import os
 import re
 import subprocess
 from collections import defaultdict
@@ -17,6 +18,7 @@ import pandas as pd
 
 from stclip.costs.rates import Rates, Work
 from stclip.errors import ConfigError
+from stclip.runtime.system_folders import cache_environment
 
 logger = logging.getLogger(__name__)
 STAGES = {  # rule -> column of its GPU hours
@@ -55,7 +57,8 @@ def dry_run(targets: Sequence[str], scale: str) -> list[Job]:
     command = ["snakemake", *targets, "--dry-run", "--forceall", "--quiet", "host", "--cores", "64"]
     # No profile: a limit of GPUs would lower what jobs ask for.
     command += ["--workflow-profile", "none", "--config", f"scale={scale}"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = {**os.environ, **cache_environment()}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise ConfigError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     return read_jobs((done.stdout + done.stderr).splitlines())

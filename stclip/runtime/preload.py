@@ -27,6 +27,7 @@ from typing import Any
 
 from stclip.errors import StclipError
 from stclip.runtime.parent import end_with_parent
+from stclip.runtime.system_folders import cache_environment
 
 ADDRESS = "STCLIP_PRELOADED"  # environment variable: the socket of the process that forks
 _LENGTH = 8  # bytes of a number in a message
@@ -59,7 +60,7 @@ def serve(command: Sequence[str], *, run: Callable[[], None], modules: Sequence[
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     forks: dict[int, socket.socket] = {}
     with tempfile.TemporaryDirectory(prefix="stclip-") as folder, _listener(folder) as listener:
-        environment = {**os.environ, **_cache_folder(), ADDRESS: listener.getsockname()}
+        environment = {**os.environ, **cache_environment(), ADDRESS: listener.getsockname()}
         try:
             process = subprocess.Popen(list(command), env=environment)
         except OSError as error:
@@ -126,18 +127,6 @@ def _end_by_signal(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def _cache_folder() -> dict[str, str]:
-    """Where Snakemake is to keep what it caches if the home folder cannot be written to."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    try:
-        usual.mkdir(parents=True, exist_ok=True)
-        if os.access(usual, os.W_OK | os.X_OK):
-            return {}
-    except (OSError, RuntimeError):
-        pass
-    return {"XDG_CACHE_HOME": str(Path(".cache").absolute())}
-
-
 def _listener(folder: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(Path(folder) / "socket"))
@@ -176,8 +165,9 @@ def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket
     try:
         pid = None if wish is None else os.fork()
     except OSError as error:  # out of memory, or of processes
-        os.write(streams[-1], f"error: no process can be started: {error}\n".encode())
-        connection.sendall((1).to_bytes(_LENGTH, signed=True))
+        with suppress(OSError):
+            os.write(streams[-1], f"error: no process can be started: {error}\n".encode())
+            connection.sendall((1).to_bytes(_LENGTH, signed=True))
         pid = None
     if pid != 0:
         for stream in streams:
@@ -186,12 +176,12 @@ def _fork(listener: socket.socket, run: Callable[[], None]) -> tuple[int, socket
             connection.close()
             return None
         return pid, connection
-    listener.close()
-    connection.close()
-    assert wish is not None
-    _become(wish, streams)
     status = 1
     try:
+        listener.close()
+        connection.close()
+        assert wish is not None
+        _become(wish, streams)
         run()
         status = 0
     except SystemExit as end:
@@ -217,8 +207,8 @@ def _receive(connection: socket.socket) -> tuple[Mapping[str, Any] | None, list[
         while part := connection.recv(65536):
             message += part
             if len(message) >= int.from_bytes(head):
-                return json.loads(message), streams
-    except OSError:
+                return (json.loads(message) if len(streams) == _STREAMS else None), streams
+    except (OSError, ValueError):
         pass
     return None, streams
 

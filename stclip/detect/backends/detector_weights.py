@@ -52,7 +52,10 @@ def load_weights(
     ]
     faults = {"of another shape": shapes}
     if not shapes:
-        result = model.load_state_dict(state, strict=False)  # what it lists is told below
+        try:
+            result = model.load_state_dict(state, strict=False)  # what it lists is told below
+        except RuntimeError as error:  # of a tensor that a module has renamed
+            raise DataError(f"{path}: not the weights of {what}: {error}") from None
         missing = [n for n in result.missing_keys if not any(part in n for part in ignored)]
         faults = {"missing": missing, "unexpected": result.unexpected_keys}
     told = [_told(names, kind, len(own)) for kind, names in faults.items() if names]

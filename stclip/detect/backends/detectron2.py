@@ -118,7 +118,7 @@ def _check_normalization(tensors: Mapping[str, Tensor], cfg: Any, weights: Path)
         ("pixel_std", cfg.MODEL.PIXEL_STD),
     ):
         found = tensors[name].flatten().tolist() if name in tensors else expected
-        if not np.allclose(found, expected, rtol=1e-4):
+        if len(found) != len(expected) or not np.allclose(found, expected, rtol=1e-4):
             raise DataError(
                 f"{weights}: its {name} is {found}, the model's configuration says "
                 f"{list(expected)}: the weights of another model."

@@ -1,10 +1,13 @@
-"""Keeps the names of sockets short where the folder of temporary files has a long one."""
+"""The system's folders, where they are not as others expect: temporary files, caches."""
 
+import logging
 import os
 import tempfile
 from pathlib import Path
 
 from stclip.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 # A socket's name has at most 107 bytes on Linux, 103 elsewhere; below the folder stand up to 33:
 # /pymp-xxxxxxxx/listener-xxxxxxxx, by which processes that read ahead hand over their batches.
@@ -17,7 +20,10 @@ def shorten_temporary_folder() -> None:
     Raises:
         ConfigError: the system has no short name for it.
     """
-    folder = tempfile.gettempdir()
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:  # none can be written to: whoever needs one will say so
+        return
     if len(os.fsencode(folder)) <= LONGEST:
         return
     descriptor = os.open(folder, os.O_RDONLY)  # as long as the process lives
@@ -28,3 +34,20 @@ def shorten_temporary_folder() -> None:
             f"of sockets in it; set TMPDIR to a folder of at most {LONGEST}."
         )
     tempfile.tempdir = short
+
+
+def cache_environment() -> dict[str, str]:
+    """What Snakemake's environment needs, which stops without a cache below HOME to write to.
+
+    Nothing if it has one, else a folder of the project.
+    """
+    own = Path(".cache").absolute()
+    try:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+        usual.mkdir(parents=True, exist_ok=True)
+        if os.access(usual, os.W_OK | os.X_OK):
+            return {}
+    except (OSError, RuntimeError):  # there is no home at all
+        pass
+    logger.info("the home folder cannot be written to; Snakemake's caches are in %s", own)
+    return {"XDG_CACHE_HOME": str(own)}
