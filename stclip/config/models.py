@@ -2,8 +2,18 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
+Interpolation = Literal["bicubic", "bilinear"]
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
 
@@ -148,11 +158,46 @@ class DatasetConfig(Strict):
         return f"{self.benchmark}/{family}@{self.version}"
 
 
+Colours = tuple[FiniteFloat, FiniteFloat, FiniteFloat]  # red, green, blue in 0..1
+
+
+def _all_positive(values: Colours) -> Colours:
+    if min(values) <= 0:
+        raise ValueError(f"above 0 are expected; got {values}")
+    return values
+
+
+class Statistics(Strict):
+    """Mean and standard deviation that pictures are normalised by."""
+
+    mean: Colours
+    std: Annotated[Colours, AfterValidator(_all_positive)]
+
+
+StatisticsName = Literal["clip", "imagenet", "inception"]
+
+
+class ModelPreprocessing(Strict):
+    """How the pictures were made that a CLIP was trained on; methods may say otherwise."""
+
+    frame_mode: Literal["cover", "squash"] = "cover"
+    interpolation: Interpolation = "bicubic"
+    statistics: StatisticsName | Statistics = "clip"
+
+
 class BackboneConfig(Strict):
     """A CLIP: an open_clip model and its weights."""
 
-    model: str  # open_clip model name, or path of a model config inside the package
+    model: str  # open_clip model name, or path of a model config (.json), `package:...`
     weights: str | None  # path, `package:...`, or null for random weights
+    preprocessing: ModelPreprocessing | None = None  # of its training; null: as `model` says
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unsaid(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.preprocessing is None:  # so that runs keep their keys
+            del content["preprocessing"]
+        return content
 
 
 class FinetuneConfig(Strict):
@@ -202,8 +247,8 @@ class Preprocessing(Strict):
 
     frame_mode: Literal["cover", "squash"] = "cover"  # cut the middle, or lose the aspect ratio
     enlarge: float = Field(default=1.0, ge=1)  # shorter side, over that of the picture cut from it
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    statistics: Literal["clip", "imagenet"] = "clip"
+    interpolation: Interpolation = "bicubic"
+    statistics: StatisticsName | Statistics = "clip"
     crop_mode: CropMode = "center"  # of boxes, see stclip.inputs.preprocess.crop_box
     crop_scale: float = Field(default=1.0, gt=0)  # box sides are multiplied by this before cutting
 

@@ -1,9 +1,9 @@
 """Reads and checks config/*.yaml; the only reader of YAML.
 
-A run's configuration is the method's YAML, then what the scale overrides, then, for a variant of
-the method, what the variant replaces and what the scale overrides of it; each may have a section
-for the data set. Every later layer replaces single keys of the earlier ones. Unknown keys are
-errors. `config/README.md` explains every key.
+A run's configuration is the preprocessing that its CLIP was trained with, then the method's YAML,
+then what the scale overrides, then, for a variant of the method, what the variant replaces and what
+the scale overrides of it; each may have a section for the data set. Every later layer replaces
+single keys of the earlier ones. Unknown keys are errors. `config/README.md` explains every key.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from stclip.config.clip_models import model_preprocessing
+from stclip.config.clip_tags import check_weights_path
 from stclip.config.models import (
     DatasetConfig,
     DatasetForm,
@@ -132,9 +134,15 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             f"config/scales/{scale}.yaml has {sorted(settings.backbones)}."
         )
     data = load_dataset(folder, dataset, scale=scale)
+    clip = settings.backbones[backbone]
+    check_weights_path(clip, where=f"config/scales/{scale}.yaml: backbones.{backbone}")
+    pictures = model_preprocessing(clip).model_dump()
+    if pictures["frame_mode"] == "squash":  # a box cut out is a picture too
+        pictures["crop_mode"] = "squash"
     content |= {
         "name": method,
-        "backbone": settings.backbones[backbone].model_dump(),
+        "backbone": clip.model_dump(),
+        "preprocessing": merge(pictures, content.get("preprocessing", {})),
         "label_text": data.label_text,
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,

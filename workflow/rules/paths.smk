@@ -1,8 +1,10 @@
 # Where things lie, and which of them a job reads.
 def backbone_files(method):
-    """Weights to download first; those inside the package are always there."""
-    weights = method.backbone.weights
-    return [] if weights is None or weights.startswith("package:") else [weights]
+    """Weights to download first, and a model config; those inside the package are always there."""
+    clip = method.backbone
+    files = [clip.model] if clip.model.endswith(".json") else []
+    files += [] if clip.weights is None else [clip.weights]
+    return [file for file in files if not file.startswith("package:")]
 
 
 def raw_folder(dataset):
