@@ -41,10 +41,14 @@ def read_tensors_of(path: Path) -> Any:
         raise DataError(f"{path}: no such file.") from None
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= LONGEST_HEADER:
         return read_foreign_tensors(path)
-    if zipfile.is_zipfile(path) and _is_torchscript(path):
+    inside = _names_in(path)
+    if any(name.endswith("/constants.pkl") for name in inside):
         return _read_torchscript(path)
-    if zipfile.is_zipfile(path) or head.startswith(PICKLE):
+    if any(name.endswith("/data.pkl") for name in inside) or head.startswith(PICKLE):
         return _read_saved(path)
+    if inside:
+        kind = "arrays of numpy's" if inside[0].endswith(".npy") else "an archive"
+        raise DataError(f"{path}: {kind}, {inside[:4]}; {KNOWN}.")
     raise DataError(f"{path}: {_named(path, head)}; {KNOWN}.")
 
 
@@ -84,9 +88,13 @@ def check_numbers(state: Mapping[str, Tensor], *, where: Path) -> None:
         )
 
 
-def _is_torchscript(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+def _names_in(path: Path) -> list[str]:
+    """Of a zip archive; none of anything else."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return []
 
 
 def _read_torchscript(path: Path) -> dict[str, Tensor]:
@@ -98,17 +106,17 @@ def _read_torchscript(path: Path) -> dict[str, Tensor]:
 
 
 def _read_saved(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(SETTINGS):
+    with torch.serialization.safe_globals(SETTINGS):
+        try:
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has many
-        objects = _objects_in(path)
-        why = f"it has {objects}" if objects else _line(error)
-        raise DataError(
-            f"{path}: not a checkpoint of tensors and plain values ({why}); nothing else is read, "
-            "as it could run code. Where you trust it, save its state dict alone: "
-            "torch.save(model.state_dict(), ...)."
-        ) from None
+        except Exception as error:  # torch has many
+            objects = _objects_in(path)
+            why = f"it has {objects}" if objects else _line(error)
+    raise DataError(
+        f"{path}: not a checkpoint of tensors and plain values ({why}); nothing else is read, as "
+        "it could run code. Get it again if it is damaged; where you trust it, save its state dict "
+        "alone, torch.save(model.state_dict(), ...)."
+    )
 
 
 def _objects_in(path: Path) -> list[str]:
