@@ -38,6 +38,29 @@ def test_configuration_mistakes_stop_before_any_job(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"model": "ViT-B-16", "weights": "laion2b_s34b_b88k"},
+            "backbones.tiny: weights 'laion2b_s34b_b88k': a tag of open_clip's for ViT-B-16",
+        ),
+        ({"model": "own.json", "weights": None}, "own.json: no such model config"),
+    ],
+)
+def test_a_backbone_that_is_no_file_stops_before_any_job(
+    project: Path, entry: dict[str, str | None], message: str
+) -> None:
+    path = project / "config" / "scales" / "mini.yaml"
+    before = path.read_text()
+    edit(path, lambda c: c["backbones"].update(tiny=entry))
+    done = snakemake(project, "-n", TABLE)
+    path.write_text(before)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
     path = project / "config" / "scales" / "mini.yaml"
     before = path.read_text()
