@@ -173,6 +173,7 @@ def test_tags_are_told_where_settings_are_read(world: World) -> None:
             r"laion2b_s32b_b82k: .*: inception.*dfn2b_s39b: .*preprocessing: {}",
         ),
         ("ViT-H-14-worldwide-378", r"metaclip2_worldwide: .*frame_mode: squash"),
+        ("ViT-L-14-336", r"of the other activation.*openai: {model: ViT-L-14-336-quickgelu, "),
         ("ViT-H-14-378-quickgelu", r"dfn5b: {model: ViT-H-14-378-quickgelu, .*frame_mode: squash"),
     ],
 )

@@ -225,7 +225,10 @@ DAMAGE: dict[str, tuple[Callable[[State], Any], str]] = {
     ),
     "siglip": (lambda s: s | {"logit_bias": torch.zeros(1)}, r"It has a logit bias \(SigLIP\)"),
     "timm": (lambda s: prefixed(s, "visual.trunk.") | {"a": torch.ones(1)}, "tower of timm's"),
-    "resnet": (lambda s: s | {"visual.layer1.0.a": torch.ones(1)}, "It has a ResNet"),
+    "resnet": (
+        lambda s: s | {"visual.layer1.0.bn1.num_batches_tracked": torch.tensor(3)},
+        "It has a ResNet",
+    ),
     "coca": (lambda s: s | {"text_decoder.a": torch.ones(1)}, "captions"),
     "list": (lambda s: list(s.values()), "holds no state dict.*list"),
     "outside": (lambda s: {"optimizer": {"state": {}}, "epoch": 3}, r"it has \['epoch', 'optim"),

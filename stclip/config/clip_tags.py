@@ -99,20 +99,26 @@ def _tag_told(model: str, name: str) -> str:
 def check_training_is_said(backbone: BackboneConfig, *, where: str) -> None:
     """Where a model's trainings made pictures in several ways, or not in CLIP's, one must be said.
 
-    Only those with the model's activation count; a model config says it itself.
+    Only those with the model's activation count; where there are none, the model is hardly meant. A
+    model config says it itself.
 
     Raises:
         ConfigError: it is not.
     """
     if backbone.weights is None or backbone.preprocessing is not None:
         return
+    everything = trainings(backbone.model)
     quick = backbone.model.endswith(QUICK)
-    known = [t for t in trainings(backbone.model) if t.quick_gelu == quick]
-    if all(t.preprocessing == ModelPreprocessing() for t in known):
-        return
-    entries = "\n".join(f"  {t.tag}: {t.entry(backbone.weights)}" for t in known)
-    raise ConfigError(
-        f"{where}: the trainings of {backbone.model} that open_clip knows did not all make their "
-        "pictures as CLIP did, and no file of weights says which it is of. Say it by "
-        f"`preprocessing` of the backbone ({{}}: as CLIP):\n{entries}"
-    )
+    known = [t for t in everything if t.quick_gelu == quick]
+    if known:
+        wrong = any(t.preprocessing != ModelPreprocessing() for t in known)
+        what = "did not all make their pictures as CLIP did"
+    else:
+        wrong, what = bool(everything), "are all of the other activation"
+    if wrong:
+        entries = "\n".join(f"  {t.tag}: {t.entry(backbone.weights)}" for t in known or everything)
+        raise ConfigError(
+            f"{where}: the trainings of {backbone.model} that open_clip knows {what}, and no file "
+            "of weights says which it is of. Say it by `preprocessing` of the backbone "
+            f"({{}}: as CLIP):\n{entries}"
+        )

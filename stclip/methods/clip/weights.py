@@ -116,18 +116,12 @@ def _of_transformers(config: Path) -> bool | None:
 
 
 def _as_floats(state: Mapping[str, Tensor], *, where: Path) -> dict[str, Tensor]:
-    """Every tensor as float32; the ids of tokens stay.
+    """Floating-point tensors as float32; others stay, for the loader to refuse.
 
     Raises:
-        DataError: a tensor of other numbers, or an infinite one.
+        DataError: an infinite number.
     """
-    other = [n for n, t in state.items() if n != TOKENS and not t.is_floating_point()]
-    if other:
-        raise DataError(
-            f"{where}: {other[:5]} hold {state[other[0]].dtype}, floating point is expected; "
-            "quantised weights are not read."
-        )
-    found = {n: t if n == TOKENS else t.float() for n, t in state.items()}
+    found = {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
     infinite = [n for n, t in found.items() if not bool(t.isfinite().all())]
     if infinite:
         raise DataError(f"{where}: {infinite[:5]} hold infinite numbers; take another file.")
@@ -202,6 +196,12 @@ def load_clip_weights(
             f"{where}: not the weights of {model}: of {len(ours)} tensors "
             + ", ".join(f"{len(names)} {how} {names[:4]}" for how, names in wrong.items() if names)
             + f".{told}"
+        )
+    other = [name for name, tensor in state.items() if not tensor.is_floating_point()]
+    if other:
+        raise DataError(
+            f"{where}: {other[:5]} hold {state[other[0]].dtype}, floating point is expected; "
+            "quantised weights are not read."
         )
     clip.load_state_dict(state)
     return known
