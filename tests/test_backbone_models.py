@@ -96,6 +96,7 @@ FOLLOWED: dict[str, dict[str, Any]] = {
     "no_ln_pre": {"vision__no_ln_pre": True},
     "ln_after_pool": {"vision__final_ln_after_pool": True},
     "patch_dropout": {"vision__patch_dropout": 0.5},
+    "sines": {"vision__pos_embed_type": "sin_cos_2d", "vision__image_size": 32},
     "clean": {"text__tokenizer_kwargs": {"clean": "canonicalize"}},
     "eos": {"text__pool_type": "eos", "text__eos_id": 49407},
 }
@@ -108,7 +109,7 @@ def test_features_are_open_clips(
     path = write_config(tmp_path, **FOLLOWED[case])
     backbone = random_backbone(path)
     theirs, tokenizer = of_open_clip(path, backbone, monkeypatch)
-    pictures = torch.randint(0, 256, (3, 3, 32, 48), dtype=torch.uint8)
+    pictures = torch.randint(0, 256, (3, 3, *backbone.image_size), dtype=torch.uint8)
     with torch.no_grad():
         expected = theirs.encode_image(backbone.normalise(pictures))
         same(backbone.encode_images(pictures), expected)
@@ -207,7 +208,7 @@ def test_what_methods_cannot_do_is_refused(tmp_path: Path, case: str) -> None:
 )
 def test_other_models_of_open_clip_are_refused_at_once(model: str, message: str) -> None:
     with pytest.raises(ConfigError, match=rf"backbone {model}: it has .*{message}.*{CLASS_TOKEN}"):
-        load_backbone(BackboneConfig(model=model, weights=None))
+        load_backbone(BackboneConfig(model=model, weights="before/weights/are/read.pt"))
 
 
 def test_a_model_built_elsewhere_is_looked_at_too() -> None:

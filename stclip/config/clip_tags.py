@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from stclip.config.clip_models import PACKAGE, preprocessing_of
 from stclip.config.models import BackboneConfig, ModelPreprocessing
 from stclip.errors import ConfigError
@@ -35,11 +37,9 @@ class Training:
 
     def entry(self, weights: str) -> str:
         """What to write under `backbones` of a scale."""
-        said = self.preprocessing.model_dump(exclude_defaults=True)
-        return (
-            f"{{model: {self.right_model}, weights: {weights}, "
-            f"preprocessing: {str(said).replace(chr(39), '')}}}"
-        )
+        said = self.preprocessing.model_dump(mode="json", exclude_defaults=True)
+        content = {"model": self.right_model, "weights": weights, "preprocessing": said}
+        return yaml.safe_dump(content, default_flow_style=True, sort_keys=False, width=1000).strip()
 
 
 def trainings(model: str) -> list[Training]:

@@ -27,7 +27,7 @@ from stclip.methods.clip.tokens import (
     end_positions,
     make_tokenizer,
 )
-from stclip.methods.clip.towers import build_clip, check_towers, model_config
+from stclip.methods.clip.towers import build_clip, check_towers, checked_config
 from stclip.methods.clip.weights import ClipWeights, load_clip_weights, read_clip_weights
 from stclip.methods.layers.partial_block import block_of_first
 
@@ -253,10 +253,10 @@ def load_backbone(config: BackboneConfig) -> Backbone:
             another activation. DataError: weights missing, damaged or of another model.
     """
     model, file = config.model, config.weights
-    content = model_config(model)
+    content = checked_config(model)
     check_weights_path(config, where=f"backbone {model}")
     weights = None if file is None else read_clip_weights(packaged(file))
-    clip = build_clip(model, context_length=weights.context_length if weights else None)
+    clip = build_clip(content, context_length=weights.context_length if weights else None)
     tokenizer = make_tokenizer(content["text_cfg"], where=model)
     check_tokenizer(tokenizer, clip, where=model)
     known, extra = None, {}

@@ -52,27 +52,33 @@ def model_config(model: str) -> dict[str, Any]:
     return found
 
 
-def build_clip(model: str, *, context_length: int | None = None) -> open_clip.CLIP:
-    """A CLIP with random weights, fp32, on the CPU.
-
-    `context_length`: of the text tower, where another than the configuration's.
+def checked_config(model: str) -> dict[str, Any]:
+    """`model_config`, of a model that `check_towers` lets pass.
 
     Raises:
-        ConfigError: unknown, wrongly configured, or not as `check_towers` wants it.
+        ConfigError: unknown, wrongly configured, or refused.
     """
     config = model_config(model)
-    if context_length is not None:
-        config["text_cfg"]["context_length"] = context_length
     _check_keys(config, where=model)
     _check_makers(config, where=model)
     try:
         with torch.device("meta"):  # shapes without values: a large one is refused at once
-            check_towers(_made(config), where=model)
-        return _made(config)
-    except ConfigError:
-        raise
+            shapes = _made(config)
     except Exception as error:  # sizes that do not fit raise almost anything
         raise ConfigError(f"backbone {model}: open_clip cannot build it: {error}") from None
+    check_towers(shapes, where=model)
+    return config
+
+
+def build_clip(config: Mapping[str, Any], *, context_length: int | None = None) -> open_clip.CLIP:
+    """A CLIP of a `checked_config` with random weights, fp32, on the CPU.
+
+    `context_length`: of the text tower, where another than the configuration's.
+    """
+    text = dict(config["text_cfg"])
+    if context_length is not None:
+        text["context_length"] = context_length
+    return _made({**config, "text_cfg": text})
 
 
 def _made(config: Mapping[str, Any]) -> Any:
