@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from stclip.checkpoints.official import rename
 from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
-from stclip.config.clip_tags import check_training_is_said
 from stclip.config.target import make_config, resolve_target
 from stclip.errors import ConfigError
-from stclip.methods.clip.backbone import load_backbone
+from stclip.methods.clip.backbone import backbone_of, load_backbone
 from stclip.methods.contract import Method
 from stclip.methods.official_weights import adjusted, official_state
 from stclip.methods.plain_inputs import PlainInputs, batch_of
@@ -197,7 +196,4 @@ def load_method(config: MethodConfig) -> Method:
     """
     target: type[Method] = resolve_target(config.target)
     own = make_config(target, config.params, where=f"method {config.name}")
-    backbone = load_backbone(config.backbone)
-    check_training_is_said(config.backbone, where=f"method {config.name}")
-    backbone.normalise_by(config.preprocessing.statistics)
-    return target(backbone, own)
+    return target(backbone_of(config), own)

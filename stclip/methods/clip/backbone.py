@@ -16,9 +16,9 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stclip.config import BackboneConfig, Statistics
+from stclip.config import BackboneConfig, MethodConfig, Statistics
 from stclip.config.clip_models import STATISTICS, model_preprocessing, packaged
-from stclip.config.clip_tags import QUICK, check_weights_path
+from stclip.config.clip_tags import QUICK, check_training_is_said, check_weights_path
 from stclip.errors import ConfigError
 from stclip.methods.clip.tokens import (
     bare_ids,
@@ -240,6 +240,18 @@ def cosine(
     with torch.autocast(visual.device.type, enabled=False):
         visual = F.normalize(visual.to(dtype), dim=-1, eps=0)
         return visual @ F.normalize(text.to(dtype), dim=-1, eps=0).transpose(-1, -2)
+
+
+def backbone_of(config: MethodConfig) -> Backbone:
+    """The backbone of a resolved method, which normalises pictures as the settings say.
+
+    Raises:
+        ConfigError: as `load_backbone`, or its training has to be said. DataError: as there.
+    """
+    backbone = load_backbone(config.backbone)
+    check_training_is_said(config.backbone, where=f"method {config.name}")
+    backbone.normalise_by(config.preprocessing.statistics)
+    return backbone
 
 
 def load_backbone(config: BackboneConfig) -> Backbone:
