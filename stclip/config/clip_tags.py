@@ -46,6 +46,7 @@ def trainings(model: str) -> list[Training]:
     """The tags that open_clip knows for a model of its names."""
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
+    model = model.replace("/", "-")  # ViT-B/16, as papers write
     found = []
     for tag in list_pretrained_tags_by_model(model):
         about: dict[str, Any] = get_pretrained_cfg(model, tag)
