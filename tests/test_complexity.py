@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stclip.errors import ConfigError
 from stclip.methods.build import build
-from stclip.methods.layers.multiply_adds import block, norm, tower_of
+from stclip.methods.layers.multiply_adds import Tower, block, norm, tower_of
 from stclip.methods.st_clip.context_prompt import ContextPrompting
 from stclip.methods.st_clip.cost import (
     INTERACTION,
@@ -87,7 +87,14 @@ def test_on_the_command_line() -> None:
     assert "'clip_frame' does not say what it costs" in done.stderr
 
 
+def test_a_model_config_has_sizes_too() -> None:
+    tiny = Tower(width=128, layers=4, patch=8, num_patches=6 * 8, embed=128)
+    assert tower_of("package:mini/tiny_clip/tiny-clip.json") == tiny
+
+
 def test_unknown_backbones_are_named() -> None:
+    with pytest.raises(ConfigError, match="'EVA02-B-16': no open_clip model with a vision"):
+        tower_of("EVA02-B-16")
     with pytest.raises(ConfigError, match="'RN50': no open_clip model with a vision transformer"):
         tower_of("RN50")
     with pytest.raises(ConfigError, match="'ViT-Z'"):

@@ -283,11 +283,6 @@ def test_normalisation_is_clips(tiny: Backbone) -> None:
     assert tiny.normalise(pixel).flatten().tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_quick_gelu_is_forced_in_both_towers(tiny: Backbone) -> None:
-    blocks = [*tiny.blocks, *tiny.clip.transformer.resblocks]
-    assert {type(block.mlp.gelu).__name__ for block in blocks} == {"QuickGELU"}
-
-
 def test_backbone_is_frozen(tiny: Backbone) -> None:
     fresh = load_backbone(BackboneConfig(model=TINY, weights=None))
     assert not any(p.requires_grad for p in fresh.parameters())
@@ -307,11 +302,10 @@ def test_unknown_model_and_bad_weights_are_told(tmp_path: Path) -> None:
     save_file({"some": torch.zeros(1)}, other)
     with pytest.raises(DataError, match=r"other\.safetensors: not the weights of package:mini"):
         load(other)
-    for name, told in (("cut.safetensors", "no safetensors"), ("cut.pt", "cannot read CLIP")):
-        cut = tmp_path / name
-        cut.write_bytes(other.read_bytes()[:20])
-        with pytest.raises(DataError, match=rf"{name}: .*{told}"):
-            load(cut)
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(other.read_bytes()[:20])
+    with pytest.raises(DataError, match=r"cut\.safetensors: .*no safetensors"):
+        load(cut)
 
 
 def test_merging_lora_for_scoring_changes_no_score(world: World) -> None:

@@ -114,6 +114,29 @@ def test_mistakes_in_files_stop_before_any_job(
 
 
 @pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            {"model": "ViT-B-16", "weights": "laion2b_s34b_b88k"},
+            "backbones.tiny: weights 'laion2b_s34b_b88k': a tag of open_clip's for ViT-B-16",
+        ),
+        ({"model": "own.json", "weights": None}, "own.json: no such model config"),
+    ],
+)
+def test_a_backbone_that_is_no_file_stops_before_any_job(
+    project: Path, entry: dict[str, str | None], message: str
+) -> None:
+    path = project / "config" / "scales" / "mini.yaml"
+    before = path.read_text()
+    edit(path, lambda c: c["backbones"].update(tiny=entry))
+    done = snakemake(project, "-n", TABLE)
+    path.write_text(before)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
     ("variable", "message"),
     [
         ("STCLIP_PRELOAD", "unknown environment variable 'STCLIP_PRELOAD'; known are ['STCLIP_PRE"),

@@ -230,7 +230,11 @@ def test_a_detector_s_params_are_checked_with_the_scale(world: World) -> None:
         (c.BoxSource, {"source": "ground_truth", "top": 3}, "ground truth has no scores"),
         (c.Seconds, {"rule": "seconds", "start": -1, "first": 0, "last": 2}, "start: .*equal to 0"),
         (c.LinkingConfig, {"patience_s": 0}, "patience_s: .*greater than 0"),
-        (c.Metric, {"name": "frame_map", "protocol": "iclipp", "iou": [0.5]}, "unknown protocol of frame_map 'iclipp'"),
+        (
+            c.Metric,
+            {"name": "frame_map", "protocol": "iclipp", "iou": [0.5]},
+            "unknown protocol of frame_map 'iclipp'",
+        ),
         (c.Metric, {"name": "video_map", "protocol": "hit", "iou": [0.5]}, "known are .*'act'"),
         (c.Metric, {"name": "frame_map", "protocol": "act", "iou": [50]}, "iou.*less than or eq"),
         (c.Metric, {"name": "video_map", "protocol": "act", "iou": [0.5, 0.5]}, "each once"),

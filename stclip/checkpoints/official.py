@@ -6,24 +6,20 @@ any method. In a name `#` stands for a layer's number.
 
 import logging
 import re
-from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from stclip.checkpoints.state_files import read_tensors_of, state_inside
 from stclip.errors import DataError
-from stclip.storage.tensors import read_foreign_tensors
 
 logger = logging.getLogger(__name__)
 PARALLEL = "module."  # what DistributedDataParallel puts before every name
 WRAPPED = "model."  # what a model that holds the model puts there
-# Training codes save their settings beside the weights: plain values in a dictionary of yacs'.
-SETTINGS: list[Any] = [(OrderedDict, "yacs.config.CfgNode")]
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,7 @@ class OfficialNames:
     advice: str = ""  # what to mind with such checkpoints; logged after an import
     tables: tuple[str, ...] = ()  # of ours; theirs may have more rows, which nothing reads
     short_text: bool = False  # the text tower may have fewer positions there than CLIP's
+    quick_gelu: bool = True  # the activation of the CLIP in them, OpenAI's; False: GELU
     kept: tuple[str, ...] = ()  # frozen tensors of ours that theirs lack; import leaves them
 
     @cached_property
@@ -164,37 +161,11 @@ def read_official(
 ) -> dict[str, Tensor]:
     """The state dict of a checkpoint file: those under the keys `content`, or the file's own.
 
-    A .safetensors file is a state dict.
-
     Raises:
-        DataError: missing, damaged, or more than tensors and plain containers.
+        DataError: as `read_tensors_of` and `state_inside`.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        return unwrapped(read_foreign_tensors(path))
-    try:
-        with torch.serialization.safe_globals(SETTINGS):
-            found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except Exception as error:  # torch has many
-        raise DataError(
-            f"{path}: not a checkpoint of tensors and plain values ({error}); nothing else is read."
-        ) from None
-    if isinstance(found, dict):
-        inside = [found[key] for key in content if isinstance(found.get(key), dict)]
-        if inside:
-            found = {name: tensor for part in inside for name, tensor in part.items()}
-    if not isinstance(found, dict) or not all(isinstance(t, Tensor) for t in found.values()):
-        raise DataError(f"{path}: holds no state dict, neither itself nor under {list(content)}.")
-    return found
-
-
-def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict without the `model.` that may stand before all of its names."""
-    if not all(name.startswith(WRAPPED) for name in state):
-        return state
-    return {name.removeprefix(WRAPPED): tensor for name, tensor in state.items()}
+    return state_inside(read_tensors_of(path), content, where=path)
 
 
 def _fuse(official: OfficialNames, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -89,7 +89,7 @@ def costs(
 @app.command()
 def complexity(
     method: MethodName = "st_clip",
-    backbone: Annotated[str, typer.Option(help="An open_clip model.")] = "ViT-B-16",
+    backbone: Annotated[str, typer.Option(help="An open_clip model.")] = "ViT-B-16-quickgelu",
     persons: Annotated[int, typer.Option(help="Boxes of a key frame.", min=1)] = 1,
     labels: Annotated[int, typer.Option(help="Class names.", min=1)] = 6,
     key_frames: Annotated[int, typer.Option(help="Key frames of a video.", min=1)] = 1,

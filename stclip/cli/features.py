@@ -41,13 +41,13 @@ def features(
     """Encode a data set's frames, or boxes, by a method's frozen CLIP, once for all like it."""
     from stclip import config as c
     from stclip.features.encode import write_box_features, write_frame_features
-    from stclip.methods.clip.backbone import load_backbone
+    from stclip.methods.clip.backbone import backbone_of
     from stclip.records import Clips, KeyFrames, read_boxes
 
     if (table is None) != (key_frames is None):
         raise ConfigError("--table and --key-frames: give both for boxes, none for whole frames.")
     settings = c.load_method(config, method, dataset=dataset, scale=scale)
-    backbone, known = load_backbone(settings.backbone), Clips.read(clips)
+    backbone, known = backbone_of(settings), Clips.read(clips)
     if table is None or key_frames is None:
         write_frame_features(backbone, settings, known, frames=frames, out=out, workers=workers)
     else:

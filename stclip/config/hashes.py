@@ -43,7 +43,10 @@ def frame_encoder(config: MethodConfig) -> dict[str, Any]:
 
 def crop_encoder(config: MethodConfig) -> dict[str, Any]:
     """The settings that move the frozen backbone's features of boxes cut out of frames."""
-    return _encoder(config, leave_out={"frame_mode", "enlarge", "interpolation"})
+    unused = {"frame_mode", "enlarge"}
+    if config.preprocessing.interpolation == "bicubic":  # so that features keep their keys
+        unused |= {"interpolation"}
+    return _encoder(config, leave_out=unused)
 
 
 def frames_key(config: MethodConfig) -> str:

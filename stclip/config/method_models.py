@@ -2,7 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from stclip.config.fields import BARE_LABEL, Formed, OfTarget, Once, Templates
 from stclip.config.names import check_name
@@ -17,6 +27,37 @@ LoraPlacement = Literal["mlp", "c_fc", "c_proj", "attention", "all"]  # layers o
 RAND_AUGMENT = r"rand(-([mnp]|mstd)\d+(\.\d+)?|-(mmax\d+|inc[01]|t\w+))*"  # as timm reads it
 
 
+Interpolation = Literal["bicubic", "bilinear"]
+StatisticsName = Literal["clip", "imagenet", "inception"]
+Colours = tuple[float, float, float]  # red, green, blue in 0..1
+
+
+def _all_positive(values: Colours) -> Colours:
+    if min(values) <= 0:
+        raise ValueError(f"above 0 are expected; got {values}")
+    return values
+
+
+class Statistics(Strict):
+    """Mean and standard deviation that pictures are normalised by."""
+
+    mean: Colours
+    """of red, green and blue in 0..1"""
+    std: Annotated[Colours, AfterValidator(_all_positive)]
+    """their standard deviation"""
+
+
+class ModelPreprocessing(Strict):
+    """How the pictures were made that a CLIP was trained on; methods may say otherwise."""
+
+    frame_mode: Literal["cover", "squash"] = "cover"
+    """whole frames: `cover` (cut the middle), or `squash` (lose the aspect ratio)"""
+    interpolation: Interpolation = "bicubic"
+    """how pictures are resized"""
+    statistics: StatisticsName | Statistics = "clip"
+    """whose mean and deviation normalise, or these themselves"""
+
+
 class BackboneConfig(Strict):
     """A CLIP: an open_clip model and its weights."""
 
@@ -24,6 +65,16 @@ class BackboneConfig(Strict):
     """open_clip model name, or path of a model config, as `package:...` inside the package"""
     weights: str | None
     """path, `package:...`, or null: random"""
+    preprocessing: ModelPreprocessing | None = None
+    """how the pictures of its training were made; null: as the model config says, else as CLIP's;
+    [docs/backbones.md](../docs/backbones.md)"""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_unsaid(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.preprocessing is None:  # so that runs keep their keys
+            del content["preprocessing"]
+        return content
 
     @property
     def files(self) -> list[str]:
@@ -40,10 +91,10 @@ class Preprocessing(Strict):
     enlarge: float = Field(default=1.0, ge=1)
     """shorter side of a whole frame over that of the picture cut from its middle; 256 / 224 in
     many video methods"""
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
-    """how pictures are resized"""
-    statistics: Literal["clip", "imagenet"] = "clip"
-    """whose mean and deviation normalise"""
+    interpolation: Interpolation = "bicubic"
+    """how pictures are resized; default: the backbone's, as of the other two of it"""
+    statistics: StatisticsName | Statistics = "clip"
+    """whose mean and deviation normalise, or these themselves"""
     crop_mode: CropMode = "center"
     """boxes cut out: `center` as CLIP does, `squash`, `pad`, `context` (widened to the picture's
     shape)"""

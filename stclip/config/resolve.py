@@ -1,9 +1,9 @@
 """Reads and checks config/*.yaml.
 
-A run's configuration is the method's YAML, then what the scale overrides, then, for a variant of
-the method, what the variant replaces and what the scale overrides of it; each may have a section
-for the data set. Every later layer replaces single keys of the earlier ones. Unknown keys are
-errors. `config/README.md` explains every key.
+A run's configuration is the preprocessing that its CLIP was trained with, then the method's YAML,
+then what the scale overrides, then, for a variant of the method, what the variant replaces and what
+the scale overrides of it; each may have a section for the data set. Every later layer replaces
+single keys of the earlier ones. Unknown keys are errors. `config/README.md` explains every key.
 """
 
 import re
@@ -15,6 +15,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from stclip.config.clip_models import model_preprocessing
+from stclip.config.clip_tags import check_weights_path
 from stclip.config.detector_models import DetectorConfig
 from stclip.config.method_models import MethodConfig, MethodFile, Variant, Variants
 from stclip.config.models import DatasetConfig, DatasetFile, Scale
@@ -196,6 +198,12 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
             settings.backbones, str(content.get("backbone")), what=f"backbone of scale {scale}"
         )
     checked(MethodFile, content, where)
+    name = content["backbone"]
+    check_weights_path(backbone, where=f"config/scales/{scale}.yaml: backbones.{name}")
+    pictures = model_preprocessing(backbone).model_dump()
+    if pictures["frame_mode"] == "squash":  # a box cut out is a picture too
+        pictures["crop_mode"] = "squash"
+    content["preprocessing"] = merge(pictures, content.get("preprocessing", {}))
     data = _resolve_dataset(folder, dataset, scale=scale)
     of_dataset = {
         "label_text": data.label_text,

@@ -107,9 +107,12 @@ def _crops(
 ) -> Tensor:
     """Boxes cut out of frames for the model, uint8 (pictures, 3, H, W)."""
     pictures = [
-        crop_box(read_frame(frames, *key), box, size, mode=how.crop_mode, scale=how.crop_scale)
+        crop_box(
+            read_frame(frames, *key), box, size, mode=how.crop_mode, scale=how.crop_scale,
+            interpolation=how.interpolation,
+        )
         for key, box in wanted
-    ]
+    ]  # fmt: skip
     return torch.from_numpy(np.stack(pictures))
 
 

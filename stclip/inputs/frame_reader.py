@@ -98,10 +98,14 @@ class FrameReader:
         # Its window wants it too, and here it is read.
         if self.stored.frames is None and (clip, frame) not in self._pictures:
             self._keep((clip, frame), image)
-        mode, scale = self.preprocessing.crop_mode, self.preprocessing.crop_scale
-        return np.stack(
-            [crop_box(image, box, self.size, mode=mode, scale=scale) for box in boxes_xyxy]
-        )
+        how = self.preprocessing
+        return np.stack([
+            crop_box(
+                image, box, self.size, mode=how.crop_mode, scale=how.crop_scale,
+                interpolation=how.interpolation,
+            )
+            for box in boxes_xyxy
+        ])  # fmt: skip
 
     def augmented(self, clip: str, frames: Sequence[int], rng: np.random.Generator) -> np.ndarray:
         """Some frames of a clip for the model, changed by chance, uint8 (n, 3, H, W)."""

@@ -7,7 +7,7 @@ for any height x width. Pictures come and go as uint8; the backbone normalises.
 import numpy as np
 from PIL import Image
 
-from stclip.config import CropMode, Preprocessing
+from stclip.config import CropMode, Interpolation, Preprocessing
 
 CLIPS_OWN = Preprocessing()
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -75,6 +75,7 @@ def crop_box(
     *,
     mode: CropMode,
     scale: float,
+    interpolation: Interpolation = "bicubic",
 ) -> np.ndarray:
     """Cut a person or an object out and bring the crop to `size` (height, width).
 
@@ -99,14 +100,15 @@ def crop_box(
         left, top = max(left, 0), max(top, 0)
         right, bottom = min(right, image.width), min(bottom, image.height)
     crop = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    how = INTERPOLATIONS[interpolation]
     if mode == "squash":
-        return to_array(crop.resize((width, height), Image.Resampling.BICUBIC))
+        return to_array(crop.resize((width, height), how))
     if mode == "pad":
         side = max(crop.width / width, crop.height / height)
         canvas = Image.new("RGB", (round(side * width), round(side * height)))
         canvas.paste(crop, ((canvas.width - crop.width) // 2, (canvas.height - crop.height) // 2))
-        return to_array(canvas.resize((width, height), Image.Resampling.BICUBIC))
-    return to_model(crop, size)
+        return to_array(canvas.resize((width, height), how))
+    return to_model(crop, size, Preprocessing(interpolation=interpolation))
 
 
 def _widen(low: float, high: float, *, at_least: float, limit: int) -> tuple[float, float]:

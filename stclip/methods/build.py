@@ -14,10 +14,12 @@ from stclip.checkpoints.official import rename
 from stclip.config import CONFIG_FOLDER, BackboneConfig, MethodConfig, read_yaml
 from stclip.config.target import make_config, resolve_target
 from stclip.errors import ConfigError
-from stclip.methods.clip.backbone import load_backbone
+from stclip.methods.clip.backbone import backbone_of, load_backbone
 from stclip.methods.contract import Method
 from stclip.methods.official_weights import adjusted, official_state
 from stclip.methods.plain_inputs import PlainInputs, batch_of
+
+OPENAI = "ViT-B-16-quickgelu"  # open_clip's name of the model that OpenAI's ViT-B/16 is
 
 
 def method_class(method: str, *, config: Path = CONFIG_FOLDER) -> type[Method]:
@@ -101,7 +103,7 @@ def build(
     method: str,
     *,
     labels: Sequence[str],
-    backbone: str = "ViT-B-16",
+    backbone: str = OPENAI,
     pretrained: Path | str | None = None,
     config: Path | str = CONFIG_FOLDER,
     **params: Any,
@@ -111,7 +113,8 @@ def build(
     Args:
         method: a file of config/methods.
         labels: texts as the text tower reads them.
-        backbone: an open_clip model, or the path of a model config.
+        backbone: an open_clip model, or the path of a model config. OpenAI's weights need one with
+            QuickGELU, as the default: `ViT-B-16` is another model, of GELU.
         pretrained: path of CLIP weights; None leaves them random (seed torch first).
         config: folder of the YAML files.
         params: of the method's own `Config`; its defaults otherwise, whatever the YAML says.
@@ -136,7 +139,7 @@ def load_official(
     file: Path | str,
     *,
     labels: Sequence[str],
-    backbone: str = "ViT-B-16",
+    backbone: str = OPENAI,
     pretrained: Path | str | None = None,
     config: Path | str = CONFIG_FOLDER,
     **params: Any,
@@ -147,7 +150,8 @@ def load_official(
         method: a file of config/methods.
         file: a checkpoint as the authors' code saves it, or only what was trained of it.
         labels: texts as the text tower reads them.
-        backbone: an open_clip model, or the path of a model config.
+        backbone: an open_clip model, or the path of a model config. OpenAI's weights need one with
+            QuickGELU, as the default: `ViT-B-16` is another model, of GELU.
         pretrained: path of CLIP weights, for a file without the frozen CLIP; one in the file wins.
         config: folder of the YAML files.
         params: of the method's own `Config`, those that the checkpoint was trained with.
@@ -184,9 +188,12 @@ def import_state_dict(
 
 
 def load_method(config: MethodConfig) -> Method:
-    """Build a method from its resolved configuration; seed torch first, new weights are random."""
+    """Build a method from its resolved configuration; seed torch first, new weights are random.
+
+    Raises:
+        ConfigError: settings that do not fit, or a backbone that cannot be used, or whose training
+            has to be said. DataError: its weights are missing or damaged.
+    """
     target: type[Method] = resolve_target(config.target)
     own = make_config(target, config.params, where=f"method {config.name}")
-    backbone = load_backbone(config.backbone)
-    backbone.normalise_by(config.preprocessing.statistics)
-    return target(backbone, own)
+    return target(backbone_of(config), own)

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from stclip.checkpoints.official import read_official, rename
+from stclip.config.clip_tags import QUICK
 from stclip.errors import ConfigError, DataError
 from stclip.methods.contract import Method
 
@@ -33,12 +34,19 @@ def official_state(
         pretrained: the weights of it, for messages; None: they are random.
 
     Raises:
-        ConfigError: the method has no official checkpoints. DataError: the file is no such
-            checkpoint, or of another size.
+        ConfigError: the method has no official checkpoints, or they are of a CLIP with another
+            activation. DataError: the file is no such checkpoint, or of another size.
     """
     official = method.official
     if official is None:
         raise ConfigError(f"method {name!r} has no official checkpoints to import.")
+    if method.backbone.quick_gelu != official.quick_gelu:
+        needed = "QuickGELU, as OpenAI's CLIP" if official.quick_gelu else "GELU"
+        raise ConfigError(
+            f"{file}: checkpoints of {name} are of a CLIP with {needed}; the backbone {backbone} "
+            "has the other activation. Name one with it, as "
+            f"ViT-B-16{QUICK if official.quick_gelu else ''}."
+        )
     frozen = frozen_clip(method)
     state = read_official(file, official.content)
     try:

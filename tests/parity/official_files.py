@@ -22,11 +22,12 @@ from torch import Tensor
 from viclip_world import official_weights as viclip_weights
 from xclip_world import official_weights as xclip_weights
 
-from stclip.methods.build import Built, build
+from stclip.methods.build import OPENAI, Built, build
 
 LABELS = ["clap", "sit", "wave"]
 SMALL = {  # pictures and texts of ViT-B/16's sizes, little in between
     "embed_dim": 64,
+    "quick_gelu": True,
     "vision_cfg": {"image_size": 224, "layers": 2, "width": 64, "patch_size": 56, "head_width": 32},
     "text_cfg": {
         "context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1,
@@ -44,8 +45,8 @@ FILES = {
 
 
 def name_small_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ViT-B-16 is the small CLIP until the test ends."""
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-16", SMALL)
+    """The default backbone is the small CLIP until the test ends."""
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, OPENAI, SMALL)
 
 
 def source(method: str, *, seed: int = 3, **params: Any) -> Built:

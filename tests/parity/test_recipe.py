@@ -13,7 +13,7 @@ from official_files import FILES, LABELS, name_small_clip, official, source, wri
 from small_clip import gap
 from torch import Tensor, nn
 
-from stclip.methods.build import Built
+from stclip.methods.build import OPENAI, Built
 
 TEXT = (ROOT / "docs" / "parity.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
@@ -27,7 +27,7 @@ RECIPES = {
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's folder with its config, and ViT-B-16 a small CLIP."""
+    """A project's folder with its config, and the default backbone a small CLIP."""
     (tmp_path / "config").symlink_to(ROOT / "config")
     monkeypatch.chdir(tmp_path)
     name_small_clip(monkeypatch)
@@ -94,7 +94,7 @@ def write_archive(state: dict[str, Tensor], path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_parts_without_clip_run_as_printed(project: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    clip = open_clip.create_model("ViT-B-16", force_quick_gelu=True)
+    clip = open_clip.create_model(OPENAI)
     (project / "data/paper/models").mkdir(parents=True)
     write_archive(clip.state_dict(), project / "data/paper/models/ViT-B-16.pt")
     heads = {"iclip": "iclip_head.pth", "actionclip": "fusion_head.pt"}
@@ -113,4 +113,4 @@ def test_parts_without_clip_run_as_printed(project: Path, caplog: pytest.LogCapt
             ours = name.removeprefix("backbone.clip.")
             assert torch.equal(tensor, theirs[name] if ours == name else clip.state_dict()[ours])
         assert f"{heads[method]}: holds no CLIP; the" in caplog.text
-    assert "stay those of ViT-B-16 (data/paper/models/ViT-B-16.pt)" in caplog.text
+    assert "stay those of ViT-B-16-quickgelu (data/paper/models/ViT-B-16.pt)" in caplog.text

@@ -12,20 +12,27 @@ from typing import Any
 import open_clip
 import torch
 from jaxtyping import Float, Integer, UInt8
+from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stclip.config import BackboneConfig
+from stclip.config import BackboneConfig, MethodConfig, Statistics
+from stclip.config.clip_models import STATISTICS, model_preprocessing
+from stclip.config.clip_tags import QUICK, check_training_is_said, check_weights_path
 from stclip.config.package_files import path_of
-from stclip.errors import ConfigError, DataError
-from stclip.methods.clip.weights import read_clip_weights, scatter_tokens
+from stclip.errors import ConfigError
+from stclip.methods.clip.tokens import (
+    bare_ids,
+    check_tokenizer,
+    decoded,
+    end_positions,
+    make_tokenizer,
+)
+from stclip.methods.clip.towers import build_clip, check_towers, checked_config
+from stclip.methods.clip.weights import ClipWeights, load_clip_weights, read_clip_weights
 from stclip.methods.layers.partial_block import block_of_first
 
 logger = logging.getLogger(__name__)
-STATISTICS = {  # mean and standard deviation of red, green, blue in 0..1
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 AT_ONCE = 64  # pictures, windows or persons in one pass: fills a GPU, bounds its memory
 
 
@@ -46,12 +53,16 @@ class Backbone(nn.Module):
         """Take over a CLIP model.
 
         Args:
-            clip: with its weights.
+            clip: with its weights; one that `check_towers` lets pass.
             tokenizer: of its text tower.
             known_tokens: those with trained embeddings; None: all.
             extra: what came with the weights and is not CLIP's, for the method that can use it.
+
+        Raises:
+            ConfigError: methods would compute something else of this CLIP than open_clip does.
         """
         super().__init__()
+        check_towers(clip, where=type(clip).__name__)
         self.extra = dict(extra or {})
         self.clip = clip.requires_grad_(False).eval()
         self.tokenizer = tokenizer
@@ -81,6 +92,11 @@ class Backbone(nn.Module):
         return self.clip.visual.proj.shape[1]
 
     @property
+    def quick_gelu(self) -> bool:
+        """Whether the activation is OpenAI's, x sigmoid(1.702 x)."""
+        return isinstance(self.clip.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The residual attention blocks of the image tower."""
         return self.clip.visual.transformer.resblocks
@@ -102,9 +118,10 @@ class Backbone(nn.Module):
         for block in self.blocks:
             block.compile()
 
-    def normalise_by(self, statistics: str) -> None:
-        """Take another mean and standard deviation, those of a name in `STATISTICS`."""
-        for buffer, values in zip((self.mean, self.std), STATISTICS[statistics], strict=True):
+    def normalise_by(self, statistics: str | Statistics) -> None:
+        """Take another mean and standard deviation, perhaps those of a name in `STATISTICS`."""
+        named = STATISTICS[statistics] if isinstance(statistics, str) else statistics
+        for buffer, values in ((self.mean, named.mean), (self.std, named.std)):
             buffer.copy_(torch.tensor(values).view(3, 1, 1) * 255)
 
     def normalise(
@@ -168,7 +185,7 @@ class Backbone(nn.Module):
             raise ConfigError(f"labels {twice} are given twice; every text must be another.")
         seen: dict[tuple[int, ...], str] = {}
         for label in labels:
-            ids = self.tokenizer.encode(label)
+            ids = bare_ids(self.tokenizer, label)
             if not ids:
                 raise ConfigError(f"label {label!r} has no tokens; give it a name with letters.")
             if len(ids) + 2 > context:
@@ -183,9 +200,13 @@ class Backbone(nn.Module):
                 )
             unknown = set(ids) - self.known_tokens if self.known_tokens is not None else ()
             if unknown:
-                words = [self.tokenizer.decode([i]) for i in sorted(unknown)]
+                words = [decoded(self.tokenizer, i) for i in sorted(unknown)]
                 logger.warning("label %r: this CLIP never saw the tokens %s", label, words)
         return self.tokenizer(list(labels), context_length=context)
+
+    def ends(self, ids: Integer[Tensor, "K context"]) -> Integer[Tensor, " K"]:
+        """Where each text ends: there the text tower is read."""
+        return end_positions(ids, self.clip)
 
     def encode_text(self, labels: Sequence[str]) -> Float[Tensor, "K e"]:
         """Features of the label texts as they stand, no template; not normalised."""
@@ -229,44 +250,58 @@ def cosine(
         return visual @ F.normalize(text.to(dtype), dim=-1, eps=0).transpose(-1, -2)
 
 
+def backbone_of(config: MethodConfig) -> Backbone:
+    """The backbone of a resolved method, which normalises pictures as the settings say.
+
+    Raises:
+        ConfigError: as `load_backbone`, or its training has to be said. DataError: as there.
+    """
+    backbone = load_backbone(config.backbone)
+    check_training_is_said(config.backbone, where=f"method {config.name}")
+    backbone.normalise_by(config.preprocessing.statistics)
+    return backbone
+
+
 def load_backbone(config: BackboneConfig) -> Backbone:
     """Build a CLIP and load its weights, fp32, on the CPU.
 
-    `config.model` is an open_clip name or the path of a model config, `.json`; QuickGELU is always
-    used, as OpenAI's weights need it. `config.weights` is a file that `read_clip_weights` reads, or
-    None for random weights.
+    Activation, pooling, tokenizer and the statistics that pictures are normalised by are those of
+    the model's configuration.
 
     Raises:
-        ConfigError: unknown model. DataError: weights missing or of another model.
+        ConfigError: unknown model, or one that no method can use; weights that are no path, or of
+            another activation. DataError: weights missing, damaged or of another model.
     """
-    if config.model.endswith(".json"):
-        path = path_of(config.model)
-        open_clip.add_model_config(path)
-        name = path.stem
-    else:
-        name = config.model
-    weights = None if config.weights is None else read_clip_weights(path_of(config.weights))
-    logging.disable(logging.WARNING)  # open_clip warns that the weights, loaded below, are random
-    try:
-        clip = open_clip.create_model(
-            name, precision="fp32", device="cpu", force_quick_gelu=True,
-            force_context_length=None if weights is None else weights.context_length,
-        )  # fmt: skip
-        tokenizer = open_clip.get_tokenizer(name)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"backbone model {config.model!r} is unknown to open_clip: {error}"
-        ) from None
-    finally:
-        logging.disable(logging.NOTSET)
+    model, file = config.model, config.weights
+    content = checked_config(model)
+    check_weights_path(config, where=f"backbone {model}")
+    weights = None if file is None else read_clip_weights(path_of(file))
+    clip = build_clip(content, context_length=weights.context_length if weights else None)
+    tokenizer = make_tokenizer(content["text_cfg"], where=model)
+    check_tokenizer(tokenizer, clip, where=model)
     known, extra = None, {}
-    if weights is not None:
-        state, known = scatter_tokens(weights.state, vocabulary=clip.vocab_size)
+    if weights is not None and file is not None:
+        known = load_clip_weights(
+            clip, weights, vocabulary=clip.vocab_size, where=file, model=model
+        )  # fmt: skip
         extra = weights.extra
-        try:
-            clip.load_state_dict(state)
-        except RuntimeError as error:
-            raise DataError(
-                f"{config.weights}: not the weights of {config.model}: {error}"
-            ) from None
-    return Backbone(clip, tokenizer, known_tokens=known, extra=extra)
+    backbone = Backbone(clip, tokenizer, known_tokens=known, extra=extra)
+    backbone.normalise_by(model_preprocessing(config).statistics)
+    if weights is not None:
+        _check_activation(backbone, weights, where=f"backbone {model} with weights {file}")
+    activation = "QuickGELU" if backbone.quick_gelu else "GELU"
+    logger.info("%s: %s, weights %s", model, activation, file or "random")
+    return backbone
+
+
+def _check_activation(backbone: Backbone, weights: ClipWeights, *, where: str) -> None:
+    """Weights load into either activation; with the wrong one they compute another function."""
+    if weights.quick_gelu in (None, backbone.quick_gelu):
+        return
+    has, needs = ("GELU", "QuickGELU") if weights.quick_gelu else ("QuickGELU", "GELU")
+    raise ConfigError(
+        f"{where}: the model has {has}, these weights need {needs} ({weights.says}). Name the "
+        f"model {'with' if weights.quick_gelu else 'without'} {QUICK!r} at the end of its name, as "
+        f"ViT-B-16{QUICK if weights.quick_gelu else ''}; in a model config it is quick_gelu: "
+        f"{'true' if weights.quick_gelu else 'false'}."
+    )

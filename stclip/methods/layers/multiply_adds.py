@@ -8,9 +8,8 @@ Shape letters: see `stclip.methods`.
 
 from dataclasses import dataclass
 
-import open_clip
-
 from stclip.errors import ConfigError
+from stclip.methods.clip.towers import model_config
 
 _NORM = 5  # operations per element of a LayerNorm
 _MLP = 4  # hidden width of an MLP over its width
@@ -33,14 +32,14 @@ def tower_of(backbone: str) -> Tower:
     Raises:
         ConfigError: unknown model, or one without a plain image transformer.
     """
-    config = open_clip.get_model_config(backbone)
-    if config is None or not isinstance(config["vision_cfg"].get("patch_size"), int):
-        raise ConfigError(f"backbone {backbone!r}: no open_clip model with a vision transformer.")
+    config = model_config(backbone)
     vision = config["vision_cfg"]
-    side = vision["image_size"] // vision["patch_size"]
-    return Tower(
-        vision["width"], vision["layers"], vision["patch_size"], side**2, config["embed_dim"]
-    )
+    patch, size = vision.get("patch_size"), vision.get("image_size")
+    height, width = size if isinstance(size, list) else (size, size)
+    if not all(isinstance(side, int) for side in (patch, height, width, vision.get("layers"))):
+        raise ConfigError(f"backbone {backbone!r}: no open_clip model with a vision transformer.")
+    num_patches = (height // patch) * (width // patch)
+    return Tower(vision["width"], vision["layers"], patch, num_patches, config["embed_dim"])
 
 
 def norm(n: int, d: int) -> int:

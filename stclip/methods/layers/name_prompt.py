@@ -44,7 +44,8 @@ def place_names(
     """
     context = backbone.clip.context_length
     ids = backbone.tokenize([label + suffix for label in labels])  # (K, context)
-    lengths = ids.argmax(-1) - 1  # without start and end; the end token has the highest id
+    ends = backbone.ends(ids)
+    lengths = ends - 1  # without start and end
     room = context - 2 - before - after
     for label, length in zip(labels, lengths.tolist(), strict=True):
         if length > room:
@@ -61,7 +62,7 @@ def place_names(
     learned = (position > 0) & (position < eot[:, None]) & ~named
     tokens = torch.zeros(len(labels), num_positions, dtype=ids.dtype)
     tokens[:, 0] = ids[:, 0]
-    tokens[at_end] = ids.amax(-1)
+    tokens[at_end] = ids.gather(1, ends[:, None])[:, 0]
     for row, (of_label, length) in enumerate(zip(ids, lengths.tolist(), strict=True)):
         tokens[row, before + 1 : before + 1 + length] = of_label[1 : 1 + length]
     device = backbone.mean.device
