@@ -55,8 +55,9 @@ faults: setup
 	PYTHONPATH=tests python -m faults --out docs/results/mini/faults.csv
 	stclip show docs/results/mini/faults.csv --into docs/faults.md
 
+# A file of tests at a time on each core, those that take longest first (tests/conftest.py).
 test: setup debian
-	pytest
+	pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 # Installs them where it may; elsewhere it says what is missing.
 debian:

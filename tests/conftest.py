@@ -63,6 +63,15 @@ class World:
         return load_method(self.config, name, dataset="jhmdb", scale="small")
 
 
+# Files of tests that run whole pipelines: begun first, or the others' cores wait for them at the end.
+LONGEST = ("faults", "pipeline", "versions", "slurm", "losses", "resume_identity", "train", "mini")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
+
 def key_frames(clips: Clips, boxes: Boxes, *, every: int = 1) -> KeyFrames:
     """Every n-th frame of the test clips, and the annotated ones of the training clips."""
     rule = EveryFrames(rule="every", frames=every)
