@@ -63,7 +63,7 @@ class World:
         return load_method(self.config, name, dataset="jhmdb", scale="small")
 
 
-# Files of tests that run whole pipelines: begun first, or the others' cores wait for them at the end.
+# Files of tests that take longest: begun first, or the other cores wait for them at the end.
 LONGEST = ("faults", "pipeline", "versions", "slurm", "losses", "resume_identity", "train", "mini")
 
 

@@ -198,6 +198,9 @@ def test_a_scale_chooses_the_form_and_an_extracted_copy() -> None:
     assert (copy.target, copy.params) == (official.target, official.params)
 
 
+FILE_DETECTOR = "stclip.detect.backends.file:FileDetector"
+
+
 def test_an_extracted_copy_may_lie_below_home_or_a_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -212,7 +215,7 @@ def test_an_extracted_copy_may_lie_below_home_or_a_variable(
         at_scale(CONFIG, "paper", {"extracted": "$NOWHERE/JHMDB"})
     with pytest.raises(ConfigError, match=r"extracted: .*~nobody_of_that_name/x"):
         at_scale(CONFIG, "paper", {"extracted": "~nobody_of_that_name/x"})
-    detector = DetectorConfig(target="a:B", files={"detections": "~/found.json"})
+    detector = DetectorConfig(target=FILE_DETECTOR, files={"detections": "~/found.json"})
     assert detector.files == {"detections": "/home/me/found.json"}
 
 

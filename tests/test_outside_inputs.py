@@ -21,7 +21,7 @@ from stclip.evaluate.outside_truth import read_truth
 from stclip.prepare.label_map import read_label_map
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.storage.files import digest
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_id, as_numbers, as_whole, plain
 from stclip.storage.outside_files import content_of, csv_parts, csv_table, parse_json
 

@@ -20,6 +20,7 @@ from stclip.errors import ConfigError
 FILES = {
     "own/__init__.py": "",
     "own/method.py": "from . import parts\nfrom own.sub.deep import thing\nimport beside\n",
+    "own/method_config.py": "from stclip.config import Params as OwnConfig",
     "own/parts.py": "import torch\nraise SystemExit('imported')\n",
     "own/sub/__init__.py": "from ..layer import Layer\n",
     "own/sub/deep.py": "def f():\n    from own import late\n",

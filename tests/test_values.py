@@ -150,7 +150,9 @@ assert not {{"torch", "open_clip", "torchvision"}} & sys.modules.keys()
 def test_a_program_gets_the_same_errors() -> None:
     with pytest.raises(ConfigError, match=r"params of STCLIP: temporal: .*found 'keyframe'"):
         STCLIP.Config(temporal="keyframe")
-    with pytest.raises(ConfigError, match=r"unknown params \['unitz'\] for ICLIP .*'units'\?"):
+    with pytest.raises(
+        ConfigError, match=r"unknown params \['unitz'\] for ICLIP; .*nearest is 'units'"
+    ):
         ICLIP.Config(unitz="P")
     for make in (build, lambda name, **k: load_official(name, Path("none.pth"), **k)):
         with pytest.raises(ConfigError, match=r"method st_clip: .* adapter: .*'typo'"):
@@ -183,7 +185,7 @@ def test_a_config_inside_its_class_is_checked_by_its_types(owner: str) -> None:
     assert resolved_params(target, {}) == {"frames": 4}
     with pytest.raises(ConfigError, match=rf"params of {owner}: frames: .*integer.*found 'many'"):
         resolved_params(target, {"frames": "many"})
-    with pytest.raises(ConfigError, match=rf"\['frame'\] for {owner} \(did you mean 'frames'\?\)"):
+    with pytest.raises(ConfigError, match=rf"\['frame'\] for {owner}; .*nearest is 'frames'"):
         resolved_params(target, {"frame": 8})
 
 
@@ -226,7 +228,7 @@ def test_a_detector_s_params_are_checked_with_the_scale(world: World) -> None:
             "weight_decay: .*equal to 0",
         ),
         (c.Augmentation, {"rand_augment": "m7-n4"}, "rand_augment: .*pattern.*found 'm7-n4'"),
-        (c.BoxSource, {"source": "detections", "within": -0.1}, "within: .*greater than 0"),
+        (c.BoxSource, {"source": "detections", "within": -0.1}, "within: .*equal to 0"),
         (c.BoxSource, {"source": "ground_truth", "top": 3}, "ground truth has no scores"),
         (c.Seconds, {"rule": "seconds", "start": -1, "first": 0, "last": 2}, "start: .*equal to 0"),
         (c.LinkingConfig, {"patience_s": 0}, "patience_s: .*greater than 0"),
@@ -259,7 +261,9 @@ def test_a_method_sets_nothing_that_is_the_data_set_s(world: World, key: str) ->
     """It would have been overwritten."""
     path = world.config / "methods" / "st_clip.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: "raw"}))
-    with pytest.raises(ConfigError, match=f"st_clip.yaml at scale small: {key}: Extra inputs"):
+    with pytest.raises(
+        ConfigError, match=f"st_clip.yaml at scale small: {key}: it is not set here"
+    ):
         c.load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 
 
@@ -267,16 +271,8 @@ def test_a_method_sets_nothing_that_is_the_data_set_s(world: World, key: str) ->
 def test_a_data_set_sets_nothing_that_is_its_form_s(world: World, key: str) -> None:
     path = world.config / "datasets" / "jhmdb.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: {}}))
-    with pytest.raises(ConfigError, match=f"jhmdb.yaml at scale small: {key}: Extra inputs"):
+    with pytest.raises(ConfigError, match=f"jhmdb.yaml at scale small: {key}: it is not set here"):
         c.load_dataset(world.config, "jhmdb", scale="small")
-
-
-def test_a_scale_has_one_base_at_most(world: World) -> None:
-    for name, base in (("second", "small"), ("third", "second")):
-        (world.config / "scales" / f"{name}.yaml").write_text(f"base: {base}\ntitle: {name}\n")
-    assert c.load_scale(world.config, "second").title == "second"
-    with pytest.raises(ConfigError, match=r"third\.yaml: base: second has a base itself"):
-        c.load_scale(world.config, "third")
 
 
 def test_the_protocols_are_those_that_there_are() -> None:
@@ -312,7 +308,7 @@ def test_params_of_a_function_are_checked_by_its_signature() -> None:
         ({"seed": 1, "size": "big"}, "size: .*list, found 'big'"),
         ({"seed": True, "size": [1]}, "seed: a number is needed, found True"),
         ({"size": [1]}, "seed: Field required"),
-        ({"sede": 1, "size": [1]}, r"unknown params \['sede'\] .* \(did you mean 'seed'\?\)"),
+        ({"sede": 1, "size": [1]}, r"unknown params \['sede'\] .*nearest is 'seed'"),
         ({"seed": 1, "size": [1], "workers": 2}, r"unknown params \['workers'\]"),
     ):
         with pytest.raises(ConfigError, match=f"here: .*{message}"):

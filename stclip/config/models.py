@@ -45,7 +45,7 @@ class BoxSource(Strict):
 
     source: Literal["detections", "ground_truth"]
     """which boxes"""
-    within: float | None = Field(default=None, gt=0)
+    within: float | None = Field(default=None, ge=0)
     """keep boxes of score > best of the frame - within (paper: S - T); of detections"""
     top: int | None = Field(default=None, ge=1)
     """keep the best so many of a frame; of detections"""

@@ -197,13 +197,6 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         backbone = pick(
             settings.backbones, str(content.get("backbone")), what=f"backbone of scale {scale}"
         )
-    checked(MethodFile, content, where)
-    name = content["backbone"]
-    check_weights_path(backbone, where=f"config/scales/{scale}.yaml: backbones.{name}")
-    pictures = model_preprocessing(backbone).model_dump()
-    if pictures["frame_mode"] == "squash":  # a box cut out is a picture too
-        pictures["crop_mode"] = "squash"
-    content["preprocessing"] = merge(pictures, content.get("preprocessing", {}))
     data = _resolve_dataset(folder, dataset, scale=scale)
     of_dataset = {
         "label_text": data.label_text,
@@ -212,6 +205,13 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         "patience_s": data.linking.patience_s,
     }
     _refuse_given(content, {"name": "the file", **dict.fromkeys(of_dataset, "the data set")}, where)
+    checked(MethodFile, content, where)
+    name = content["backbone"]
+    check_weights_path(backbone, where=f"config/scales/{scale}.yaml: backbones.{name}")
+    pictures = model_preprocessing(backbone).model_dump()
+    if pictures["frame_mode"] == "squash":  # a box cut out is a picture too
+        pictures["crop_mode"] = "squash"
+    content["preprocessing"] = merge(pictures, content.get("preprocessing", {}))
     content |= of_dataset | {"name": method, "backbone": backbone.model_dump()}
     found = checked(MethodConfig, content, where)
     return as_resolved(f"method {method} of {dataset} at scale {scale}", found)

@@ -31,7 +31,7 @@ from stclip.prepare.label_map import read_label_map
 from stclip.records import BOX_COLUMNS, LabelSplit
 from stclip.splits.key_frames import read_excluded
 from stclip.storage.files import digest
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 
 logger = logging.getLogger(__name__)
 GROUPS = ("unseen", "base", "all")

@@ -12,7 +12,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.authors import read_released
 from stclip.prepare.gttubes import KEYS, read_tubes
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse, whole
 
 AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "person"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from stclip.records import BOX_COLUMNS
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse
 from stclip.storage.outside_files import content_of, csv_parts
 

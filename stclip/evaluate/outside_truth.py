@@ -19,7 +19,7 @@ from stclip.evaluate.outside_formats import (
     Reader,
 )
 from stclip.records import BOX_COLUMNS, LabelSplit
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import plain
 from stclip.storage.outside_files import content_of, csv_parts, csv_table, is_json, parse_json
 from stclip.storage.restricted_pickle import is_pickle, load_pickle

@@ -26,7 +26,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, same_videos, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import matching_members
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, whole
 from stclip.storage.outside_files import content_of, is_json, parse_json, unzipped
 from stclip.storage.restricted_pickle import load_pickle

@@ -3,10 +3,11 @@
 import os
 
 from stclip.config import check_name
+from stclip.config.resolved import RESOLVED
 from stclip.runtime.preload import ADDRESS
 
 PREFIX = "STCLIP_"
-VARIABLES = (ADDRESS,)
+VARIABLES = (ADDRESS, RESOLVED)
 
 
 def check_environment() -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from stclip.config import AnnotatedFrames, EveryFrames, KeyFrameRule, Seconds
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips, KeyFrames
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_whole, line_of, refuse
 from stclip.storage.outside_files import content_of, csv_table
 

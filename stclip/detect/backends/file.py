@@ -17,7 +17,7 @@ from stclip.detect.backends.backend import NOTHING, Found, Key, needed_file
 from stclip.detect.backends.file_config import FileDetectorConfig
 from stclip.errors import DataError
 from stclip.records import Clips
-from stclip.storage.names import match_names
+from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_id, as_numbers, refuse, whole
 from stclip.storage.outside_files import read_json_file
 
