@@ -8,6 +8,8 @@
 configfile: "config/config.yaml"
 
 
+include: "workflow/rules/config.smk"
+include: "workflow/rules/announce.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/paths.smk"
 include: "workflow/rules/mini.smk"
