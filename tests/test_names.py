@@ -18,13 +18,13 @@ from stclip.config import (
     pick,
     read_yaml,
 )
-from stclip.detect.backends.file import _read as read_detections
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.outside_truth import read_truth
 from stclip.evaluate.protocol import PROTOCOLS as OF_FRAMES
 from stclip.evaluate.video_map import VIDEO_PROTOCOLS
 from stclip.prepare.gttubes import parse_tubes
 from stclip.records import LabelSplit
+from stclip.storage.outside_files import read_json_file
 
 SPLIT = LabelSplit("toy", "own", "1", base=("a",), unseen=("b",), rule="test")
 
@@ -49,14 +49,27 @@ SCALE_MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"methods": {"iclip+slow": {}}}, r"unknown variant of iclip .*'slow'.*nearest is 'slower'"),
     ({"datasets": {"jhmbd": {}}}, r"small\.yaml: unknown data set .*'jhmbd'.*nearest is 'jhmdb'"),
     (
-        {"miniature": {"render": {"jhmbd": {"target": "a:b", "files": ["a"]}}}},
+        {
+            "miniature": {
+                "render": {
+                    "jhmbd": {"target": "stclip.detect.backends.file:FileDetector", "files": ["a"]}
+                }
+            }
+        },
         r"unknown data set of miniature\.render: 'jhmbd'",
     ),
     (
-        {"detectors": {"d": {"target": "a:b", "datasets": ["jhmbd"]}}},
+        {
+            "detectors": {
+                "d": {"target": "stclip.detect.backends.file:FileDetector", "datasets": ["jhmbd"]}
+            }
+        },
         r"unknown data set of detectors\.d\.datasets: 'jhmbd'",
     ),
-    ({"detectors": {"a/b": {"target": "a:b"}}}, r"detectors: .*'a/b': a name stands in paths"),
+    (
+        {"detectors": {"a/b": {"target": "stclip.detect.backends.file:FileDetector"}}},
+        r"detectors: .*'a/b': a name stands in paths",
+    ),
     ({"backbone": {}}, r"backbone: Extra inputs .*nearest is 'backbones'"),
     ({"miniature": {"rendr": {}}}, r"miniature\.rendr: .*allowed keys: .*nearest is 'render'"),
     ({"methods": {"st_clip": {"datasets": {"jhmbd": {}}}}}, r"unknown data set .*'jhmbd'"),
@@ -191,7 +204,7 @@ def test_what_is_laid_over_another_mapping_is_no_key_twice(tmp_path: Path) -> No
     [
         lambda content, path: parse_tubes(content, path),
         lambda content, path: read_truth(path, SPLIT),
-        lambda content, path: read_detections(path),
+        lambda content, path: read_json_file(path),
     ],
     ids=["tubes", "outside", "detections"],
 )
@@ -211,7 +224,21 @@ def test_every_yaml_of_the_project_has_each_key_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "a/b", "-n", "+x", "a{b}", " a", "a ", "a\nb", "a=b", "a:b"]
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "-n",
+        "+x",
+        "a{b}",
+        " a",
+        "a ",
+        "a\nb",
+        "a=b",
+        "stclip.detect.backends.file:FileDetector",
+    ],
 )
 def test_names_that_no_path_or_command_takes_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="rename it"):

@@ -226,7 +226,8 @@ def test_the_commands_hand_over_the_versions_of_config_yaml(
     versions = {"train": 7, "detect": 8, "finetune": 9}
     (world.config / "config.yaml").write_text(json.dumps({"stage_version": versions}))
     scale = world.config / "scales" / "small.yaml"
-    how = {"target": "stclip.detect.backends.torchvision:TorchvisionDetector"}
+    params = {"builder": "stclip.mini.tiny_detector:build"}
+    how = {"target": "stclip.detect.backends.torchvision:TorchvisionDetector", "params": params}
     content = yaml.safe_load(scale.read_text())
     scale.write_text(yaml.safe_dump(content | {"detectors": {"own": how}}))
     files, config = world.folder / "prepared", ["--config", str(world.config)]
