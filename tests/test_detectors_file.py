@@ -186,7 +186,7 @@ def test_corners_read_as_sides_are_told(world: World, caplog: pytest.LogCaptureF
     far = rng.uniform((width / 2, height / 2), (width, height), (40, 2))
     rows = [ROWS[0] | {"bbox": box} for box in np.concatenate([near, far], 1).tolist()]
     find(world, rows, box_format="xyxy")
-    assert caplog.text == ""
+    assert "look like" not in caplog.text
     find(world, rows, box_format="xywh")
     assert "found.json: nearly all of the 40 boxes look like corners that were read" in caplog.text
     caplog.clear()

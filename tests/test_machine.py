@@ -77,7 +77,14 @@ def test_make_caches_in_the_project_where_the_home_folder_cannot_be_written_to(
 ) -> None:
     def cache(**more: str) -> str:
         shown = environment(tmp_path) | more
-        command = ["make", "-f", str(ROOT / "Makefile"), "--eval", "show: ; @echo $$XDG_CACHE_HOME"]
+        command = [
+            "make",
+            "--no-print-directory",
+            "-f",
+            str(ROOT / "Makefile"),
+            "--eval",
+            "show: ; @echo $$XDG_CACHE_HOME",
+        ]
         done = subprocess.run(
             [*command, "show"], cwd=tmp_path, env=shown, capture_output=True, text=True, check=True
         )
@@ -184,6 +191,11 @@ RENDER = ["stclip", "mini", "render", "--scale", "mini", "--dataset", "jhmdb", "
 PRELOADED = [sys.executable, "-c", LIGHT, "preloaded"]
 
 
+def _hears_ctrl_c() -> None:
+    """Before a program begins: it hears Ctrl-C even if these tests run where it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(
     ("command", "processes"),  # that are there when it is pressed, itself among them
     [
@@ -207,7 +219,7 @@ def test_ctrl_c_prints_no_traceback(
     with _hold(gpus[0]), told.open("wb") as out:  # type: ignore[union-attr]
         process = psutil.Popen(
             command, cwd=tmp_path, env=environment(tmp_path) | visible, stdout=out, stderr=out,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_hears_ctrl_c,
         )  # fmt: skip
         deadline = time.monotonic() + 120
         while 1 + len(process.children(recursive=True)) < processes or (
@@ -230,7 +242,7 @@ def test_ctrl_c_in_a_training_that_reads_ahead_prints_no_traceback(world: World)
     with told.open("wb") as out:
         process = subprocess.Popen(
             command, cwd=world.folder, env=environment(world.folder), stdout=out, stderr=out,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_hears_ctrl_c,
         )  # fmt: skip
         deadline = time.monotonic() + 120
         while not (world.folder / "run" / "checkpoint.pt").exists():

@@ -237,7 +237,7 @@ def test_every_yaml_of_the_project_has_each_key_once() -> None:
         "a ",
         "a\nb",
         "a=b",
-        "stclip.detect.backends.file:FileDetector",
+        "a:b",
     ],
 )
 def test_names_that_no_path_or_command_takes_are_refused(name: str) -> None:

@@ -151,7 +151,8 @@ def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    stated = load_scale(ROOT / "config", "paper").resources
+    resources = load_scale(ROOT / "config", "paper").resources
+    stated = {rule: own.model_dump(exclude_none=True) for rule, own in resources.items()}
     stated |= {name: stated["features"] for name in ("frame_features", "box_features")}
     stated |= {"costs": {"gpu": 1, "threads": 8, "mem_mb": 32000, "runtime": 240}}
     asked = {}

@@ -31,13 +31,16 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def folder_with(folder: Path, **tables: dict[str, Any]) -> Path:
-    """A folder like config/ with these tables."""
+    """A folder like config/ with these tables, label splits beside it."""
+    config = folder / "config"
+    config.mkdir()
     for part in ("methods", "datasets", "scales"):
-        (folder / part).symlink_to(CONFIG / part)
-    (folder / "tables").mkdir()
+        (config / part).symlink_to(CONFIG / part)
+    (folder / "splits").symlink_to(ROOT / "splits")
+    (config / "tables").mkdir()
     for name, content in tables.items():
-        (folder / "tables" / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    return folder
+        (config / "tables" / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    return config
 
 
 def write_metrics(folder: Path, method: str, split: str, value: float) -> Path:
