@@ -17,11 +17,14 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from stclip.config import Preprocessing
 from stclip.inputs.batch import PersonSample
 from stclip.inputs.frame_reader import window
 from stclip.inputs.preprocess import crop_box, to_model
 from stclip.methods.st_clip.context_prompt import ContextPrompting
 from stclip.methods.st_clip.st_clip import STCLIP
+
+AS_CLIP = Preprocessing()  # boxes are cut as CLIP cuts pictures
 
 
 def png(folder: Path, clip: str, frame: int) -> Path:
@@ -57,7 +60,7 @@ class Released:
             self._to_device([to_model(self._open(sample, f), size) for f in frames])
         )
         key = self._open(sample, sample.key_frame)
-        crops = [crop_box(key, box, size, mode="center", scale=1.0) for box in sample.boxes_xyxy]
+        crops = [crop_box(key, box, size, AS_CLIP) for box in sample.boxes_xyxy]
         persons = self.method.adapter(self._encode(self._to_device(crops)))  # (P, d)
         whole = to_model(self._open(sample, sample.key_frame), size)
         whole = backbone.project(self._encode(self._to_device([whole] * len(crops))))  # (P, e)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 from test_backbone_models import LABELS, random_backbone, same, write_config
 from torch import Tensor, nn
+from torchscript_archive import write_archive
 from transformers import CLIPConfig, CLIPModel
 
 from stclip.checkpoints.official import read_official
@@ -98,26 +99,10 @@ def test_the_old_form_of_torch_save(tmp_path: Path, config: Path, state: State) 
 # ---- OpenAI's archives and other activations
 
 
-def archive(state: State, file: Path) -> None:
-    """TorchScript with the sizes that OpenAI's has."""
-    root = nn.Module()
-    for name, tensor in state.items():
-        *parents, last = name.split(".")
-        module = root
-        for parent in parents:
-            if not hasattr(module, parent):
-                module.add_module(parent, nn.Module())
-            module = module.get_submodule(parent)
-        module.register_parameter(last, nn.Parameter(tensor, requires_grad=False))
-    for size in ("input_resolution", "context_length", "vocab_size"):
-        root.register_buffer(size, torch.tensor(12))
-    torch.jit.save(torch.jit.script(root), file)
-
-
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 def test_openais_weights_are_refused_for_a_model_with_gelu(tmp_path: Path, state: State) -> None:
     file = tmp_path / "ViT-B-16.pt"
-    archive(state, file)
+    write_archive(state, file, input_resolution=12, context_length=12, vocab_size=12)
     quick = write_config(tmp_path, name="quick", quick_gelu=True)
     assert torch.equal(load(quick, file).clip.visual.proj, state["visual.proj"])
     plain = write_config(tmp_path, name="plain")

@@ -138,7 +138,7 @@ def test_a_track_is_seen_from_its_first_to_its_last_frame(world: World, tmp_path
     wanted = [
         crop_box(
             read_frame(tmp_path, "clip_5", frame), np.array([x, 5, x + 20, 45]), SIZE,
-            mode="squash", scale=1.0,
+            Preprocessing(crop_mode="squash"),
         )
         for frame, x in zip(range(2, 9), (6, 10, 14, 18, 22, 26, 30), strict=True)
     ]  # fmt: skip

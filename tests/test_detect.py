@@ -1,8 +1,4 @@
-import json
 import logging
-import os
-import threading
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,93 +6,19 @@ import pytest
 import torch
 from conftest import ROOT, World
 from safetensors.torch import save_file
+from stub_detectors import PIXEL, Pixel, Stub, config, detect, eager_tiny_detector
 
-from stclip.config import DetectorConfig, Params, checked, load_scale
-from stclip.config.hashes import detection_settings
+from stclip.config import load_scale
 from stclip.detect import detect as stage
 from stclip.detect.backends.backend import Found, files_of, load_backend
 from stclip.errors import ConfigError, DataError
-from stclip.mini.tiny_detector import build
 from stclip.records import Clips, Detections, KeyFrames
-from stclip.storage.frame_store import clip_file, read_clip, write_clip
-from stclip.storage.resume_log import open_journal
-
-
-class Stub(torch.nn.Module):
-    """Answers like a torchvision detector: a person by brightness, one dog, one faint person."""
-
-    calls = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-
-    def forward(self, pictures: list[torch.Tensor]) -> list[dict[str, torch.Tensor]]:
-        Stub.calls += len(pictures)
-        boxes = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]])
-        labels, scores = torch.tensor([1, 18, 1]), torch.tensor([0.9, 0.8, 0.01])
-        assert all(p.min() >= 0 and p.max() <= 1 and p.shape[0] == 3 for p in pictures)
-        empty = {"boxes": boxes[:0], "labels": labels[:0], "scores": scores[:0]}
-        whole = {"boxes": boxes, "labels": labels, "scores": scores}
-        return [whole if p.mean() > 0.25 else empty for p in pictures]
-
-
-class Pixel:
-    """A backend whose box and score follow from the frame's first pixel, and from the batch."""
-
-    needs_frames = True
-    batches: list[list[tuple[str, int]]] = []  # noqa: RUF012
-    dies_at = -1
-
-    Config = Params  # nothing to set
-
-    def __init__(self, config, *, settings, files, clips) -> None:  # type: ignore[no-untyped-def]
-        pass
-
-    def find(self, keys, pictures):  # type: ignore[no-untyped-def]
-        if len(Pixel.batches) == Pixel.dies_at:
-            raise KeyboardInterrupt
-        Pixel.batches.append(list(keys))
-        found = []
-        for place, picture in enumerate(pictures):
-            value = float(picture[0, 0, 0]) + place / 3  # 1/3: not short in decimals
-            box = np.array([[0, 0, value + 1, 7]], np.float32)
-            found.append(Found(box, np.array([value / 300], np.float32)))
-        return found
+from stclip.storage.frame_store import clip_file, write_clip
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     Pixel.batches, Pixel.dies_at, Stub.calls = [], -1, 0
-
-
-def config(**changes: object) -> DetectorConfig:
-    settings = {
-        "target": "stclip.detect.backends.torchvision:TorchvisionDetector",
-        "params": {"builder": "test_detect:Stub"},
-        "batch_frames": 3,
-    }
-    return checked(DetectorConfig, settings | changes, "test")
-
-
-PIXEL = config(target="test_detect:Pixel", params={})
-
-
-def weights(folder: Path) -> Path:
-    path = folder / "detector.safetensors"
-    save_file({"weight": torch.zeros(1)}, path)
-    return path
-
-
-def detect(world: World, settings: DetectorConfig, **changes: object) -> Detections:
-    keywords = {
-        "files": {"weights": weights(world.folder)},
-        "clips": world.clips,
-        "key_frames": world.with_key_frames(every=5).key_frames,
-        "frames": world.frames,
-        "out": world.folder / "found.parquet",
-    }
-    return stage.detect(settings, **(keywords | changes))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -115,7 +37,7 @@ def test_persons_of_test_key_frames_above_the_threshold(world: World, workers: i
 def test_asked_for_objects_it_boxes_everything_but_persons(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    settings = config(params={"builder": "test_detect:Stub", "objects": True})
+    settings = config(params={"builder": "stub_detectors:Stub", "objects": True})
     with caplog.at_level(logging.INFO):
         found = detect(world, settings)
     assert found.boxes_xyxy.tolist() == [[5, 6, 7, 8]] * 15  # the dog
@@ -143,13 +65,8 @@ def test_training_clips_are_looked_at_in_every_frame(world: World) -> None:
 
 def test_a_frame_s_boxes_do_not_depend_on_its_neighbours(world: World) -> None:
     """A batch pads to its largest picture, and torchvision keeps scales of the first for all."""
-    torch.manual_seed(0)
-    model = build()
-    with torch.no_grad():  # untrained, it would find nothing
-        model.roi_heads.box_predictor.classes.bias.copy_(torch.tensor([0.0, 2.0]))
-        model.roi_heads.box_predictor.boxes.weight.mul_(20)
     path = world.folder / "tiny.safetensors"
-    save_file(model.state_dict(), path)
+    save_file(eager_tiny_detector().state_dict(), path)
     settings = config(params={"builder": "stclip.mini.tiny_detector:build"}, batch_frames=32)
     rng, table = np.random.default_rng(0), world.clips.table
     sizes = {"clip_6": (64, 40), "clip_8": (30, 90)}  # between clips of 48 x 64
@@ -179,97 +96,10 @@ def test_batches_are_of_one_size_and_as_before_where_all_frames_are(world: World
         stage.plan_batches(wanted, Clips(table[table["clip"] != "clip_6"]), size=4)
 
 
-def test_a_killed_job_on_training_clips_goes_on(world: World) -> None:
-    # 59 + 15 frames in batches of 3: the sixth ends in clip 1, clip 0 (11 frames) is finished.
-    whole, again = world.folder / "whole.parquet", world.folder / "again.parquet"
-    detect(world, PIXEL, out=whole, train_clips=True)
-    every = list(Pixel.batches)
-    assert len(every) == 25
-    Pixel.batches, Pixel.dies_at = [], 6
-    with pytest.raises(KeyboardInterrupt):
-        detect(world, PIXEL, out=again, train_clips=True)
-    Pixel.batches, Pixel.dies_at = [], -1
-    detect(world, PIXEL, out=again, train_clips=True)
-    assert Pixel.batches == every[3:]  # the fourth holds the last two frames of clip 0 and one more
-    assert again.read_bytes() == whole.read_bytes()
-
-
-def test_a_journal_of_test_clips_alone_is_begun_anew(world: World) -> None:
-    Pixel.dies_at = 3
-    with pytest.raises(KeyboardInterrupt):
-        detect(world, PIXEL)
-    Pixel.batches, Pixel.dies_at = [], -1
-    detect(world, PIXEL, train_clips=True)
-    assert len(Pixel.batches) == 25
-
-
 def test_fine_tuning_is_to_persons() -> None:
-    params = {"builder": "test_detect:Stub", "objects": True}
+    params = {"builder": "stub_detectors:Stub", "objects": True}
     with pytest.raises(ValueError, match="fine-tuning is to persons: drop `finetune` or"):
         config(params=params, finetune={"epochs": 1, "lr": 1e-3})
-
-
-def test_a_killed_job_goes_on_by_clip_and_ends_with_the_same_bytes(world: World) -> None:
-    # 15 key frames in batches of 4 cross the clips (3 frames each); the third call dies.
-    settings = PIXEL.model_copy(update={"batch_frames": 4})
-    whole, again = world.folder / "whole.parquet", world.folder / "again.parquet"
-    detect(world, settings, out=whole)
-    every = list(Pixel.batches)
-    assert [len(b) for b in every] == [4, 4, 4, 3]
-    Pixel.batches, Pixel.dies_at = [], 2
-    with pytest.raises(KeyboardInterrupt):
-        detect(world, settings, out=again)
-    assert not again.exists()
-    journal = world.folder / ".again.parquet.journal"
-    with journal.open("ab") as file:  # 8 frames: clips 5 and 6 are finished; then a torn line
-        file.write(b'["clip_7", [[[1.0, 2')
-    assert len(journal.read_bytes().split(b"\n")) == 4
-    Pixel.batches, Pixel.dies_at = [], -1
-    detect(world, settings, out=again)
-    # Clip 7 begins in the second batch, which runs again as it was.
-    assert Pixel.batches == every[1:]
-    assert again.read_bytes() == whole.read_bytes()
-    assert not journal.exists()
-
-
-def test_finished_clips_are_not_detected_again(world: World) -> None:
-    Pixel.dies_at = 3  # batches of 3 are clips here: three are finished
-    with pytest.raises(KeyboardInterrupt):
-        detect(world, PIXEL)
-    Pixel.batches, Pixel.dies_at = [], -1
-    detect(world, PIXEL)
-    assert [clip for batch in Pixel.batches for clip, _ in batch] == ["clip_8"] * 3 + ["clip_9"] * 3
-
-
-@pytest.mark.parametrize("what", ["threshold", "weights", "frames", "version", "code"])
-def test_a_journal_of_other_settings_or_content_is_begun_anew(
-    world: World, what: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    Pixel.dies_at = 3
-    with pytest.raises(KeyboardInterrupt):
-        detect(world, PIXEL)
-    Pixel.batches, Pixel.dies_at = [], -1
-    settings, changes = PIXEL, {}
-    match what:
-        case "threshold":
-            settings = PIXEL.model_copy(update={"score_threshold": 0.2})
-        case "weights":
-            changes = {"files": {"weights": world.folder / "other.safetensors"}}
-            save_file({"weight": torch.ones(1)}, world.folder / "other.safetensors")
-        case "frames":
-            path = clip_file(world.frames, "clip_8")
-            stat = path.stat()
-            write_clip(world.frames, "clip_8", 255 - read_clip(world.frames, "clip_8"))
-            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-        case "version":
-            changes = {"version": 1}
-        case "code":
-            settings = PIXEL.model_copy()
-            settings.__dict__["sources"] = {"test_detect": "edited"}
-    with caplog.at_level(logging.INFO):
-        detect(world, settings, **changes)
-    assert len(Pixel.batches) == 5
-    assert "of other settings or damaged; starting anew" in caplog.text
 
 
 def test_weights_missing_or_of_another_model_are_named(world: World) -> None:
@@ -278,10 +108,10 @@ def test_weights_missing_or_of_another_model_are_named(world: World) -> None:
         detect(world, config(), files={"weights": none})
     path = world.folder / "other.safetensors"
     save_file({"strange": torch.zeros(1)}, path)
-    with pytest.raises(DataError, match=r"other\.safetensors: not the weights of test_detect:Stub"):
+    with pytest.raises(DataError, match=r"other\.safetensors: not the weights of stub_\w+:Stub"):
         detect(world, config(), files={"weights": path})
     path.write_bytes(b"cut")
-    with pytest.raises(DataError, match=r"other\.safetensors: damaged, or no safetensors"):
+    with pytest.raises(DataError, match=r"other\.safetensors: no weights that are known"):
         detect(world, config(), files={"weights": path})
     with pytest.raises(ConfigError, match=r"needs `weights`, a path; none is given"):
         detect(world, config(), files={})
@@ -361,13 +191,6 @@ def test_scores_of_a_detections_file_lie_in_0_to_1(world: World) -> None:
             Detections(world.detections.table.assign(score=score))
 
 
-def test_a_sequence_of_numbers_survives_the_journal(world: World) -> None:
-    rng = np.random.default_rng(0)
-    box = rng.random((50, 4), np.float32) * 300
-    rows = stage._as_rows(Found(box, rng.random(50, np.float32)))
-    assert np.array_equal(np.array(json.loads(json.dumps(rows)), np.float32)[:, :4], box)
-
-
 @pytest.mark.parametrize("name", ["fasterrcnn_v2", "fasterrcnn_v1"])
 def test_the_paper_s_detectors_are_built_and_loaded_as_configured(world: World, name: str) -> None:
     """torchvision's Faster R-CNNs as config/scales/paper.yaml names them, with random weights."""
@@ -385,29 +208,3 @@ def test_the_paper_s_detectors_are_built_and_loaded_as_configured(world: World, 
     (persons,) = backend.find([("a", 0)], [picture])
     assert ((persons.scores >= 0.001) & (persons.scores <= 1)).all()
     assert len(files_of(settings)) == 1
-
-
-def test_a_second_process_waits_for_the_journal(tmp_path: Path) -> None:
-    path, order = tmp_path / "a.journal", []
-
-    def second() -> None:
-        with open_journal(path, key="k") as journal:
-            order.append(("second", dict(journal.done)))
-
-    with open_journal(path, key="k") as journal:
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join(0.2)
-        assert thread.is_alive()
-        journal.add("clip", [1])
-        order.append(("first", dict(journal.done)))
-    thread.join(10)
-    # What the first finished is written by then, so the second begins a journal of its own.
-    assert order == [("first", {"clip": [1]}), ("second", {})]
-    assert not path.exists()
-
-
-def test_a_change_of_words_detects_nothing_anew() -> None:
-    changed = config(by_hand="other words", datasets=["jhmdb"])
-    assert detection_settings(changed) == detection_settings(config())
-    assert detection_settings(config(batch_frames=4)) != detection_settings(config())

@@ -96,7 +96,7 @@ def test_features_are_those_of_the_backbone(world: World, stored: dict[str, Path
             continue
         image = read_frame(world.frames, box["clip"], int(box["frame"]))
         corners = box[["x1", "y1", "x2", "y2"]].to_numpy(np.float32)
-        picture = crop_box(image, corners, backbone.image_size, mode="context", scale=1.5)
+        picture = crop_box(image, corners, backbone.image_size, CONTEXT)
         expected = encoded(backbone, picture)
         np.testing.assert_allclose(of_boxes.of_rows(np.array([row]))[0], expected, atol=1e-5)
 

@@ -108,9 +108,8 @@ def test_a_killed_job_goes_on_after_its_last_epoch(
     assert not (world.folder / ".again.safetensors.checkpoint.pt").exists()
 
 
-def test_a_checkpoint_of_other_settings_is_not_continued(
-    world: World, start: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def interrupt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fine-tuning that ends after its first epoch, with a checkpoint."""
     original = stage._epoch
 
     def dying(*arguments, epoch, **keywords):  # type: ignore[no-untyped-def]
@@ -118,10 +117,16 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
             raise KeyboardInterrupt
         return original(*arguments, epoch=epoch, **keywords)
 
-    monkeypatch.setattr(stage, "_epoch", dying)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(world, config())
-    monkeypatch.setattr(stage, "_epoch", original)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "_epoch", dying)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(world, config())
+
+
+def test_a_checkpoint_of_other_settings_is_not_continued(
+    world: World, start: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupt(world, monkeypatch)
     with caplog.at_level(logging.INFO):
         tuned = finetune(world, config(lr=5e-4))
     assert "checkpoint.pt is of other settings" in caplog.text
@@ -132,16 +137,8 @@ def test_a_checkpoint_of_other_settings_is_not_continued(
 def test_a_checkpoint_of_other_content_is_not_continued(
     world: World, start: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
+    interrupt(world, monkeypatch)
     original = stage._epoch
-
-    def dying(*arguments, epoch, **keywords):  # type: ignore[no-untyped-def]
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return original(*arguments, epoch=epoch, **keywords)
-
-    monkeypatch.setattr(stage, "_epoch", dying)
-    with pytest.raises(KeyboardInterrupt):
-        finetune(world, config())
     epochs = []
 
     def counted(*arguments, epoch, **keywords):  # type: ignore[no-untyped-def]

@@ -11,6 +11,7 @@ from PIL import Image
 from torch.utils.data._utils.pin_memory import pin_memory
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
+from stclip.config import Preprocessing
 from stclip.errors import ConfigError, DataError
 from stclip.inputs import frame_reader as frames
 from stclip.inputs.batch import Inputs, PersonBatch, PersonSample, pixels_of
@@ -123,7 +124,8 @@ def crop(
     mode: str = "center",
     scale: float = 1.0,
 ) -> np.ndarray:
-    return crop_box(image, np.array(box, np.float32), size, mode=mode, scale=scale)
+    how = Preprocessing.model_validate({"crop_mode": mode, "crop_scale": scale})
+    return crop_box(image, np.array(box, np.float32), size, how)
 
 
 def cut(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:

@@ -78,15 +78,6 @@ SCALE_MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), SCALE_MISTAKES)
-def test_unknown_names_of_a_scale_are_refused(
-    world: World, change: dict[str, Any], message: str
-) -> None:
-    overlay(world.config / "scales" / "small.yaml", change)
-    with pytest.raises(ConfigError, match=message):
-        load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
-
-
 def test_a_base_is_named_with_the_scale_that_has_it(world: World) -> None:
     (world.config / "scales" / "other.yaml").write_text("base: smal\ntitle: other\n")
     with pytest.raises(ConfigError, match=r"other\.yaml: base: .*'smal'.*nearest is 'small'"):
@@ -117,11 +108,17 @@ METHOD_MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), METHOD_MISTAKES)
-def test_unknown_names_of_a_method_are_refused(
-    world: World, change: dict[str, Any], message: str
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        *(("scales/small.yaml", *mistake) for mistake in SCALE_MISTAKES),
+        *(("methods/st_clip.yaml", *mistake) for mistake in METHOD_MISTAKES),
+    ],
+)
+def test_unknown_names_of_a_scale_and_a_method_are_refused(
+    world: World, file: str, change: dict[str, Any], message: str
 ) -> None:
-    overlay(world.config / "methods" / "st_clip.yaml", change)
+    overlay(world.config / file, change)
     with pytest.raises(ConfigError, match=message):
         load_method(world.config, "st_clip", dataset="jhmdb", scale="small")
 

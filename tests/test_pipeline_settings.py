@@ -4,7 +4,8 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,25 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) -> None:
     chosen = ["methods=[st_clip+rank_4]", "seeds=[0,1,2]"]
     assert planned(snakemake(project, "-n", TABLE, "--config", *chosen))["train"] == 3
+
+
+def check_stopped(project: Path, message: str, *settings: str) -> None:
+    """A dry run says what is wrong, and no job would begin."""
+    options = ["--config", *settings] if settings else []
+    done = snakemake(project, "-n", TABLE, *options)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def restored(path: Path) -> Iterator[Path]:
+    """A file that is as before afterwards."""
+    before = path.read_bytes()
+    try:
+        yield path
+    finally:
+        path.write_bytes(before)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +70,7 @@ def test_a_list_on_the_command_line_chooses_variants_and_seeds(project: Path) ->
 def test_configuration_mistakes_stop_before_any_job(
     project: Path, setting: str, message: str
 ) -> None:
-    done = snakemake(project, "-n", TABLE, "--config", setting)
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    check_stopped(project, message, setting)
 
 
 @pytest.mark.parametrize(
@@ -102,15 +119,11 @@ def test_configuration_mistakes_stop_before_any_job(
 def test_mistakes_in_files_stop_before_any_job(
     project: Path, file: str, old: str, new: str, message: str
 ) -> None:
-    path = project / file
-    before = path.read_text()
-    assert old in before
-    path.write_text(before.replace(old, new))
-    done = snakemake(project, "-n", TABLE, "--config", "scale=mini")
-    path.write_text(before)
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    with restored(project / file) as path:
+        before = path.read_text()
+        assert old in before
+        path.write_text(before.replace(old, new))
+        check_stopped(project, message, "scale=mini")
 
 
 @pytest.mark.parametrize(
@@ -126,14 +139,9 @@ def test_mistakes_in_files_stop_before_any_job(
 def test_a_backbone_that_is_no_file_stops_before_any_job(
     project: Path, entry: dict[str, str | None], message: str
 ) -> None:
-    path = project / "config" / "scales" / "mini.yaml"
-    before = path.read_text()
-    edit(path, lambda c: c["backbones"].update(tiny=entry))
-    done = snakemake(project, "-n", TABLE)
-    path.write_text(before)
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    with restored(project / "config" / "scales" / "mini.yaml") as path:
+        edit(path, lambda c: c["backbones"].update(tiny=entry))
+        check_stopped(project, message)
 
 
 @pytest.mark.parametrize(
@@ -227,16 +235,11 @@ def test_every_name_in_a_shell_command_is_quoted(path: Path) -> None:
 
 
 def test_an_unknown_split_names_the_committed_ones(project: Path) -> None:
-    path = project / "config" / "scales" / "mini.yaml"
-    before = path.read_text()
-    edit(path, lambda c: c["datasets"]["jhmdb"].update(splits=["9"]))
-    done = snakemake(project, "-n", TABLE)
-    path.write_text(before)
-    assert done.returncode != 0
-    assert (
-        "unknown split in splits/jhmdb/st-clip '9'; known are ['1', '2', '3', '4']"
-        in done.stdout + done.stderr
-    )
+    with restored(project / "config" / "scales" / "mini.yaml") as path:
+        edit(path, lambda c: c["datasets"]["jhmdb"].update(splits=["9"]))
+        check_stopped(
+            project, "unknown split in splits/jhmdb/st-clip '9'; known are ['1', '2', '3', '4']"
+        )
 
 
 def misspell(content: dict) -> None:  # type: ignore[type-arg]
@@ -272,11 +275,6 @@ def test_a_value_without_meaning_stops_before_any_job(
     change: Callable[[dict], None],
     message: str,  # type: ignore[type-arg]
 ) -> None:
-    path = project / "config" / file
-    before = path.read_text()
-    edit(path, change)
-    done = snakemake(project, "-n", TABLE)
-    path.write_text(before)
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    with restored(project / "config" / file) as path:
+        edit(path, change)
+        check_stopped(project, message)

@@ -17,6 +17,7 @@ from stclip.config.table import (
     TableRow,
     caption_of,
     load_table,
+    of_splits,
 )
 from stclip.errors import ConfigError
 
@@ -187,17 +188,18 @@ def test_seeds_may_be_ranges(tmp_path: Path) -> None:
 
 
 def test_a_table_of_chosen_splits_keeps_its_order_and_leaves_out_the_others() -> None:
-    table = load_table(CONFIG, "table2", scale="mini", only=["3", "1"])
+    whole = load_table(CONFIG, "table2", scale="mini")
+    table = of_splits(whole, ["3", "1"], where="table2")
     assert isinstance(table, MainTable)
     assert table.splits == ["1", "3"]
     # Published means are over all splits, so that nothing stands beside ours.
     assert table.published["voted"]["a5"]["gt"] == {
         "1": 54.81, "2": 74.36, "3": 78.20, "4": 62.19,
     }  # fmt: skip
-    whole = load_table(CONFIG, "table2", scale="mini", only=["4", "3", "2", "1"])
-    assert whole == load_table(CONFIG, "table2", scale="mini")
-    with pytest.raises(ConfigError, match=r"table11\.yaml: none of its splits \['1'\] .*\['2'\]"):
-        load_table(CONFIG, "table11", scale="mini", only=["2"])
+    assert of_splits(whole, ["4", "3", "2", "1"], where="table2") == whole
+    other = load_table(CONFIG, "table11", scale="mini")
+    with pytest.raises(ConfigError, match=r"table11: none of its splits \['1'\] .*\['2'\]"):
+        of_splits(other, ["2"], where="table11")
 
 
 def test_an_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:

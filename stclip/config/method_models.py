@@ -83,18 +83,12 @@ class BackboneConfig(Strict):
         return [*([self.weights] if self.weights else []), *model]
 
 
-class Preprocessing(Strict):
-    """How frames and boxes become the backbone's pictures, and whose statistics normalise them."""
+class Preprocessing(ModelPreprocessing):
+    """How frames and boxes become the backbone's pictures; by default as its training's did."""
 
-    frame_mode: Literal["cover", "squash"] = "cover"
-    """whole frames: `cover` (cut the middle), or `squash` (lose the aspect ratio)"""
     enlarge: float = Field(default=1.0, ge=1)
     """shorter side of a whole frame over that of the picture cut from its middle; 256 / 224 in
     many video methods"""
-    interpolation: Interpolation = "bicubic"
-    """how pictures are resized; default: the backbone's, as of the other two of it"""
-    statistics: StatisticsName | Statistics = "clip"
-    """whose mean and deviation normalise, or these themselves"""
     crop_mode: CropMode = "center"
     """boxes cut out: `center` as CLIP does, `squash`, `pad`, `context` (widened to the picture's
     shape)"""

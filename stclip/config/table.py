@@ -183,17 +183,11 @@ KINDS: dict[str, type[Table]] = {
 }  # fmt: skip
 
 
-def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()) -> Table:
+def load_table(folder: Path, table: str, *, scale: str) -> Table:
     """A table of `folder`/tables; what is left open is that of its data set and methods.
 
-    Args:
-        folder: of the YAML files.
-        table: its name.
-        scale: that it is made at.
-        only: label splits; of those of the table the others are left out. None named: all stay.
-
     Raises:
-        ConfigError: something in it is unknown or refused, or it has none of the splits in `only`.
+        ConfigError: something in it is unknown or refused.
     """
     check_form(table, what="table")
     path = folder / "tables" / f"{table}.yaml"
@@ -210,10 +204,7 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
         for boxes in _box_sources(config):
             pick(data.boxes, boxes, what=f"box source of {config.dataset}")
     splits = config.splits or data.splits
-    update: dict[str, Any] = {
-        "family": config.family or data.family,
-        "splits": splits,
-    }
+    update: dict[str, Any] = {"family": config.family or data.family, "splits": splits}
     with naming(str(path)):
         committed = folder.parent / "splits" / config.dataset
         families = [path.name for path in committed.glob("*/")]
@@ -227,14 +218,23 @@ def load_table(folder: Path, table: str, *, scale: str, only: Sequence[str] = ()
                 method = load_method(folder, row.method, dataset=config.dataset, scale=scale)
             title = row.title or method.title
             update["rows"].append(row.model_copy(update={"title": title}))
-    whole = as_resolved(announced, config.model_copy(update=update))
-    left = only_splits(splits, only, where=str(path))
-    return whole if left == splits else _narrowed(whole, left)
+    return as_resolved(announced, config.model_copy(update=update))
 
 
-def _narrowed(table: Any, splits: Sequence[str]) -> Any:
-    """The table of some of its splits, without published means, which are over all of them."""
-    update: dict[str, Any] = {"splits": list(splits)}
+def of_splits(table: Table, only: Sequence[str], *, where: str) -> Table:
+    """A table without the other label splits; none named, or not a table of runs: as it is.
+
+    Published means are left out with them, as they are over all splits.
+
+    Raises:
+        ConfigError: it has none of these splits; the message begins with `where`.
+    """
+    if isinstance(table, DetectorsTable):
+        return table
+    splits = only_splits(table.splits, only, where=where)
+    if splits == table.splits:
+        return table
+    update: dict[str, Any] = {"splits": splits}
     if isinstance(table, MainTable):
         update["published"] = {
             assumption: {

@@ -5,6 +5,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from stclip.config.clip_models import read_model_config
 from stclip.config.package_files import path_of
 
 ENDS = 2  # tokens of start and end
@@ -16,13 +17,18 @@ def most_tokens(model: str) -> int | None:
 
     Args:
         model: an open_clip model, or the path of a model config.
+
+    Raises:
+        ConfigError: there is no such model config.
     """
-    path = path_of(model)
-    if path.suffix != ".json":
+    if model.endswith(".json"):
+        config = read_model_config(path_of(model))[0]
+    else:
         spec = find_spec("open_clip")  # finds the package without importing it
         places = spec.submodule_search_locations if spec else None
         path = Path((places or ["."])[0], "model_configs", f"{model}.json")
-    try:
-        return int(json.loads(path.read_text("utf-8"))["text_cfg"]["context_length"]) - ENDS
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # an unknown model is refused where it is built
+        if not path.exists():
+            return None  # an unknown model is refused where it is built
+        config = json.loads(path.read_text("utf-8"))
+    length = config["text_cfg"].get("context_length")
+    return None if length is None else int(length) - ENDS

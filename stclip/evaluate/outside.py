@@ -291,13 +291,8 @@ def _read_labels(path: Path, split: LabelSplit) -> dict[int, str]:
     """The label map; what the split has beyond it is counted in the log."""
     numbered = read_label_map(path)
     labels = [*split.base, *split.unseen]
-    match_names(
-        labels,
-        set(numbered.values()),
-        where=split.where,
-        what="classes",
-        among=f"classes of {path}",
-    )
+    known, among = set(numbered.values()), f"classes of {path}"
+    match_names(labels, known, where=split.where, what="classes", among=among)
     return numbered
 
 

@@ -63,12 +63,7 @@ def _checked(
     at, frame, given = line_of(path, rows), rows["frame"].to_numpy(), table.loc[rows.index, "frame"]
     first, last = (videos.loc[rows["video"], end].to_numpy() for end in ("first", "last"))
     starts = sorted(set(videos["first"].tolist()))
-    refuse(
-        frame < first,
-        given,
-        "frame",
-        at,
-        f"is below {starts[0]}: frames count from {starts[0]}",
-    )
+    told = f"is below {starts[0]}: frames count from {starts[0]}"
+    refuse(frame < first, given, "frame", at, told)
     refuse(frame > last, given, "frame", at, "is beyond the end of the video")
     return rows[DETECTION_COLUMNS]

@@ -106,13 +106,7 @@ def _crops(
     wanted: Sequence[tuple[Key, np.ndarray]],
 ) -> Tensor:
     """Boxes cut out of frames for the model, uint8 (pictures, 3, H, W)."""
-    pictures = [
-        crop_box(
-            read_frame(frames, *key), box, size, mode=how.crop_mode, scale=how.crop_scale,
-            interpolation=how.interpolation,
-        )
-        for key, box in wanted
-    ]  # fmt: skip
+    pictures = [crop_box(read_frame(frames, *key), box, size, how) for key, box in wanted]
     return torch.from_numpy(np.stack(pictures))
 
 

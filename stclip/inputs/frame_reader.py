@@ -99,13 +99,7 @@ class FrameReader:
         if self.stored.frames is None and (clip, frame) not in self._pictures:
             self._keep((clip, frame), image)
         how = self.preprocessing
-        return np.stack([
-            crop_box(
-                image, box, self.size, mode=how.crop_mode, scale=how.crop_scale,
-                interpolation=how.interpolation,
-            )
-            for box in boxes_xyxy
-        ])  # fmt: skip
+        return np.stack([crop_box(image, box, self.size, how) for box in boxes_xyxy])
 
     def augmented(self, clip: str, frames: Sequence[int], rng: np.random.Generator) -> np.ndarray:
         """Some frames of a clip for the model, changed by chance, uint8 (n, 3, H, W)."""

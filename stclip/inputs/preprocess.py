@@ -7,7 +7,7 @@ for any height x width. Pictures come and go as uint8; the backbone normalises.
 import numpy as np
 from PIL import Image
 
-from stclip.config import CropMode, Interpolation, Preprocessing
+from stclip.config import Preprocessing
 
 CLIPS_OWN = Preprocessing()
 INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -69,25 +69,19 @@ def _placement(
 
 
 def crop_box(
-    image: Image.Image,
-    box_xyxy: np.ndarray,
-    size: tuple[int, int],
-    *,
-    mode: CropMode,
-    scale: float,
-    interpolation: Interpolation = "bicubic",
+    image: Image.Image, box_xyxy: np.ndarray, size: tuple[int, int], how: Preprocessing
 ) -> np.ndarray:
     """Cut a person or an object out and bring the crop to `size` (height, width).
 
-    Modes: `center` as CLIP does (cuts tall persons; the released ST-CLIP), `squash` (aspect ratio
-    lost), `pad` (whole box on black), `context` (the box is widened to the aspect ratio of `size`
-    and moved inside the picture, so nothing is distorted, and cut only where the picture is too
-    small for it).
+    `how.crop_mode`: `center` as CLIP does (cuts tall persons; the released ST-CLIP), `squash`
+    (aspect ratio lost), `pad` (whole box on black), `context` (the box is widened to the aspect
+    ratio of `size` and moved inside the picture, so nothing is distorted, and cut only where the
+    picture is too small for it).
 
     Returns:
         uint8 (3, height, width).
     """
-    height, width = size
+    (height, width), mode, scale = size, how.crop_mode, how.crop_scale
     x1, y1, x2, y2 = (float(v) for v in box_xyxy)
     if scale != 1.0:
         grow_x, grow_y = (x2 - x1) * (scale - 1) / 2, (y2 - y1) * (scale - 1) / 2
@@ -100,15 +94,15 @@ def crop_box(
         left, top = max(left, 0), max(top, 0)
         right, bottom = min(right, image.width), min(bottom, image.height)
     crop = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
-    how = INTERPOLATIONS[interpolation]
+    filter_ = INTERPOLATIONS[how.interpolation]
     if mode == "squash":
-        return to_array(crop.resize((width, height), how))
+        return to_array(crop.resize((width, height), filter_))
     if mode == "pad":
         side = max(crop.width / width, crop.height / height)
         canvas = Image.new("RGB", (round(side * width), round(side * height)))
         canvas.paste(crop, ((canvas.width - crop.width) // 2, (canvas.height - crop.height) // 2))
-        return to_array(canvas.resize((width, height), how))
-    return to_model(crop, size, Preprocessing(interpolation=interpolation))
+        return to_array(canvas.resize((width, height), filter_))
+    return to_model(crop, size, Preprocessing(interpolation=how.interpolation))
 
 
 def _widen(low: float, high: float, *, at_least: float, limit: int) -> tuple[float, float]:

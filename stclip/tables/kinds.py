@@ -17,6 +17,7 @@ from stclip.config.table import (
     Table,
     caption_of,
     load_table,
+    of_splits,
 )
 from stclip.costs.measured import read_costs
 from stclip.detect.quality import read_quality
@@ -58,7 +59,7 @@ def make_table(
             of something else.
     """
     load = partial(load_table, config, scale=scale)
-    table = load_table(config, name, scale=scale, only=only)
+    table = of_splits(load(name), only, where=f"table {name}")
     build, text_columns = BUILDERS[type(table)]
     shown = as_resolved(f"scale {scale}", load_scale(config, scale).shown)
     frame = build(table, files, shown.published, load)

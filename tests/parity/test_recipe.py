@@ -11,7 +11,8 @@ import torch
 from conftest import ROOT
 from official_files import FILES, LABELS, name_small_clip, official, source, write
 from small_clip import gap
-from torch import Tensor, nn
+from torch import Tensor
+from torchscript_archive import write_archive
 
 from stclip.methods.build import OPENAI, Built
 
@@ -75,20 +76,6 @@ def shapes(block: str) -> list[tuple[str, str]]:
         if shape:
             found.append((name, shape[1]))
     return found
-
-
-def write_archive(state: dict[str, Tensor], path: Path) -> None:
-    """A TorchScript archive, the form of OpenAI's files."""
-    root = nn.Module()
-    for name, tensor in state.items():
-        *parents, last = name.split(".")
-        module = root
-        for parent in parents:
-            if not hasattr(module, parent):
-                module.add_module(parent, nn.Module())
-            module = module.get_submodule(parent)
-        module.register_parameter(last, nn.Parameter(tensor, requires_grad=False))
-    torch.jit.save(torch.jit.script(root), path)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")

@@ -8,7 +8,13 @@ from snakemake.utils import validate
 from stclip import config as settings
 from stclip.config import hashes, resolved
 from stclip.config.text_tower import most_tokens
-from stclip.config.table import AblationTable, MainTable, RunName, load_table
+from stclip.config.table import (
+    AblationTable,
+    MainTable,
+    RunName,
+    load_table,
+    of_splits,
+)
 from stclip.config.target import check_arguments
 from stclip.errors import StclipError
 from stclip.runtime.environment import check_environment
@@ -92,7 +98,7 @@ DATASETS = {
 # Tables of other data sets or label splits than those chosen are not built; one of detectors is of
 # all data sets.
 TABLES = {
-    name: checked(load_table, CONFIG, name, scale=SCALE, only=ONLY_SPLITS)
+    name: checked(of_splits, table, ONLY_SPLITS, where=f"table {name}")
     for name, table in ALL_TABLES.items()
     if getattr(table, "dataset", None) in {None, *DATASETS}
     and (not ONLY_SPLITS or {*ONLY_SPLITS} & {*getattr(table, "splits", ONLY_SPLITS)})

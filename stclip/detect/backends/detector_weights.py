@@ -1,6 +1,5 @@
 """Reads a detector's weights, whoever published them, into a model that they must fit exactly."""
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stclip.checkpoints.state_files import read_tensors_of
 from stclip.errors import DataError
+from stclip.storage.outside_files import content_of
 from stclip.storage.restricted_pickle import load_pickle
-from stclip.storage.tensors import read_foreign_tensors
 
 SHOWN = 3  # names of tensors in a message
 
@@ -73,38 +73,18 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
     Raises:
         DataError: missing, damaged, or no tensors by name.
     """
-    if path.suffix == ".safetensors":
-        return read_foreign_tensors(path)
-    try:
-        content = _read(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; check the path.") from None
+    pickled = path.suffix == ".pkl"
+    content = load_pickle(content_of(path), path) if pickled else read_tensors_of(path)
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]  # of a training: beside it optimiser, iteration, author
     if not isinstance(content, Mapping) or not content:
         raise DataError(f"{path}: expected tensors by name, found {type(content).__name__}.")
-    if path.suffix == ".pkl":
+    if pickled:
         content = {name: _as_tensor(value) for name, value in content.items()}
     for name, value in content.items():
         if not (isinstance(name, str) and isinstance(value, Tensor)):
             raise DataError(f"{path}: expected tensors by name; {name!r} is none.")
     return content
-
-
-def _read(path: Path) -> Any:
-    if path.suffix == ".pkl":
-        return load_pickle(path.read_bytes(), path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except pickle.UnpicklingError:  # torch's words advise to unpickle without restriction
-        raise DataError(
-            f"{path}: damaged, or it holds more than tensors and plain containers, which is not "
-            "read. Get it again from its publisher."
-        ) from None
-    except Exception as error:  # of a damaged archive: almost anything
-        raise DataError(f"{path}: damaged, or no file of torch ({error}); get it again.") from None
 
 
 def _as_tensor(value: Any) -> Tensor | None:
