@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from stclip.config.fields import Templates
 from stclip.methods.layers.video_config import VideoMethodConfig
 
 TEMPLATES = (
@@ -35,7 +36,7 @@ class ActionCLIPConfig(VideoMethodConfig):
     """rows of the position table, at least `num_frames`; 77 as released, of which those are read"""
     zero_init: bool = False
     """blocks begin as the identity; not so in the official code"""
-    templates: tuple[str, ...] = TEMPLATES
+    templates: Templates = Field(default=list(TEMPLATES))
     """texts around a class name, which stands for `{}`; as released, 16"""
 
     @model_validator(mode="after")
@@ -45,16 +46,4 @@ class ActionCLIPConfig(VideoMethodConfig):
                 f"positions is {self.positions}, num_frames is {self.num_frames}; every frame "
                 "needs a position: raise positions"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _templates_hold_the_name_once(self) -> "ActionCLIPConfig":
-        wrong = [t for t in self.templates if t.count("{}") != 1]
-        if wrong or not self.templates:
-            raise ValueError(
-                f"templates {wrong}: at least one is needed, and each has exactly one {{}}, where "
-                "the class name goes"
-            )
-        if len(set(self.templates)) < len(self.templates):
-            raise ValueError(f"templates {list(self.templates)} name one twice")
         return self

@@ -325,11 +325,11 @@ def test_labels_that_cannot_be_read_are_named(method: ActionCLIP) -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"templates": ["{}", "a photo"]}, r"templates \['a photo'\]: .*exactly one {}"),
+        ({"templates": ["{}", "a photo"]}, r"templates: \['a photo'\]: .*exactly one {}"),
         ({"templates": ["{} or {}"]}, r"\['{} or {}'\]: .*exactly one {}"),
-        ({"templates": []}, "at least one is needed"),
-        ({"templates": "{}"}, "templates: Input should be a valid tuple, found '{}'"),
-        ({"templates": ["{}", "{}"]}, "name one twice"),
+        ({"templates": []}, "templates: List should have at least 1 item"),
+        ({"templates": "{}"}, "templates: Input should be a valid list, found '{}'"),
+        ({"templates": ["{}", "{}"]}, r"templates: .*\['{}'\] are given twice"),
         ({"num_frames": 16}, "positions is 8, num_frames is 16"),
         ({"layers": 0}, "layers: .*greater than or equal to 1, found 0"),
     ],
