@@ -5,8 +5,8 @@ PYTHON ?= python3
 CORES ?= $(shell env -u OMP_NUM_THREADS nproc 2>/dev/null || sysctl -n hw.ncpu)
 UV_VERSION := 0.13.9
 BIN := .venv/bin
-# Programs that tests start: a browser that opens the report, a cluster of one node.
-DEBIAN := chromium munge slurm-client slurmctld slurmd
+# Programs that tests start: a browser that opens the report, a cluster of one node, an unpacker of .rar.
+DEBIAN := chromium munge slurm-client slurmctld slurmd unar
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Snakemake and uv keep things below HOME and stop without one to write to: then they do so here.
 export XDG_CACHE_HOME := $(shell cache="$${XDG_CACHE_HOME:-$${HOME:-/nowhere}/.cache}"; \
