@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ import pandas as pd
 from stclip.errors import ConfigError, DataError
 from stclip.prepare.authors import read_released
 from stclip.prepare.gttubes import KEYS, read_tubes
+from stclip.prepare.pyannot import KEYS as PYANNOT_KEYS
+from stclip.prepare.pyannot import read_video
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.storage.name_matching import match_names
-from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse, whole
+from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse
 
 AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "person"]
 YOWO_COLUMNS = ["file_stem", "class_id", *BOX_COLUMNS]
@@ -152,31 +154,18 @@ def _read_ucf(data: Any, path: Path, classes: Classes) -> OutsideTruth:
     )
     train, labels = set(names), [str(name) for name in data["classes"]]
     rows, lengths = [], {}
-    for key, video in data["db"].items():
+    for key, content in data["db"].items():
         if key in train:
             continue
-        name, at = PurePosixPath(key).name, f"{path}: {key}"
-        lengths[name] = whole(video["numf"], "numf", at)
-        for number, tube in enumerate(video["annotations"]):
-            at = f"{path}: {key}: annotations[{number}]"
-            given = np.asarray(tube["boxes"])
-            # whole numbers of uint8 and uint16, in which x + width would run over
-            sides = as_whole(given.ravel(), "a box's number", at).reshape(-1, 4)
-            label, start = (whole(tube[k], k, at) for k in ("label", "sf"))
-            if not 0 <= label < len(labels):
-                raise DataError(f"{at}: label {label} is not among 0 to {len(labels) - 1}.")
-            if "ef" in tube and whole(tube["ef"], "ef", at) - start != len(sides):
-                raise DataError(f"{at}: {len(sides)} boxes, but frames {start} to {tube['ef']}.")
-            # x, y from 1, width, height -> corners from 0; frames sf.. from 0 -> from 1
-            x, y, width, height = sides.T
+        video = read_video(key, content, labels, where=path)
+        lengths[video.clip] = video.num_frames
+        for number, tube in enumerate(video.tubes):
             rows.append(
-                pd.DataFrame(
-                    {"x1": x - 1, "y1": y - 1, "x2": x + width - 1, "y2": y + height - 1}
-                ).assign(
-                    video=name,
-                    frame=np.arange(len(x)) + start + 1,
+                pd.DataFrame(tube.boxes_xyxy, columns=BOX_COLUMNS).assign(
+                    video=video.clip,
+                    frame=tube.frames + 1,
                     tube=number,
-                    **{"class": labels[label]},
+                    **{"class": tube.action},
                 )
             )
     if not rows:
@@ -260,7 +249,7 @@ READERS = (
     ),
     Reader(
         "corrected UCF101-24 annotations (db, classes, trainvideos) as pickle or JSON",
-        frozenset({"db", "classes", "trainvideos"}),
+        frozenset(PYANNOT_KEYS),
         _read_ucf,
     ),
     Reader(
