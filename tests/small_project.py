@@ -73,12 +73,16 @@ def make_project(folder: Path) -> Path:
         scale["miniature"]["render"]["jhmdb"]["params"] |= {"train_videos": 1, "test_videos": 2}
         scale["miniature"]["detector"]["steps"] = 12
         scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
-        scale["datasets"]["jhmdb"] |= {"splits": ["1"]}
+        scale["miniature"]["render"]["ucf101_24"]["params"] |= {"train_videos": 1, "test_videos": 1}
+        scale["detectors"]["tiny_many_finetuned"]["finetune"]["epochs"] = 1
+        for dataset in ("jhmdb", "ucf101_24"):
+            scale["datasets"][dataset] |= {"splits": ["1"]}
         scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
 
     edit(folder / "config" / "scales" / "mini.yaml", shrink)
     methods = ["clip_frame", "st_clip", "dummy"]  # of each kind one: more take only longer
-    edit(folder / "config" / "config.yaml", lambda c: c.update(methods=methods))
+    chosen = {"methods": methods, "datasets": ["jhmdb"]}
+    edit(folder / "config" / "config.yaml", lambda c: c.update(chosen))
     (folder / "dummy_method.py").write_text(DUMMY_MODULE)
     (folder / "config" / "methods" / "dummy.yaml").write_text(yaml.safe_dump(DUMMY_CONFIG))
     add_toy(folder)

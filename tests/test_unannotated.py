@@ -73,7 +73,7 @@ def test_the_frame_whose_unannotated_boxes_score_most_is_shown_with_what_each_bo
 
 def test_a_run_whose_boxes_are_all_annotated_shows_nothing() -> None:
     found = scores([("a", 0, PERSON, 1.0, (0.9, 0.1))])
-    with pytest.raises(DataError, match="1 scored boxes none lies apart .* boxes of a detector"):
+    with pytest.raises(DataError, match=r"1 scored boxes none lies apart .* boxes of a detector"):
         costliest_frame(found, people(), clips=["a"], protocol=IOU_HALF)
 
 

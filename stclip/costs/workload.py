@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 BACKWARD = 3  # a step over its forward pass; a bound, as frozen weights need no gradient
 FLOAT = 4  # bytes
 BOXES_PER_FRAME = 3  # found by a detector, before any filter; assumed
-BOXES_SCORED = 1  # of a frame and source; J-HMDB shows one person
+STORED_BYTES = {"decoded": 240 * 320 * 3, "jpeg": 22_600}  # of a frame, by the data set's store
 RUN_BYTES = 1_000_000  # curves, errors and replicates of a run, as at scale mini
 Wildcards = Mapping[str, str]
 
@@ -86,24 +86,24 @@ class Workload:
 
     def _prepare(self, w: Wildcards) -> Work:
         frames = self._counts(w)["frames"]
-        height, width = VIDEO_SIZE
-        return Work(pictures=frames, written=frames * height * width * 3)
+        store = c.load_dataset(self.config, w["dataset"], scale=self.name).frame_store
+        return Work(pictures=frames, written=frames * STORED_BYTES[store])
 
     def _finetune(self, w: Wildcards) -> Work:
         settings = c.pick(self.scale.detectors, w["detector"], what="detector")
         assert settings.finetune is not None
-        videos_and_frames = self._counts(w)["splits"][w["split"]]["train"]
-        frames = videos_and_frames[1] / settings.finetune.frame_stride * settings.finetune.epochs
+        annotated = _annotated(self._counts(w)["splits"][w["split"]]["train"])
+        frames = annotated / settings.finetune.frame_stride * settings.finetune.epochs
         per_frame, parameters = self._detector(w["detector"])
         return Work(
             operations=frames * per_frame * BACKWARD, pictures=frames, written=parameters * FLOAT
         )
 
     def _detect(self, w: Wildcards) -> Work:
-        return self._look(w["detector"], frames=self._counts(w)["test"][1])
+        return self._look(w["detector"], frames=_annotated(self._counts(w)["test"]))
 
     def _objects(self, w: Wildcards) -> Work:
-        return self._look(w["objects"], frames=self._counts(w)["all"][1])
+        return self._look(w["objects"], frames=_annotated(self._counts(w)["all"]))
 
     def _look(self, detector: str, *, frames: int) -> Work:
         settings = c.pick(self.scale.detectors, detector, what="detector")
@@ -119,8 +119,8 @@ class Workload:
     def _box_features(self, w: Wildcards) -> Work:
         counts, kind = self._counts(w), w["table"].partition("/")[0]
         frames = {"boxes": "all", "objects": "all", "detections": "test"}[kind]
-        each = 1 if kind == "boxes" else BOXES_PER_FRAME
-        return self._encode(w, crops_key, boxes=counts[frames][1] * each)
+        found = BOXES_PER_FRAME * _annotated(counts[frames])
+        return self._encode(w, crops_key, boxes=counts["all"][1] if kind == "boxes" else found)
 
     def _encode(self, w: Wildcards, key: Callable[[c.MethodConfig], str], *, boxes: int) -> Work:
         """`boxes` pictures through the frozen backbone that the key of the features names."""
@@ -149,12 +149,13 @@ class Workload:
         config, sample = self._method(w["method"], w["dataset"]), self._sample(w)
         data = c.load_dataset(self.config, w["dataset"], scale=self.name)
         split = self._counts(w)["splits"][w["split"]]
-        videos, frames = (split["unseen"][i] + split["base"][i] for i in (0, 1))
-        if isinstance(data.key_frames, c.EveryFrames):
-            frames = frames // data.key_frames.frames
+        groups = split["unseen"], split["base"]
+        videos, boxes, frames = (sum(map(of, groups)) for of in (_videos, _boxes, _annotated))
+        if not isinstance(data.key_frames, c.Seconds):
+            boxes, frames = (n // data.key_frames.frames for n in (boxes, frames))
         sources = len(self._built["boxes"])
         samples = (frames if sample.per_frame else videos) * sources
-        rows = frames * sources * BOXES_SCORED
+        rows = boxes * sources
         return Work(
             operations=samples * sample.score + 2 * sample.text, precision=config.score.precision,
             pictures=samples * sample.score_pictures,
@@ -189,6 +190,19 @@ class Workload:
             self._detectors[name] = count_detector(name, settings)
             logger.info("plan: counted %s", name)
         return self._detectors[name]
+
+
+def _videos(counts: Sequence[int]) -> int:
+    return counts[0]
+
+
+def _boxes(counts: Sequence[int]) -> int:
+    return counts[1]
+
+
+def _annotated(counts: Sequence[int]) -> int:
+    """Frames with a box; where they are not counted, each box is a frame's only one."""
+    return counts[-1]
 
 
 def count_sample(config: c.MethodConfig, labels: Sequence[str]) -> Sample:
