@@ -1,21 +1,31 @@
 """Stored frames: what goes in comes out, in any order; damage and gaps are named."""
 
+import io
 import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
+from stclip.config.models import DatasetConfig
 from stclip.errors import DataError
 from stclip.storage import frame_store as pictures
+from stclip.storage.clip_files import ClipWriter
 from stclip.storage.frame_store import (
     FrameWriter,
+    StoreName,
     clip_file,
+    clip_writer,
+    manifest,
     read_clip,
     read_frame,
     read_pixels,
+    stored_clip,
+    whole_clips,
     write_clip,
 )
 
@@ -163,3 +173,162 @@ def test_workers_read_what_the_main_process_has_open(start: str, tmp_path: Path)
         Frames(tmp_path), batch_size=8, num_workers=2, multiprocessing_context=context
     )
     assert [int(v) for batch in loader for v in batch] == expected
+
+
+# --- the store jpeg -----------------------------------------------------------------------------
+
+Y, X = np.mgrid[:48, :64]
+# Pictures without sharp edges, as JPEG likes them: 7 grey levels around a slope that moves.
+SMOOTH = np.stack([np.stack([4 * X, 5 * Y, 2 * X + 2 * Y + f], axis=2) for f in range(6)])
+SMOOTH = SMOOTH.clip(0, 255).astype(np.uint8)
+STORES = get_args(StoreName)
+
+
+def add_all(writer: ClipWriter, frames: list[np.ndarray]) -> None:
+    for frame, picture in enumerate(frames):
+        writer.add(frame, picture)
+
+
+def saved(picture: np.ndarray, mode: str = "RGB", kind: str = "JPEG", **options: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def opened(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def test_the_setting_names_the_stores_there_are() -> None:
+    assert DatasetConfig.model_fields["frame_store"].annotation == StoreName
+    assert list(pictures._STORES) == list(STORES)
+
+
+def test_a_jpeg_clip_is_nearly_what_was_stored_and_pillow_sees_the_same(tmp_path: Path) -> None:
+    write_clip(tmp_path, ODD, SMOOTH, store="jpeg")
+    assert [p.name for p in tmp_path.iterdir()] == [f"{ODD}.jpegs"]
+    found = read_clip(tmp_path, ODD)
+    assert found.shape == SMOOTH.shape
+    assert np.abs(found.astype(int) - SMOOTH).mean() < 1.5
+    content = (tmp_path / f"{ODD}.jpegs").read_bytes()
+    first = content[: content.index(b"\xff\xd9") + 2]  # the file begins as its first picture does
+    assert np.array_equal(opened(first), found[0])
+    with Image.open(io.BytesIO(first)) as picture:
+        # colours at half the width and half the height
+        assert [layer[1:3] for layer in picture.layer] == [(2, 2), (1, 1), (1, 1)]
+    with pytest.raises(ValueError, match="read-only"):
+        read_pixels(tmp_path, ODD, 0)[0, 0] = 1
+
+
+def test_frame_numbers_may_have_gaps_and_come_in_any_order(tmp_path: Path) -> None:
+    writer = FrameWriter(tmp_path, "jpeg")
+    for frame, row in ((900, 2), (3, 0), (30, 1)):
+        writer.add("a", frame, SMOOTH[row])
+        writer.add("b", 5 - row, SMOOTH[row])
+    assert list(writer.clips["a"].numbers) == [900, 3, 30]
+    with pytest.raises(DataError, match=r"a\.jpegs: damaged \(its end is not that of a whole clip"):
+        read_clip(tmp_path, "a")
+    writer.finish()
+    write_clip(tmp_path, "c", SMOOTH[:3], store="jpeg")
+    whole = read_clip(tmp_path, "c")
+    assert np.array_equal(read_clip(tmp_path, "a"), whole)
+    assert np.array_equal(read_clip(tmp_path, "b"), whole[::-1])
+    assert np.array_equal(read_frame(tmp_path, "a", 30), whole[1])
+    assert list(stored_clip(tmp_path, "a").numbers) == [3, 30, 900]
+    for clip, frame, told in (("a", 4, "3 of 3 to 900"), ("b", 0, "3 to 5")):
+        with pytest.raises(DataError, match=rf"frame {frame} of clip '{clip}'.*there are {told};"):
+            read_frame(tmp_path, clip, frame)
+
+
+def test_a_jpeg_file_is_stored_as_it_came(tmp_path: Path) -> None:
+    published = [saved(picture, quality=75) for picture in SMOOTH[:2]]
+    with clip_writer(tmp_path, "a", "jpeg") as writer:
+        for frame, content in enumerate(published):
+            writer.add(frame, opened(content), encoded=content)
+    assert (tmp_path / "a.jpegs").read_bytes().startswith(b"".join(published))
+    assert np.array_equal(read_clip(tmp_path, "a"), [opened(content) for content in published])
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        saved(SMOOTH[0], kind="PNG"),
+        saved(SMOOTH[1]),  # of another picture
+        saved(SMOOTH[0])[:-100],
+        b"",
+    ],
+)
+def test_what_does_not_decode_to_the_picture_is_encoded_anew(
+    encoded: bytes, tmp_path: Path
+) -> None:
+    with clip_writer(tmp_path, "a", "jpeg") as writer:
+        writer.add(0, SMOOTH[0], encoded=encoded)
+    write_clip(tmp_path, "b", SMOOTH[:1], store="jpeg")
+    same = [(tmp_path / f"{clip}.jpegs").read_bytes() for clip in "ab"]
+    assert same[0] == same[1]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_clip_in_the_making_is_not_there(store: StoreName, tmp_path: Path) -> None:
+    write_clip(tmp_path, "done", SMOOTH, store=store)
+    with clip_writer(tmp_path, "next", store) as writer:
+        writer.add(0, SMOOTH[0])
+        assert list(whole_clips(tmp_path)) == ["done"]
+    assert {clip: len(s.numbers) for clip, s in whole_clips(tmp_path).items()} == {
+        "done": 6, "next": 1,
+    }  # fmt: skip
+    with pytest.raises(DataError, match="8x8"), clip_writer(tmp_path, "bad", store) as writer:
+        add_all(writer, [SMOOTH[0], SMOOTH[1, :8, :8]])
+    with (
+        pytest.raises(DataError, match=r"none: has no frames"),
+        clip_writer(tmp_path, "none", store),
+    ):
+        pass
+    path = clip_file(tmp_path, "next", store)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert list(whole_clips(tmp_path)) == ["done"]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_clip_that_is_there_in_both_stores_is_an_error(tmp_path: Path) -> None:
+    for store in STORES:
+        write_clip(tmp_path, "a", SMOOTH, store=store)
+    with pytest.raises(
+        DataError, match=r"a\.npy: damaged \(a\.jpegs beside it holds the same clip"
+    ):
+        read_clip(tmp_path, "a")
+
+
+def test_every_changed_byte_of_a_jpeg_clip_is_told(tmp_path: Path) -> None:
+    write_clip(tmp_path, "a", SMOOTH[:2, :16, :16], store="jpeg")
+    path = tmp_path / "a.jpegs"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(DataError, match=r"a\.jpegs: damaged \(.*\); delete .* and run prepare"):
+            read_clip(tmp_path, "a")
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"a\.jpegs: damaged \(.*\); delete .* and run prepare"):
+            read_frame(tmp_path, "a", 0)
+
+
+def test_a_manifest_tells_frames_and_stores_apart(tmp_path: Path) -> None:
+    found = [manifest(tmp_path, ["a"])]
+    write_clip(tmp_path, "a", SMOOTH, store="jpeg")
+    found.append(manifest(tmp_path, ["a"]))
+    with clip_writer(tmp_path, "a", "jpeg") as writer:  # the same pictures under other numbers
+        for frame, picture in enumerate(SMOOTH):
+            writer.add(frame + 1, picture)
+    found.append(manifest(tmp_path, ["a"]))
+    (tmp_path / "a.jpegs").unlink()
+    write_clip(tmp_path, "a", SMOOTH)
+    found.append(manifest(tmp_path, ["a"]))
+    assert len({*found}) == 4
+    (tmp_path / "a.npy").unlink()
+    writer = FrameWriter(tmp_path, "jpeg")
+    for frame in (5, 3, 1, 0, 2, 4):  # in whatever order they came
+        writer.add("a", frame, SMOOTH[frame])
+    writer.finish()
+    assert manifest(tmp_path, ["a"]) == found[1]

@@ -116,6 +116,30 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
 
 
+def build(folder: Path, depends_on: str, *, fails: bool) -> None:
+    """Write one of two files a call, as far as they are not there."""
+    with whole_folder(folder, resume=depends_on) as temporary:
+        (temporary / ".half.npy.17.tmp").touch()  # of a killed `whole_file`
+        wanted = [n for n in ("1", "2") if not (temporary / n).exists()]
+        (temporary / wanted[0]).write_text(depends_on)
+        if fails:
+            raise DataError("stopped")
+
+
+def test_a_folder_goes_on_where_an_earlier_try_like_it_broke_off(tmp_path: Path) -> None:
+    out = tmp_path / "frames"
+    with pytest.raises(DataError, match="stopped"):
+        build(out, "a", fails=True)
+    with pytest.raises(DataError, match="stopped"):
+        build(out, "b", fails=True)  # other settings: nothing of the first is kept
+    assert not out.exists()
+    assert (tmp_path / ".frames.tmp" / "1").read_text() == "b"
+    build(out, "b", fails=False)
+    assert {p.name: p.read_text() for p in out.glob("[0-9]")} == {"1": "b", "2": "b"}
+    assert [p.name for p in tmp_path.iterdir()] == ["frames"]
+    assert not (out / ".resume").exists()
+
+
 @pytest.mark.parametrize("whole", [whole_file, whole_folder])
 def test_a_full_disk_names_the_file(tmp_path: Path, whole: Any) -> None:
     path = tmp_path / "new" / "thing"

@@ -313,6 +313,10 @@ def test_params_of_a_function_are_checked_by_its_signature() -> None:
     ):
         with pytest.raises(ConfigError, match=f"here: .*{message}"):
             DRAWN(params)
+    with pytest.raises(ConfigError, match=r"drawn must take the keyword arguments \['store'\]"):
+        call_target(
+            f"{__name__}:drawn", Path(), params={"seed": 1, "size": [1]}, where="here", store="x"
+        )
 
 
 def test_a_function_that_hands_params_on_names_those_it_cannot() -> None:

@@ -32,7 +32,10 @@ def prepare(
 
     settings = c.load_dataset(config, dataset, scale=scale)
     where = f"data set {dataset} at scale {scale}"
-    call_target(settings.target, raw, out, params=settings.params, where=where)
+    call_target(
+        settings.target, raw, out,
+        params=settings.params, where=where, frame_store=settings.frame_store,
+    )  # fmt: skip
 
 
 @app.command("key-frames")

@@ -163,8 +163,9 @@ class _DatasetKeys(Strict):
     ([docs/data.md](../docs/data.md))"""
     params: dict[str, Any] = Field(default={})
     """keyword arguments of every form's target"""
-    frame_store: Literal["decoded"] = "decoded"
-    """how prepared frames lie on the disk: `decoded`, one memory-mapped file a clip"""
+    frame_store: Literal["decoded", "jpeg"] = "decoded"
+    """how prepared frames lie on the disk, one file a clip: `decoded`, memory-mapped pixels;
+    `jpeg`, a tenth of that, decoded when they are read ([docs/data.md](../docs/data.md))"""
     test_split: Literal["test", "val"] = "test"
     """the official split that is tested"""
     key_frames: KeyFrameRule = EveryFrames(rule="every")

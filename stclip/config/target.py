@@ -152,12 +152,16 @@ def check_arguments(
         `params` as the function's types read them.
 
     Raises:
-        ConfigError: unknown or missing arguments, one of another type, or there is no such target.
+        ConfigError: unknown or missing arguments, one of another type, or there is no such target;
+            or it does not take what others give.
     """
     function = resolve_target(target)
     taken = list(inspect.signature(function).parameters.values())[given:]
     if any(p.kind is p.VAR_KEYWORD for p in taken):  # only the function knows what it takes
         return dict(params)
+    lacking = sorted({*also} - {p.name for p in taken})
+    if lacking:
+        raise ConfigError(f"{where}: {target} must take the keyword arguments {lacking}, as given.")
     try:
         types = get_type_hints(function, include_extras=True)
     except NameError:  # of types that are imported for type checkers alone

@@ -152,7 +152,7 @@ def _read_ucf(data: Any, path: Path, classes: Classes) -> OutsideTruth:
     match_names(
         names, data["db"], where=path, what="videos of trainvideos", among="annotated videos"
     )
-    train, labels = set(names), [str(name) for name in data["classes"]]
+    train, labels = set(names), dict(enumerate(map(str, data["classes"])))
     rows, lengths = [], {}
     for key, content in data["db"].items():
         if key in train:

@@ -23,7 +23,8 @@ from stclip.errors import DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import locate, matching_members
-from stclip.storage.frame_store import StoredClip
+from stclip.storage.clip_files import StoredClip
+from stclip.storage.frame_store import StoreName
 from stclip.storage.numbers import as_id, as_numbers, as_whole, whole
 from stclip.storage.outside_files import read_json_file
 
@@ -40,6 +41,7 @@ def prepare(
     annotations: dict[Side, str],
     licence: str,
     fps: PositiveFloat,
+    frame_store: StoreName = "decoded",
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet of the annotated videos.
 
@@ -54,6 +56,7 @@ def prepare(
             one has to be.
         licence: Written into every row of clips.parquet.
         fps: Frames per second of the videos.
+        frame_store: How the frames are stored (`stclip.storage.frame_store`).
 
     Raises:
         DataError: a file is missing, damaged or not of its form, or pictures and annotations do not
@@ -63,7 +66,7 @@ def prepare(
     archive = locate(raw, frames)
 
     def build(folder: Path) -> tuple[Clips, Boxes]:
-        store, without, actions = FrameStore(archive, folder), set(), set()
+        store, without, actions = FrameStore(archive, folder, frame_store), set(), set()
         for name, match, content in matching_members(archive, FRAME_FILE):
             video = video_of(archive, name)
             actions.add(video.split("/")[0])

@@ -26,6 +26,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, same_videos, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import matching_members
+from stclip.storage.frame_store import StoreName
 from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, whole
 from stclip.storage.outside_files import parse_value
@@ -45,6 +46,7 @@ def prepare(
     licence: str,
     fps: PositiveFloat,
     official_split: PositiveInt = 1,
+    frame_store: StoreName = "decoded",
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet from a repackaged archive.
 
@@ -57,6 +59,7 @@ def prepare(
         licence: Written into every row of clips.parquet.
         fps: Frames per second of the videos.
         official_split: Which of the official train/test splits, from 1.
+        frame_store: How the frames are stored (`stclip.storage.frame_store`).
 
     Raises:
         ConfigError: there is no such official split.
@@ -68,7 +71,7 @@ def prepare(
     pattern = rf"{picture}|(?:.*/)?(?P<truth>{re.escape(ground_truth)})"
 
     def build(folder: Path) -> tuple[Clips, Boxes]:
-        store, truth = FrameStore(source, folder), None
+        store, truth = FrameStore(source, folder, frame_store), None
         for name, match, content in matching_members(source, pattern):
             if match["truth"]:
                 truth = parse_tubes(content, f"{source}: {name}")

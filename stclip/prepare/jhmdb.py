@@ -26,7 +26,8 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import same_videos, store_frames, video_of, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import locate, matching_members
-from stclip.storage.frame_store import StoredClip
+from stclip.storage.clip_files import StoredClip
+from stclip.storage.frame_store import StoreName
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def prepare(
     licence: str,
     fps: PositiveFloat,
     official_split: Annotated[int, Field(ge=1, le=3)] = 1,
+    frame_store: StoreName = "decoded",
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet.
 
@@ -79,6 +81,7 @@ def prepare(
         licence: Written into every row of clips.parquet.
         fps: Frames per second of the videos; the archives do not say it.
         official_split: Which of the three official train/test splits, 1 to 3.
+        frame_store: How the frames are stored (`stclip.storage.frame_store`).
 
     Raises:
         ConfigError: there is no such official split.
@@ -92,7 +95,7 @@ def prepare(
     same_videos(mask_archive, masks, "mask", listed=videos, by=_BY)
 
     def build(folder: Path) -> tuple[Clips, Boxes]:
-        frames = store_frames(pictures, folder)
+        frames = store_frames(pictures, folder, frame_store)
         same_videos(pictures, frames, "frames", listed=videos, by=_BY)
         boxes = _boxes_table(videos, masks, frames, mask_archive)
         clips = pd.DataFrame(

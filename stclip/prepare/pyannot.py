@@ -62,7 +62,7 @@ class AnnotatedVideo:
     @property
     def action(self) -> str:
         """The class."""
-        return PurePosixPath(self.folder).parent.name
+        return _class_of(self.folder)
 
     @property
     def last_frame(self) -> int:
@@ -84,14 +84,14 @@ class Annotations:
 
 
 def read_video(
-    folder: str, content: Mapping[str, Any], labels: list[str], *, where: str | Path
+    folder: str, content: Mapping[str, Any], labels: Mapping[int, str], *, where: str | Path
 ) -> AnnotatedVideo:
     """One entry of the annotations.
 
     Args:
         folder: `<Class>/<video>`, its key.
         content: its value.
-        labels: the names that labels number.
+        labels: name by number.
         where: the file, for messages.
 
     Raises:
@@ -106,8 +106,8 @@ def read_video(
         # whole numbers of uint8 and uint16, in which x + width would run over
         sides = as_whole(np.asarray(tube["boxes"]).ravel(), "a box's number", at).reshape(-1, 4)
         label, start = (whole(tube[key], key, at) for key in ("label", "sf"))
-        if not 0 <= label < len(labels):
-            raise DataError(f"{at}: label {label} is not among 0 to {len(labels) - 1}.")
+        if label not in labels:
+            raise DataError(f"{at}: label {label} is not among {min(labels)} to {max(labels)}.")
         if "ef" in tube and whole(tube["ef"], "ef", at) - start != len(sides):
             raise DataError(f"{at}: {len(sides)} boxes, but frames {start} to {tube['ef']}.")
         if not len(sides):
@@ -145,9 +145,13 @@ def _read_annotations(data: Any, where: str | Path) -> Annotations:
             raise DataError(f"{where}: videos are called <Class>/<video>, found {folder!r}.")
     if not folders:
         raise DataError(f"{where}: has no videos.")
-    labels = sorted({PurePosixPath(folder).parent.name for folder in folders})
     if named:
-        labels = [str(name) for name in data["classes"]]
+        labels = dict(enumerate(map(str, data["classes"])))
+    else:  # the folders name the classes
+        labels = {
+            whole(entries[folder]["label"], "label", f"{where}: {folder}"): _class_of(folder)
+            for folder in folders
+        }
     videos = {
         folder: read_video(folder, entries[folder], labels, where=where) for folder in folders
     }
@@ -158,6 +162,10 @@ def _read_annotations(data: Any, where: str | Path) -> Annotations:
             raise DataError(f"{where}: {clips[video.clip]} and {video.folder} have the same name.")
     train = frozenset(map(str, data["trainvideos"])) if named else None
     return Annotations(videos, train)
+
+
+def _class_of(folder: str) -> str:
+    return PurePosixPath(folder).parent.name
 
 
 def _check(video: AnnotatedVideo, at: str) -> None:

@@ -18,8 +18,9 @@ from stclip.boxes.looks import Looked, warn_look
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips
 from stclip.storage.archives import matching_members
+from stclip.storage.clip_files import StoredClip
 from stclip.storage.files import whole_folder
-from stclip.storage.frame_store import FrameWriter, StoredClip
+from stclip.storage.frame_store import FrameWriter, StoreName
 
 # Whole name of a picture file; a leading dot is what file managers leave behind (._00001.png).
 FRAME_FILE = r"(?:.*/)?(?P<number>[^./][^/]*)\.(?P<kind>(?i:png|jpe?g))"
@@ -29,7 +30,9 @@ _END_OF_JPEG = b"\xff\xd9"
 _MORE = b"".join(bytes(range(1, 255)) + bytes([0xFF, 0xD0 + n]) for n in range(8))
 
 
-def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> None:
+def write_prepared(
+    out: Path, build: Callable[[Path], tuple[Clips, Boxes]], *, resume: str | None = None
+) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet, each whole or not at all.
 
     Warns if the boxes do not look like pixels of the pictures.
@@ -37,8 +40,11 @@ def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> N
     Args:
         out: Folder of the prepared data; other files in it are left alone.
         build: Fills the folder of frames it is given and returns the tables.
+        resume: What the frames depend on, as text, if `build` can go on where an earlier try that
+            depended on the same broke off: it then finds the clips that were whole in its folder
+            (`stclip.storage.frame_store.whole_clips`).
     """
-    with whole_folder(out / "frames") as folder:
+    with whole_folder(out / "frames", resume=resume) as folder:
         clips, boxes = build(folder)
         # clips.parquet says that all is whole: it goes before the first and comes after the last.
         (out / "clips.parquet").unlink(missing_ok=True)
@@ -51,10 +57,16 @@ def write_prepared(out: Path, build: Callable[[Path], tuple[Clips, Boxes]]) -> N
 class FrameStore:
     """Takes a source's picture files one by one and stores them under the bare video names."""
 
-    def __init__(self, source: Path, frames: Path) -> None:
-        """`source`: archive or folder, for messages; `frames`: existing folder to store in."""
+    def __init__(self, source: Path, frames: Path, frame_store: StoreName) -> None:
+        """Begin with an empty store.
+
+        Args:
+            source: archive or folder, for messages.
+            frames: existing folder to store in.
+            frame_store: how; `jpeg` keeps JPEG files as they are.
+        """
         self.source = source
-        self._writer = FrameWriter(frames)
+        self._writer = FrameWriter(frames, frame_store)
         self._folders: dict[str, str] = {}  # clip -> <class>/<video>
 
     def add(self, name: PurePosixPath, number: str, content: bytes) -> None:
@@ -75,7 +87,7 @@ class FrameStore:
             )
         picture = decode(content, where)
         try:
-            self._writer.add(clip, int(number) - 1, picture)
+            self._writer.add(clip, int(number) - 1, picture, encoded=content)
         except DataError as error:
             raise DataError(f"{where}: {error}") from None
 
@@ -99,9 +111,9 @@ class FrameStore:
         return found
 
 
-def store_frames(source: Path, frames: Path) -> dict[str, StoredClip]:
+def store_frames(source: Path, frames: Path, frame_store: StoreName) -> dict[str, StoredClip]:
     """Store all pictures of an archive or folder; `<class>/<video>` -> what is stored."""
-    store = FrameStore(source, frames)
+    store = FrameStore(source, frames, frame_store)
     for name, match, content in matching_members(source, FRAME_FILE):
         store.add(name, match["number"], content)
     return store.finish()

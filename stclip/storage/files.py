@@ -17,6 +17,8 @@ from stclip.storage.seal import BLANK, check_seal, sealed
 
 logger = logging.getLogger(__name__)
 
+_RESUME = ".resume"  # in a temporary folder: what its content depends on
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -62,20 +64,38 @@ def _existing(folder: Path) -> Path:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path` that takes its place if the block succeeds.
+def whole_folder(path: Path, *, resume: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder beside `path` that takes its place if the block succeeds.
 
     One process at a time: a second one waits, for example for a job whose killed workflow left it
-    running. The temporary name is fixed, so that the next try clears what a killed one left.
+    running. The temporary name is fixed, so that the next try finds what a killed one left.
+
+    Args:
+        path: the folder to write.
+        resume: what the content depends on, as text. With it the whole files of a try that failed
+            or was killed are kept, and are there again if the next try depends on the same; half
+            files of `whole_file` are not. Without it the folder is empty.
 
     Raises:
         DataError: the disk is full.
     """
     with raise_disk_full(path):
-        yield from _whole_folder(path)
+        yield from _whole_folder(path, resume)
 
 
-def _whole_folder(path: Path) -> Iterator[Path]:
+def _clear(folder: Path, resume: str | None) -> None:
+    """Remove what an earlier try left in a folder, but for the whole files of one like this."""
+    memo = folder / _RESUME
+    if resume is None or not memo.exists() or memo.read_text("utf-8") != resume:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if resume is not None:
+            memo.write_text(resume, "utf-8")
+    for half in folder.glob(".*.tmp"):
+        half.unlink()
+
+
+def _whole_folder(path: Path, resume: str | None) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     parent = os.open(path.parent, os.O_RDONLY)
@@ -84,14 +104,15 @@ def _whole_folder(path: Path) -> Iterator[Path]:
             fcntl.flock(parent, fcntl.LOCK_EX)  # the system frees it when the process dies
         except OSError as error:  # some network file systems have no locks
             logger.warning("%s: cannot be locked (%s); run nothing else here", path.parent, error)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+        _clear(temporary, resume)
         try:
             yield temporary
+            (temporary / _RESUME).unlink(missing_ok=True)
             shutil.rmtree(path, ignore_errors=True)
             temporary.rename(path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if resume is None:
+                shutil.rmtree(temporary, ignore_errors=True)
     finally:
         os.close(parent)
 

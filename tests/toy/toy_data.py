@@ -14,14 +14,16 @@ import pandas as pd
 
 from stclip.prepare.store import write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
-from stclip.storage.frame_store import write_clip
+from stclip.storage.frame_store import StoreName, write_clip
 
 logger = logging.getLogger(__name__)
 HEIGHT, WIDTH = 54, 96  # pixels
 COLOURS = {"sit": (200, 60, 60), "stand": (60, 200, 60), "lie": (60, 60, 200)}
 
 
-def prepare(raw: Path, out: Path, *, fps: float, seconds: int, licence: str) -> None:
+def prepare(
+    raw: Path, out: Path, *, fps: float, seconds: int, licence: str, frame_store: StoreName
+) -> None:
     """Write `out`/frames, boxes.parquet and clips.parquet of the videos in `raw`/videos.csv.
 
     A row is a person: video, official split, pose, other actions (with + between them), first and
@@ -48,7 +50,7 @@ def prepare(raw: Path, out: Path, *, fps: float, seconds: int, licence: str) -> 
                     ]
                     corners = (left, 10.0, left + 17.0, 47.0)
                     boxes.append((video, start, *corners, tube, actions))
-            write_clip(frames, video, pictures)
+            write_clip(frames, video, pictures, store=frame_store)
             actions = sorted({a for b in boxes if b[0] == video for a in b[-1]})
             size = (num_frames, HEIGHT, WIDTH, fps)
             clips.append((video, persons[0]["split"], *size, licence, actions))

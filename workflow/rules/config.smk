@@ -67,7 +67,8 @@ WHOLE_DATASETS = {
 }
 for name, dataset in WHOLE_DATASETS.items():
     where = f"params of data set {name}"
-    checked(check_arguments, dataset.target, dataset.params, where=where, given=2)
+    given = {"where": where, "given": 2, "also": ["frame_store"]}
+    checked(check_arguments, dataset.target, dataset.params, **given)
 for name, recipe in SCALE_SETTINGS.miniature.render.items():
     where = f"scale {SCALE}: miniature.render.{name}.params"
     given = {"where": where, "given": 1, "also": ["workers"]}

@@ -1,0 +1,170 @@
+"""Video files -> stored frames: decoded by PyAV, in the order in which the decoder gives them.
+
+Times in the container are ignored: in UCF101's AVIs (one key frame, two pictures in a packet) they
+do not even rise. A frame's number is its place in that order, from 0.
+
+Videos are decoded in threads: FFmpeg and OpenCV work outside of Python's lock, and no process is
+left behind when this one is killed.
+"""
+
+import hashlib
+import io
+import logging
+import struct
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+
+from stclip.errors import DataError
+from stclip.progress import Progress
+from stclip.runtime.threads import cpu_threads
+from stclip.storage.frame_store import StoreName, clip_writer, whole_clips
+from stclip.storage.resume_log import Journal, open_journal
+
+logger = logging.getLogger(__name__)
+
+_JOURNAL = ".videos.journal"  # in the folder of frames, until all of them are there
+_RIFF = struct.Struct("<4sI")  # how an AVI begins: a mark, the number of bytes that follow
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """What was found in a video file and stored."""
+
+    sha256: str  # of the file
+    num_frames: int
+    height: int
+    width: int
+    fps: float
+    num_damaged: int  # frames that the decoder had to mend
+    is_cut: bool  # the file is shorter than it says
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video file and the clip that it becomes; `where` is for messages."""
+
+    clip: str
+    content: bytes
+    where: str
+
+
+def frames_depend_on(store: StoreName) -> str:
+    """What decides, beside the files, how the frames of videos are stored; for `write_prepared`."""
+    return f"frames of videos, store {store}, PyAV {av.__version__}"
+
+
+def store_videos(
+    files: Iterable[VideoFile],
+    frames: Path,
+    store: StoreName,
+    *,
+    total: int,
+    check: Callable[[str, StoredVideo], None],
+) -> dict[str, StoredVideo]:
+    """Decode and store videos; those that an earlier try has stored are not decoded again.
+
+    As many are decoded at a time as there are CPU threads; a few wait. A video counts as stored
+    earlier if its file is the same, byte for byte.
+
+    Args:
+        files: read one after the other.
+        frames: existing folder to store in.
+        store: how.
+        total: number of videos, for the log.
+        check: called with every video as soon as it is stored; what it raises ends the work.
+
+    Returns:
+        What was stored, by clip.
+
+    Raises:
+        DataError: a file is no video, does not decode or has no frames; or as `check` raises.
+    """
+    found: dict[str, StoredVideo] = {}
+    workers = cpu_threads()
+    progress = Progress("videos decoded", total=total)
+
+    def finish(futures: Iterable[Future[StoredVideo]]) -> None:
+        for future in futures:
+            file = pending.pop(future)
+            found[file] = future.result()
+            journal.add(file, asdict(found[file]))
+            check(file, found[file])
+            progress.advance()
+
+    with open_journal(frames / _JOURNAL, key=frames_depend_on(store)) as journal:
+        earlier = _earlier(journal, whole_clips(frames))
+        pending: dict[Future[StoredVideo], str] = {}
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        try:
+            for file in files:
+                sha256 = hashlib.sha256(file.content).hexdigest()
+                known = earlier.get(file.clip)
+                if known is not None and known.sha256 == sha256:
+                    found[file.clip] = known
+                    check(file.clip, known)
+                    progress.advance()
+                    continue
+                pending[pool.submit(store_video, file, frames, store, sha256)] = file.clip
+                while len(pending) > workers:  # one waits
+                    finish(wait(pending, return_when=FIRST_COMPLETED).done)
+            finish(wait(pending).done)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if earlier:
+        logger.info("%d videos were stored by an earlier try", len(earlier.keys() & found.keys()))
+    return found
+
+
+def _earlier(journal: Journal, whole: Collection[str]) -> dict[str, StoredVideo]:
+    """What an earlier try has noted as stored, if its frames are there."""
+    return {clip: StoredVideo(**row) for clip, row in journal.done.items() if clip in whole}
+
+
+def store_video(file: VideoFile, frames: Path, store: StoreName, sha256: str) -> StoredVideo:
+    """Decode and store one video, whole or not at all, in the memory of one frame.
+
+    Raises:
+        DataError: it is no video, does not decode, has no frames or frames of several sizes.
+    """
+    again = "Get it again: delete the archive and download it, or unpack it anew."
+    num_frames = num_damaged = 0
+    try:
+        with av.open(io.BytesIO(file.content)) as container:
+            if not container.streams.video:
+                raise DataError(f"{file.where}: has no pictures. {again}")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # several videos are decoded at a time instead
+            rate = stream.average_rate
+            with clip_writer(frames, file.clip, store) as writer:
+                for picture in container.decode(stream):
+                    num_damaged += picture.is_corrupt
+                    writer.add(num_frames, picture.to_ndarray(format="rgb24"))
+                    num_frames += 1
+                if not num_frames:
+                    raise DataError(f"{file.where}: none of its frames decodes. {again}")
+            stored = writer.stored
+    except FFmpegError as error:
+        raise DataError(
+            f"{file.where}: does not decode as video after {num_frames} frames ({error.strerror}). "
+            f"{again}"
+        ) from None
+    except DataError as error:
+        named = file.where in str(error)
+        raise error if named else DataError(f"{file.where}: {error}") from None
+    if rate is None:
+        raise DataError(f"{file.where}: does not tell its frame rate. {again}")
+    return StoredVideo(
+        sha256, num_frames, stored.height, stored.width, float(rate), num_damaged,
+        is_cut=_is_cut(file.content),
+    )  # fmt: skip
+
+
+def _is_cut(content: bytes) -> bool:
+    """Whether an AVI is shorter than its first bytes say."""
+    mark, length = _RIFF.unpack_from(content.ljust(_RIFF.size, b"\0"))
+    return bool(mark == b"RIFF" and len(content) < _RIFF.size + length)

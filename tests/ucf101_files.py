@@ -1,0 +1,169 @@
+"""UCF101's videos and the corrected annotations as published, small enough to draw in a test.
+
+Every picture shows its number in blocks of black and white, so that a test can read which it is.
+"""
+
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from rar4 import write_rar
+
+from stclip.prepare.ucf101_24 import prepare
+
+HEIGHT, WIDTH = 32, 320
+BITS = 12  # of a number
+_BLOCK = 16  # pixels of one
+_DIVX_PACKED = b"\x00\x00\x01\xb2DivX503b1393p"  # user data: B-frames are packed
+_PICTURE = b"\x00\x00\x01\xb6"
+_NOT_CODED = _PICTURE + b"\x57\x1f"  # a chunk without a picture of its own
+
+
+def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    pixels = np.full((height, width, 3), 90, np.uint8)
+    for bit in range(BITS):
+        pixels[:_BLOCK, bit * _BLOCK : (bit + 1) * _BLOCK] = 255 * (number >> bit & 1)
+    return pixels
+
+
+def number_of(pixels: np.ndarray) -> int:
+    blocks = pixels[:_BLOCK, : BITS * _BLOCK].reshape(_BLOCK, BITS, _BLOCK * 3)
+    return sum(int(blocks[:, bit].mean() > 127) << bit for bit in range(BITS))
+
+
+@cache
+def packed_avi(num_frames: int, *, first: int = 0, height: int = HEIGHT) -> bytes:
+    """MPEG-4 as UCF101 has it: one key frame, two pictures in a packet, an empty one behind it."""
+    first_packet, *packets = _packets(num_frames, first, height)
+    start = first_packet[0].find(_PICTURE)
+    chunks = [first_packet[0][:start] + _DIVX_PACKED + first_packet[0][start:]]
+    while packets:
+        (content, time), *packets = packets
+        if packets and packets[0][1] < time:  # a B-frame, shown before this one
+            chunks += [content + packets[0][0], _NOT_CODED]
+            packets = packets[1:]
+        else:
+            chunks.append(content)
+    file = io.BytesIO()
+    with av.open(file, "w", format="avi") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, height, "yuv420p"
+        stream.codec_context.codec_tag = "XVID"
+        for number, content in enumerate(chunks):
+            packet = av.Packet(content)
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = number
+            packet.is_keyframe = number == 0
+            container.mux(packet)
+    return file.getvalue()
+
+
+def _packets(num_frames: int, first: int, height: int) -> list[tuple[bytes, int]]:
+    """Encoded pictures in the decoder's order, with the time at which each is shown."""
+    encoder = av.CodecContext.create("mpeg4", "w")
+    assert isinstance(encoder, av.VideoCodecContext)
+    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, height, "yuv420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.options = {"g": "400", "bf": "1", "b_strategy": "0", "sc_threshold": "1000000000"}
+    encoder.qmin = encoder.qmax = 4
+    encoder.thread_count = 1
+    found = []
+    for number in [*range(num_frames), None]:
+        frame = None
+        if number is not None:
+            frame = av.VideoFrame.from_ndarray(picture(first + number, height), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+        found += [(bytes(packet), int(packet.pts or 0)) for packet in encoder.encode(frame)]
+    return found
+
+
+def tube(label: int, start: int, boxes: list[list[int]], dtype: Any = np.uint8) -> dict[str, Any]:
+    return {"label": label, "sf": start, "ef": start + len(boxes), "boxes": np.array(boxes, dtype)}
+
+
+ONE, TWO, THREE, FOUR = (
+    "Biking/v_Biking_g01_c01", "Biking/v_Biking_g08_c01", "Diving/v_Diving_g02_c03",
+    "Diving/v_Diving_g19_c01",
+)  # fmt: skip
+UNANNOTATED, OTHER = "Diving/v_Diving_g19_c02", "ApplyLipstick/v_ApplyLipstick_g01_c01"
+FRAMES = {ONE: 9, TWO: 8, THREE: 12, FOUR: 10, UNANNOTATED: 8, OTHER: 8}
+FIRST = {name: 100 * n for n, name in enumerate(FRAMES)}  # number on the first picture
+
+
+def _annotations() -> dict[str, Any]:
+    tubes = {
+        # two persons; 200 + 100 is more than uint8 holds; the second one's boxes are the same
+        ONE: [tube(0, 2, [[200, 5, 100, 20]] * 3), tube(0, 0, [[1, 1, 319, 31]] * 4, np.uint16)],
+        TWO: [tube(0, 0, [[10, 2, 30, 20]] * 8)],
+        # not trimmed, and a gap between two tubes
+        THREE: [tube(1, 1, [[5, 1, 9, 9]] * 2), tube(1, 6, [[5, 1, 9, 9], [6, 1, 9, 9]])],
+        FOUR: [tube(1, 0, [[10 + n, 2, 30, 20] for n in range(9)])],
+    }
+    return {
+        name: {"numf": np.uint8(FRAMES[name]), "label": label, "annotations": found}
+        for (name, found), label in zip(tubes.items(), (0, 0, 1, 1), strict=True)
+    }
+
+
+@dataclass
+class Raw:
+    """What a test spoils before it is written in one of the forms."""
+
+    videos: dict[str, bytes] = field(
+        default_factory=lambda: {n: packed_avi(FRAMES[n], first=FIRST[n]) for n in FRAMES}
+    )
+    annotations: dict[str, Any] = field(default_factory=_annotations)
+    tested: list[str] = field(default_factory=lambda: [ONE, THREE])
+
+    def beside(self, folder: Path) -> Path:
+        """Write annotations and list."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "pyannot.pkl").write_bytes(pickle.dumps(self.annotations, 2))
+        (folder / "testlist01.txt").write_text("\n".join(self.tested))
+        return folder
+
+    def flat_names(self) -> dict[str, bytes]:
+        return {f"UCF101/{name.split('/')[1]}.avi": avi for name, avi in self.videos.items()}
+
+    def zipped(self, folder: Path) -> Path:
+        """As THUMOS14 has them: all videos in one folder."""
+        self.beside(folder)
+        with zipfile.ZipFile(folder / "UCF101_videos.zip", "w") as archive:
+            for name, avi in self.flat_names().items():
+                archive.writestr(name, avi)
+        return folder
+
+    def in_rar(self, folder: Path) -> Path:
+        """As the publisher has them: a folder per class."""
+        self.beside(folder)
+        classes = {f"UCF-101/{name.split('/')[0]}": None for name in self.videos}
+        files = {f"UCF-101/{name}.avi": avi for name, avi in self.videos.items()}
+        write_rar(folder / "UCF101.rar", [("UCF-101", None), *classes.items(), *files.items()])
+        return folder
+
+    def in_folders(self, folder: Path) -> Path:
+        return self._unpacked(folder, {f"{name}.avi": avi for name, avi in self.videos.items()})
+
+    def in_one_folder(self, folder: Path) -> Path:
+        return self._unpacked(folder, self.flat_names())
+
+    def _unpacked(self, folder: Path, files: dict[str, bytes]) -> Path:
+        self.beside(folder)
+        for name, avi in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(avi)
+        return folder
+
+
+def run(raw: Path, out: Path, *, videos: str = "UCF101_videos.zip", **params: Any) -> Path:
+    files = {"annotations": "pyannot.pkl", "test_list": "testlist01.txt"}
+    params = {"licence": "free", "frame_store": "jpeg"} | files | params
+    prepare(raw, out, videos=videos, **params)
+    return out
