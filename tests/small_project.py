@@ -71,7 +71,7 @@ def make_project(folder: Path) -> Path:
 
     def shrink(scale: dict) -> None:  # type: ignore[type-arg]
         scale["miniature"]["render"]["jhmdb"]["params"] |= {"train_videos": 1, "test_videos": 2}
-        scale["miniature"]["detector"]["steps"] = 12
+        scale["miniature"]["detectors"]["tiny_detector"]["steps"] = 12
         scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
         scale["datasets"]["jhmdb"] |= {"splits": ["1"]}
         scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
