@@ -16,26 +16,35 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from safetensors.torch import load_file
 from torchvision.ops import box_iou
 
-from stclip.config import BackboneConfig, TinyClip, TinyDetector, checked
+from stclip.config import BackboneConfig, TinyClip, TinyDetector, checked, load_scale
+from stclip.config.package_files import path_of
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.methods.clip.backbone import load_backbone
-from stclip.mini.captions import caption
+from stclip.mini.captions import caption, spelt
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.contact_sheet import write_samples
 from stclip.mini.drawing import tight_box
 from stclip.mini.render import render
 from stclip.mini.reproducible import finite
-from stclip.mini.scenery import STILL, VIDEO
-from stclip.mini.tiny_clip import CHECKSUMS, CONFIG, WEIGHTS, pretrain
+from stclip.mini.scenery import VIDEO
+from stclip.mini.stills import load_stills
+from stclip.mini.tiny_clip import pretrain
 from stclip.mini.tiny_detector import build, train_detector
 from stclip.records import Boxes, Clips
 from stclip.storage.frame_store import clip_file, write_clip
+from stclip.storage.listings import LISTING
 
 logger = logging.getLogger(__name__)
+MINIATURE = load_scale(ROOT / "config", "mini").miniature
+CLIP, DETECTOR = MINIATURE.clips["tiny_clip"], MINIATURE.detectors["tiny_detector"]
+SHIPPED = {name: path_of(recipe.model).parent for name, recipe in MINIATURE.clips.items()}
+STILLS = {name: load_stills(recipe.stills, where=name) for name, recipe in MINIATURE.clips.items()}
+CONFIG, WEIGHTS = (SHIPPED["tiny_clip"] / n for n in ("tiny-clip.json", "weights.safetensors"))
 UNSEEN = {  # classes that the four label splits hold out
     "1": ("clap", "sit", "wave", "throw", "pullup", "catch"),
     "2": ("kick_ball", "run", "climb_stairs", "stand", "shoot_gun", "pick"),
@@ -74,34 +83,52 @@ def test_frame_ap_by_hand() -> None:
     assert frame_ap(np.array([0.9, 0.5, 0.1]), positive) == pytest.approx((1 + 2 / 3) / 2)
 
 
-def test_shipped_weights_are_the_recorded_ones() -> None:
-    recorded = CHECKSUMS.read_text("utf-8").split()
-    assert recorded == [hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(), WEIGHTS.name]
-    assert WEIGHTS.stat().st_size < 3_000_000
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_are_the_recorded_ones(name: str) -> None:
+    recorded = (SHIPPED[name] / LISTING).read_text("utf-8").split()
+    weights = SHIPPED[name] / WEIGHTS.name
+    assert recorded == [hashlib.sha256(weights.read_bytes()).hexdigest(), weights.name]
+    assert weights.stat().st_size < 3_000_000
 
 
-def test_shipped_weights_fit_the_config_and_hold_only_the_tokens_in_use() -> None:
-    weights = load_file(WEIGHTS)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_weights_fit_the_config_and_hold_only_the_tokens_in_use(name: str) -> None:
+    weights = load_file(SHIPPED[name] / WEIGHTS.name)
     token_ids = weights.pop("token_ids")
     assert token_ids.dtype == torch.int32
     assert (token_ids[1:] > token_ids[:-1]).all()
     assert {t.dtype for t in weights.values()} == {torch.float16}
     assert len(weights["token_embedding.weight"]) == len(token_ids)
-    config = json.loads(CONFIG.read_text("utf-8"))
+    config = json.loads(path_of(MINIATURE.clips[name].model).read_text("utf-8"))
     clip = open_clip.CLIP(**config)
     shapes = {name: t.shape for name, t in clip.state_dict().items()}
     del shapes["token_embedding.weight"], weights["token_embedding.weight"]
     assert {name: t.shape for name, t in weights.items()} == shapes
 
 
-def test_every_caption_has_only_known_tokens() -> None:
-    known = set(load_file(WEIGHTS)["token_ids"].tolist())
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        ("tiny_clip", {"brush_hair", "brush hair", "clap"}),
+        ("tiny_clip_32", {"IceDancing", "Ice Dancing", "ice dancing", "Biking"}),
+    ],
+)
+def test_every_caption_has_only_known_tokens(name: str, names: set[str]) -> None:
+    known = set(load_file(SHIPPED[name] / WEIGHTS.name)["token_ids"].tolist())
     tokenizer = open_clip.SimpleTokenizer(context_length=16)
-    repertoire, rng = load_repertoire(), np.random.default_rng(0)
-    still = render("clap", repertoire, style=STILL, num_frames=1, rng=rng, still=True)
-    texts = [caption(rng, a, still, repertoire) for a in ACTIONS for _ in range(100)]
+    stills, rng = STILLS[name], np.random.default_rng(0)
+    still = stills.for_clip(stills.actions[0], rng)
+    texts = [caption(rng, a, still, stills) for a in stills.actions for _ in range(200)]
     assert set(tokenizer(texts).flatten().tolist()) <= known
-    assert {"brush_hair", "brush hair", "clap"} <= set(texts)  # bare names, as web pictures have
+    assert names <= set(texts)  # bare names, as web pictures have
+
+
+def test_a_spelling_is_as_often_as_its_share() -> None:
+    spellings = ((0.5, "IceDancing"), (0.25, "Ice Dancing"), (0.25, "ice dancing"))
+    chances = (0, 0.49, 0.5, 0.74, 0.75, 0.99)  # on either side of 0.5 and 0.75
+    assert [spelt(spellings, c) for c in chances] == [
+        *("IceDancing", "IceDancing", "Ice Dancing", "Ice Dancing", "ice dancing", "ice dancing")
+    ]
 
 
 def test_shipped_clip_scores_zero_shot_in_the_documented_range() -> None:
@@ -141,7 +168,7 @@ def test_shipped_clip_scores_zero_shot_in_the_documented_range() -> None:
 def test_pretraining_is_deterministic(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
-        pretrain(path, TinyClip(seed=seed, steps=2, batch=4))
+        pretrain(path, CLIP.model_copy(update={"seed": seed, "steps": 2, "batch": 4}))
     one, same, other = (path.read_bytes() for path in paths)
     assert one == same
     assert one != other
@@ -152,7 +179,7 @@ def test_pretraining_is_deterministic(tmp_path: Path) -> None:
 def test_detector_training_is_deterministic_and_finds_boxes(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
-        train_detector(path, TinyDetector(seed=seed, steps=3, batch=4))
+        train_detector(path, DETECTOR.model_copy(update={"seed": seed, "steps": 3, "batch": 4}))
     one, same, other = (path.read_bytes() for path in paths)
     assert one == same
     assert one != other
@@ -169,7 +196,7 @@ def test_detector_training_is_deterministic_and_finds_boxes(tmp_path: Path) -> N
 def test_detector_learns_to_find_persons(tmp_path: Path) -> None:
     """AP at IoU 0.5 of the acting persons in rendered videos; bystanders are false alarms."""
     path = tmp_path / "detector.safetensors"
-    train_detector(path, TinyDetector(seed=0, steps=DETECTOR_STEPS))
+    train_detector(path, DETECTOR.model_copy(update={"steps": DETECTOR_STEPS}))
     detector = build().eval()
     detector.load_state_dict(load_file(path))
     scores: list[float] = []

@@ -261,7 +261,7 @@ def test_a_method_s_learning_rate_retrains_that_method_alone(project: Path) -> N
 STAGES = {  # stage -> a file that says it is at work
     "render": "logs/mini/render/jhmdb.log",
     "prepare": "data/mini/jhmdb/.frames.tmp",
-    "detector": "logs/mini/detector.log",
+    "detector": "logs/mini/models/tiny_detector.log",
     "detect": "logs/detect/mini/jhmdb/tiny/all.log",
     "train": "runs/mini/jhmdb/st-clip/1/st_clip/0/checkpoint.pt",
     "score": "logs/score/mini/jhmdb/st-clip/1/st_clip/0.log",

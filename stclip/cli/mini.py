@@ -11,11 +11,11 @@ from stclip.cli.options import (
     Dataset,
     FramesFolder,
     Out,
+    Recipe,
     ScaleName,
     Workers,
     mini_app,
 )
-from stclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from stclip.config import Miniature
@@ -42,25 +42,23 @@ def mini_render(
 
 
 @mini_app.command("clip")
-def mini_clip(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None:
-    """Pre-train the tiny CLIP on drawn stills with captions."""
+def mini_clip(scale: ScaleName, name: Recipe, out: Out, config: ConfigFolder = CONFIG) -> None:
+    """Pre-train a tiny CLIP on drawn stills with captions."""
+    from stclip.config import pick
     from stclip.mini.tiny_clip import pretrain
 
-    recipe = _miniature(config, scale).clip
-    if recipe is None:
-        raise ConfigError(f"scale {scale} has no `miniature.clip`; it trains no tiny CLIP.")
-    pretrain(out, recipe)
+    recipes = _miniature(config, scale).clips
+    pretrain(out, pick(recipes, name, what=f"tiny CLIP of scale {scale}"))
 
 
 @mini_app.command("detector")
-def mini_detector(scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None:
-    """Train the tiny person detector on drawn stills."""
+def mini_detector(scale: ScaleName, name: Recipe, out: Out, config: ConfigFolder = CONFIG) -> None:
+    """Train a tiny person detector on drawn stills."""
+    from stclip.config import pick
     from stclip.mini.tiny_detector import train_detector
 
-    recipe = _miniature(config, scale).detector
-    if recipe is None:
-        raise ConfigError(f"scale {scale} has no `miniature.detector`; it trains no tiny detector.")
-    train_detector(out, recipe)
+    recipes = _miniature(config, scale).detectors
+    train_detector(out, pick(recipes, name, what=f"tiny detector of scale {scale}"))
 
 
 @mini_app.command("samples")

@@ -66,6 +66,7 @@ Out = Annotated[Path, typer.Option(help="Where to write.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.", min=0)]
 
 Name = Annotated[str, typer.Option(help="Name of what is made.")]
+Recipe = Annotated[str, typer.Option("--name", help="A recipe of the scale's `miniature`.")]
 Count = Annotated[int, typer.Option(help="How many.", min=1)]
 Workers = Annotated[int, typer.Option(help="Processes beside the main one.", min=0)]
 

@@ -252,8 +252,12 @@ class Rendering(OfTarget):
 
 
 class TinyClip(Strict):
-    """The pre-training of the tiny CLIP, `stclip mini clip`."""
+    """The pre-training of a tiny CLIP, `stclip mini clip`."""
 
+    stills: str
+    """`module:function()` that gives what it learns from, a `stclip.mini.stills.Stills`"""
+    model: str
+    """open_clip model config of what is trained: a path, or `package:` and one of the package"""
     seed: int = Field(ge=0)
     """of everything random"""
     steps: int = Field(default=600, ge=1)
@@ -267,8 +271,12 @@ class TinyClip(Strict):
 
 
 class TinyDetector(Strict):
-    """The training of the tiny detector, `stclip mini detector`."""
+    """The training of a tiny detector, `stclip mini detector`."""
 
+    stills: str
+    """as of `clips`"""
+    builder: str
+    """`module:function()` that builds the untrained detector"""
     seed: int = Field(ge=0)
     """of everything random"""
     steps: int = Field(default=120, ge=1)
@@ -282,10 +290,12 @@ class Miniature(Strict):
 
     render: dict[str, Rendering] = Field(default={})
     """data set -> how its archives are drawn"""
-    clip: TinyClip | None = None
-    """the pre-training of the tiny CLIP, `stclip mini clip`"""
-    detector: TinyDetector | None = None
-    """the training of the tiny detector, `stclip mini detector`"""
+    clips: Annotated[dict[str, TinyClip], Formed] = Field(default={})
+    """name -> the pre-training of a tiny CLIP, `stclip mini clip`, into
+    `data/mini/models/NAME/weights.safetensors`"""
+    detectors: Annotated[dict[str, TinyDetector], Formed] = Field(default={})
+    """name -> the training of a tiny detector, `stclip mini detector`, into
+    `data/mini/models/NAME.safetensors`"""
 
 
 class Resources(Strict):

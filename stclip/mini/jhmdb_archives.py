@@ -9,16 +9,12 @@ files count from 1, some masks end a few frames before their video, names carry 
 
 import gzip
 import io
-import json
 import logging
-import signal
 import tarfile
 import zipfile
-from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +25,19 @@ from pydantic import NonNegativeInt, PositiveInt
 from scipy.io import savemat
 
 from stclip.errors import ConfigError
+from stclip.mini.archive_files import (
+    add_to_zip,
+    drawn_in_order,
+    write_json,
+    write_listing,
+    xywh,
+)
 from stclip.mini.choreography import ACTIONS, load_repertoire
 from stclip.mini.props import BEHIND, HELD
-from stclip.mini.render import SeenProp, Video, render
+from stclip.mini.render import Video, render
 from stclip.mini.scenery import VIDEO
 from stclip.progress import Progress
-from stclip.storage.files import digest, whole_file
-from stclip.storage.listings import LISTING, listing_line
+from stclip.storage.files import whole_file
 
 logger = logging.getLogger(__name__)
 FRAMES_ARCHIVE, SPLITS_ARCHIVE = "Rename_Images.tar.gz", "splits.zip"
@@ -109,7 +111,7 @@ def render_jhmdb(
         whole_file(out / MASKS_ARCHIVE) as masks_path,
         _tar_gz(frames_path) as frames,
         zipfile.ZipFile(masks_path, "w") as masks,
-        closing(_packed_videos(jobs, workers)) as videos,
+        closing(drawn_in_order(_pack, jobs, workers=workers)) as videos,
     ):
         for packed in videos:
             names[packed.action].append(packed.name)
@@ -127,19 +129,16 @@ def render_jhmdb(
                     }
                     for kind, box in seen
                 ]
-            _add_to_zip(masks, f"puppet_mask/{folder}/puppet_mask.mat", packed.mask)
+            add_to_zip(masks, f"puppet_mask/{folder}/puppet_mask.mat", packed.mask)
             progress.advance()
     with whole_file(out / SPLITS_ARCHIVE) as path, zipfile.ZipFile(path, "w") as splits:
         for name, text in _split_files(names, seed=seed, num_train=train_videos):
-            _add_to_zip(splits, f"splits/{name}", text.encode())
+            add_to_zip(splits, f"splits/{name}", text.encode())
     categories = [{"id": number, "name": kind} for kind, number in CATEGORIES.items()]
-    _write_json(out / PROPS, props)
-    _write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
+    write_json(out / PROPS, props)
+    write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
     archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
-    with whole_file(out / LISTING) as path:
-        listed = (*archives, PROPS, PROPS_IMAGES)
-        sums = [listing_line(digest(out / name), name) for name in listed]
-        path.write_text("".join(sums), "utf-8")
+    write_listing(out, [*archives, PROPS, PROPS_IMAGES])
     size = sum((out / archive).stat().st_size for archive in archives)
     logger.info(
         "rendered %d videos, %d frames with %d boxes of props, of %d classes (seed %d) into %s: "
@@ -154,25 +153,6 @@ def render_jhmdb(
     )
 
 
-def _packed_videos(
-    jobs: list[tuple[int, str, int]], workers: int
-) -> Generator[_Packed, None, None]:
-    if workers == 1:
-        yield from map(_pack, jobs)
-        return
-    # Spawned, not forked: a fork of a process that has run OpenCV or torch threads may hang.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-    try:
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process alone
-        try:
-            packed = pool.map(_pack, jobs, chunksize=8)  # starts the others, which inherit that
-        finally:
-            signal.signal(signal.SIGINT, heard)
-        yield from packed
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def _pack(job: tuple[int, str, int]) -> _Packed:
     """Render and encode one video; a function of its arguments alone."""
     seed, action, index = job
@@ -183,7 +163,7 @@ def _pack(job: tuple[int, str, int]) -> _Packed:
     masks = video.masks[: num_frames - SHORT_MASKS.get((action, index), 0)]
     bgr = video.frames[..., ::-1]
     pngs = [cv2.imencode(".png", frame, PNG_PARAMS)[1].tobytes() for frame in bgr]
-    props = [[(prop.kind, _xywh(prop)) for prop in seen] for seen in video.props]
+    props = [[(prop.kind, xywh(prop.box_xyxy)) for prop in seen] for seen in video.props]
     return _Packed(action, _name(rng, action, index, video), pngs, _mat(masks), props)
 
 
@@ -194,18 +174,6 @@ def _name(rng: np.random.Generator, action: str, index: int, video: Video) -> st
     view = "ri" if video.direction > 0 else "le"
     quality = "goo" if video.noise < 4 else "med" if video.noise < 6 else "bad"
     return f"{title}_{action}_f_{camera}_np{video.num_people}_{view}_{quality}_{index}"
-
-
-def _xywh(prop: SeenProp) -> list[int]:
-    """A box as COCO has it: first column and row, number of columns and rows."""
-    x1, y1, x2, y2 = map(int, prop.box_xyxy)
-    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    """Without line ends: of a row per box or frame nobody reads them."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content), "utf-8")
 
 
 def _mat(masks: UInt8[np.ndarray, "T H W"]) -> bytes:
@@ -245,10 +213,3 @@ def _add_to_tar(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     info = tarfile.TarInfo(name)  # its owner, mode and time are constants
     info.size = len(content)
     tar.addfile(info, io.BytesIO(content))
-
-
-def _add_to_zip(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    info = zipfile.ZipInfo(name)  # its time is 1980-01-01
-    info.create_system = 3  # Unix, whichever system writes it
-    info.external_attr = 0o644 << 16
-    archive.writestr(info, content, zipfile.ZIP_DEFLATED)

@@ -1,4 +1,4 @@
-"""Pre-trains the tiny CLIP on rendered stills with captions, so that it knows all 21 actions.
+"""Pre-trains a tiny CLIP on drawn stills with captions, so that it knows all their actions.
 
 Stills are drawn in another style than the benchmark's videos and no two are alike. The hidden
 matrices are trained by Muon, the rest by AdamW: with AdamW alone the same number of steps reaches
@@ -7,7 +7,6 @@ half the accuracy. The image tower starts with 2-D sine positions for the same r
 Legend: B pictures, L tokens, U tokens in use.
 """
 
-import json
 import logging
 import math
 from pathlib import Path
@@ -22,18 +21,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from stclip.config import TinyClip
+from stclip.config.clip_models import read_model_config
+from stclip.config.package_files import path_of
 from stclip.mini.captions import all_phrases, caption
-from stclip.mini.choreography import ACTIONS, load_repertoire
-from stclip.mini.render import render
 from stclip.mini.reproducible import finite, one_thread, write_weights
-from stclip.mini.scenery import STILL
+from stclip.mini.stills import Stills, load_stills
 from stclip.progress import Progress
 
 logger = logging.getLogger(__name__)
-FOLDER = Path(__file__).with_name("tiny_clip")
-CONFIG, WEIGHTS, CHECKSUMS = (
-    FOLDER / name for name in ("tiny-clip.json", "weights.safetensors", "SHA256SUMS")
-)
 WARMUP = 0.06  # share of the steps
 WEIGHT_DECAY, BETAS, CLIP_NORM = 0.05, (0.9, 0.98), 1.0
 MAX_LOGIT_SCALE = math.log(100)
@@ -50,19 +45,20 @@ def pretrain(out: Path, recipe: TinyClip) -> None:
         TrainingError: the loss is not finite.
     """
     seed, steps, batch = recipe.seed, recipe.steps, recipe.batch
-    config = json.loads(CONFIG.read_text("utf-8"))
+    config = read_model_config(path_of(recipe.model))[0]
+    stills = load_stills(recipe.stills, where="stills of a tiny CLIP")
     with one_thread(seed):
-        stills = _Stills(config, seed=seed, batch=batch)
-        clip = build(config, vocabulary=len(stills.token_ids))
+        pairs = _Pairs(stills, config, seed=seed, batch=batch)
+        clip = build(config, vocabulary=len(pairs.token_ids))
         optimizers = _optimizers(clip, muon_lr=recipe.muon_lr, adamw_lr=recipe.adamw_lr)
-        logger.info("pre-training on %d stills, %d tokens", steps * batch, len(stills.token_ids))
+        logger.info("pre-training on %d stills, %d tokens", steps * batch, len(pairs.token_ids))
         progress = Progress("tiny CLIP", total=steps)
         for step in range(steps):
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = group["initial_lr"] * _schedule(step, steps)
                 optimizer.zero_grad()
-            loss = _loss(clip, *stills.draw(step))
+            loss = _loss(clip, *pairs.draw(step))
             loss.backward()
             nn.utils.clip_grad_norm_(clip.parameters(), CLIP_NORM)
             for optimizer in optimizers:
@@ -71,7 +67,7 @@ def pretrain(out: Path, recipe: TinyClip) -> None:
                 clip.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
             progress.advance(loss=finite(loss, "tiny CLIP", step))
     weights = {name: tensor.half() for name, tensor in clip.state_dict().items()}
-    write_weights(out, weights | {"token_ids": torch.tensor(stills.token_ids, dtype=torch.int32)})
+    write_weights(out, weights | {"token_ids": torch.tensor(pairs.token_ids, dtype=torch.int32)})
 
 
 def build(config: dict[str, Any], *, vocabulary: int) -> open_clip.CLIP:
@@ -135,16 +131,15 @@ def _loss(
     return (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
 
 
-class _Stills:
+class _Pairs:
     """Batches of stills with captions; each a function of seed, step and place in the batch."""
 
-    def __init__(self, config: dict[str, Any], *, seed: int, batch: int) -> None:
-        self.seed, self.batch = seed, batch
+    def __init__(self, stills: Stills, config: dict[str, Any], *, seed: int, batch: int) -> None:
+        self.stills, self.seed, self.batch = stills, seed, batch
         self.size: list[int] = config["vision_cfg"]["image_size"]
-        self.repertoire = load_repertoire()
         context = config["text_cfg"]["context_length"]
         self.tokenizer = open_clip.SimpleTokenizer(context_length=context)
-        in_use = self.tokenizer(all_phrases(self.repertoire))
+        in_use = self.tokenizer(all_phrases(stills))
         self.token_ids: Int32[np.ndarray, " U"] = np.unique(in_use.numpy()).astype(np.int32)
         self.mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1) * 255
         self.std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1) * 255
@@ -164,8 +159,8 @@ class _Stills:
         return pictures * contrast + brightness, torch.from_numpy(compact)
 
     def _pair(self, rng: np.random.Generator) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
-        action = ACTIONS[rng.integers(len(ACTIONS))]
-        still = render(action, self.repertoire, style=STILL, num_frames=1, rng=rng, still=True)
+        action = self.stills.draw_action(rng)
+        still = self.stills.for_clip(action, rng)
         height, width = self.size
-        picture = Image.fromarray(still.frames[0]).resize((width, height), Image.Resampling.BICUBIC)
-        return np.asarray(picture), caption(rng, action, still, self.repertoire)
+        picture = Image.fromarray(still.picture).resize((width, height), Image.Resampling.BICUBIC)
+        return np.asarray(picture), caption(rng, action, still, self.stills)

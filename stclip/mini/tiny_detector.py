@@ -1,4 +1,4 @@
-"""The tiny person detector: a Faster R-CNN with a small backbone, trained on rendered stills.
+"""Tiny person detectors: a Faster R-CNN with a small backbone, trained on rendered stills.
 
 It is imperfect on purpose: trained briefly, it misses some persons, finds bystanders (who are not
 annotated) and places boxes roughly, as detectors do on real data. It never sees a benchmark video.
@@ -6,7 +6,6 @@ annotated) and places boxes roughly, as detectors do on real data. It never sees
 
 import logging
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,10 @@ from torchvision.models.detection.rpn import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
 
 from stclip.config import TinyDetector
-from stclip.mini.choreography import ACTIONS, load_repertoire
-from stclip.mini.drawing import tight_box
-from stclip.mini.render import HEIGHT, WIDTH, render
+from stclip.config.target import call_target
+from stclip.mini.render import HEIGHT, WIDTH
 from stclip.mini.reproducible import finite, one_thread, write_weights
-from stclip.mini.scenery import STILL, VIDEO
+from stclip.mini.stills import Stills, load_stills
 from stclip.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -31,8 +29,6 @@ CHANNELS = 16
 ROI_SIZE = 5
 HIDDEN = 128
 LR, WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1.5e-3, 1e-3, 20, 0.02
-CLUTTERED = 0.35  # share of training pictures drawn like the videos, the others like stills
-STYLES = (replace(STILL, bystander=0.3), VIDEO)
 
 
 class _Head(nn.Module):
@@ -75,41 +71,63 @@ class _Backbone(nn.Sequential):
 
 
 def build() -> FasterRCNN:
-    """The untrained detector, with torchvision's API.
+    """The untrained detector of pictures with one acting person, with torchvision's API.
 
     It takes a list of float pictures (3, H, W) in 0..1 and gives dicts of boxes (N, 4) xyxy in
     pixels, labels (1 is a person) and scores.
+    """
+    return _faster_rcnn(anchors=(28, 44, 68), proposals=20, sampled=32, detections=8)
+
+
+def build_many() -> FasterRCNN:
+    """The same for pictures with several persons: smaller anchors, more proposals and boxes."""
+    return _faster_rcnn(anchors=(20, 32, 50, 72), proposals=50, sampled=64, detections=16)
+
+
+def _faster_rcnn(
+    *, anchors: tuple[int, ...], proposals: int, sampled: int, detections: int
+) -> FasterRCNN:
+    """A Faster R-CNN for the miniature's pictures.
+
+    Args:
+        anchors: square roots of their areas, in pixels.
+        proposals: regions of a picture that are looked at.
+        sampled: regions of a picture that the head is trained on.
+        detections: boxes of a picture, at most.
     """
     backbone = _Backbone()
     return FasterRCNN(
         backbone,
         min_size=HEIGHT,
         max_size=WIDTH,
-        rpn_anchor_generator=AnchorGenerator(((28, 44, 68),), ((0.75, 1.4, 2.4),)),
+        rpn_anchor_generator=AnchorGenerator((anchors,), ((0.75, 1.4, 2.4),)),
         box_roi_pool=MultiScaleRoIAlign(["0"], ROI_SIZE, 1),
         box_head=_Head(backbone.out_channels * ROI_SIZE**2),
         box_predictor=_Predictor(),
         rpn_pre_nms_top_n_train=200,
-        rpn_pre_nms_top_n_test=100,
+        rpn_pre_nms_top_n_test=5 * proposals,
         rpn_post_nms_top_n_train=50,
-        rpn_post_nms_top_n_test=20,
+        rpn_post_nms_top_n_test=proposals,
         rpn_batch_size_per_image=64,
-        box_batch_size_per_image=32,
-        box_detections_per_img=8,
+        box_batch_size_per_image=sampled,
+        box_detections_per_img=detections,
         box_score_thresh=0.05,
         box_nms_thresh=0.4,
     )
 
 
 def train_detector(out: Path, recipe: TinyDetector) -> None:
-    """Train the detector on stills rendered as it goes; write its state dict (.safetensors).
+    """Train a detector on stills rendered as it goes; write its state dict (.safetensors).
 
     Raises:
         TrainingError: the loss is not finite.
     """
     seed, steps, batch = recipe.seed, recipe.steps, recipe.batch
+    where = "a tiny detector"
+    stills = load_stills(recipe.stills, where=where)
     with one_thread(seed):
-        detector = build().train()
+        detector: FasterRCNN = call_target(recipe.builder, params={}, where=where)
+        detector.train()
         optimizer = torch.optim.AdamW(detector.parameters(), LR, weight_decay=WEIGHT_DECAY)
         logger.info("training the detector on %d stills", steps * batch)
         progress = Progress("tiny detector", total=steps)
@@ -117,7 +135,7 @@ def train_detector(out: Path, recipe: TinyDetector) -> None:
             decay = max(LAST_LR, 0.5 + 0.5 * math.cos(math.pi * step / steps))
             for group in optimizer.param_groups:
                 group["lr"] = LR * min(1.0, (step + 1) / WARMUP_STEPS) * decay
-            losses = detector(*_pictures(seed, step, batch))
+            losses = detector(*_pictures(stills, seed, step, batch))
             loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()
             loss.backward()
@@ -126,21 +144,18 @@ def train_detector(out: Path, recipe: TinyDetector) -> None:
     write_weights(out, detector.state_dict())
 
 
-def _pictures(seed: int, step: int, batch: int) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+def _pictures(
+    stills: Stills, seed: int, step: int, batch: int
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     """A batch in torchvision's form; bystanders are persons too."""
     rng = np.random.default_rng([seed, step])
-    repertoire = load_repertoire()
     images: list[Tensor] = []
     targets: list[dict[str, Tensor]] = []
     while len(images) < batch:
-        action = ACTIONS[rng.integers(len(ACTIONS))]
-        style = STYLES[int(rng.random() < CLUTTERED)]
-        still = render(action, repertoire, style=style, num_frames=1, rng=rng, still=True)
-        box = tight_box(still.masks[0])
-        assert box is not None, "the renderer keeps the hips in the picture"
-        boxes = torch.from_numpy(np.stack([box, *still.bystander_boxes]))
+        still = stills.for_detector(stills.draw_action(rng), rng)
+        boxes = torch.from_numpy(still.boxes_xyxy)
         has_area = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(1)  # a sliver at the edge has none
         boxes = boxes[has_area]
-        images.append(torch.from_numpy(still.frames[0]).permute(2, 0, 1).float() / 255)
+        images.append(torch.from_numpy(still.picture).permute(2, 0, 1).float() / 255)
         targets.append({"boxes": boxes, "labels": torch.full((len(boxes),), PERSON)})
     return images, targets

@@ -1,4 +1,5 @@
-# The miniature: draw the archives, train the tiny detector; `snakemake tiny_clip` trains CLIP anew.
+# The miniature: draw the archives, train the tiny detectors. The tiny CLIPs come with the package;
+# `snakemake data/mini/models/tiny_clip/weights.safetensors` trains one anew.
 for name, recipe in SCALE_SETTINGS.miniature.render.items():
 
     rule:
@@ -21,22 +22,30 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
 
 rule tiny_detector:
     output:
-        "data/mini/models/tiny_detector.safetensors",
+        "data/mini/models/{recipe}.safetensors",
     log:
-        "logs/mini/detector.log",
+        "logs/mini/models/{recipe}.log",
+    wildcard_constraints:
+        recipe=one_of(SCALE_SETTINGS.miniature.detectors),
     params:
-        settings=settings_of("detector", SCALE_SETTINGS.miniature.detector),
+        settings=lambda w: settings_of(
+            "detector", SCALE_SETTINGS.miniature.detectors[w.recipe]
+        ),
     shell:
-        "stclip --log {log:q} --threads 1 mini detector --scale mini --out {output:q}"
+        "stclip --log {log:q} --threads 1 mini detector --scale mini --name {wildcards.recipe:q}"
+        " --out {output:q}"
 
 
 rule tiny_clip:
     output:
-        "data/mini/models/tiny_clip/weights.safetensors",
+        "data/mini/models/{recipe}/weights.safetensors",
     log:
-        "logs/mini/clip.log",
+        "logs/mini/models/{recipe}.log",
+    wildcard_constraints:
+        recipe=one_of(SCALE_SETTINGS.miniature.clips),
     shell:
-        "stclip --log {log:q} --threads 1 mini clip --scale mini --out {output:q}"
+        "stclip --log {log:q} --threads 1 mini clip --scale mini --name {wildcards.recipe:q}"
+        " --out {output:q}"
 
 
 rule samples:

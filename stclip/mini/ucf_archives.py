@@ -1,0 +1,249 @@
+"""Writes the miniature as UCF101 comes: a zip of videos, the corrected annotations, the test list.
+
+Beside them lie the boxes of the props, as a detector of objects would hand them out: COCO results
+and the list of images that they are of.
+
+Layout, names, types and quirks are those of the real files, so that the same parser reads both: the
+zip also holds a class that has no boxes at all, one video of either side was never annotated, one
+is so long that its number of frames needs two bytes, and the videos are hard to read (`avi`).
+"""
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import NonNegativeInt, PositiveInt
+
+from stclip.errors import ConfigError
+from stclip.mini.archive_files import (
+    add_to_zip,
+    drawn_in_order,
+    write_json,
+    write_listing,
+    xywh,
+)
+from stclip.mini.avi import Manner, as_avi
+from stclip.mini.scenery import VIDEO
+from stclip.mini.ucf.film import Film, Tube, render_film
+from stclip.mini.ucf.repertoire import UCF_ACTIONS, load_film_repertoire
+from stclip.progress import Progress
+from stclip.storage.files import whole_file
+
+logger = logging.getLogger(__name__)
+VIDEOS_ARCHIVE, ANNOTATIONS, TEST_LIST = "UCF101_videos.zip", "pyannot.pkl", "testlist01.txt"
+PROPS, PROPS_IMAGES = "props.json", "props_images.json"
+Side = Literal["test", "train"]
+GROUPS: dict[Side, range] = {"test": range(1, 8), "train": range(8, 26)}  # of the official split
+SHORTEST, LONGEST, MEAN = 32, 96, 48  # frames of a video
+LONG: tuple[str, Side, int, int] = ("Fencing", "train", 0, 260)  # its number needs uint16
+UNANNOTATED: tuple[tuple[str, Side], ...] = (("LongJump", "test"), ("Diving", "train"))
+OTHER_CLASS, LOOKS_LIKE = "ApplyEyeMakeup", "SalsaSpin"  # one of the 77 classes without boxes
+MANNERS = {Manner.PLAIN: 0.4, Manner.ONE_KEY: 0.3, Manner.PACKED: 0.3}  # share of the videos
+PICKLE_PROTOCOL = 2  # that of Python 2, which wrote the original
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One video to draw."""
+
+    seed: int
+    class_name: str
+    action: str  # that is drawn
+    side: Side
+    index: int  # among the videos of its class and side
+    annotated: bool = True
+
+    @property
+    def video(self) -> str:
+        """Official name: class, group, clip."""
+        groups = GROUPS[self.side]
+        clip, group = divmod(self.index, len(groups))
+        return f"v_{self.class_name}_g{groups[group]:02d}_c{clip + 1:02d}"
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """One video as bytes, ready for the archive, and what is known about it."""
+
+    job: _Job
+    avi: bytes
+    num_frames: int
+    tubes: tuple[Tube, ...]
+    props: list[list[tuple[str, list[int]]]]  # of each frame: kinds and boxes, xywh
+
+    @property
+    def key(self) -> str:
+        """Its name in annotations and lists."""
+        return f"{self.job.class_name}/{self.job.video}"
+
+
+def render_ucf(
+    out: Path,
+    *,
+    seed: NonNegativeInt,
+    train_videos: PositiveInt = 12,
+    test_videos: PositiveInt = 12,
+    classes: Sequence[str] = UCF_ACTIONS,
+    workers: int = 1,
+) -> None:
+    """Render the mini UCF101-24 into the folder `out`: archive, annotations, test list, props.
+
+    Args:
+        out: folder of the files; each is written whole or not at all, the checksums last.
+        seed: same seed, same bytes, whatever the number of workers.
+        train_videos: annotated training videos of each class.
+        test_videos: annotated test videos of each class.
+        classes: those that are drawn.
+        workers: processes to render with.
+
+    Raises:
+        ConfigError: a class would have no training or no test videos, there is no such class, or
+            there are no workers.
+    """
+    for name, value in {"train_videos": train_videos, "test_videos": test_videos}.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; each class needs at least 1.")
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}; at least 1 is needed.")
+    unknown = sorted({*classes} - {*UCF_ACTIONS})
+    if unknown or not classes:
+        raise ConfigError(f"classes: unknown {unknown}; expected some of {list(UCF_ACTIONS)}.")
+    wanted = [name for name in UCF_ACTIONS if name in classes]
+    jobs = list(_jobs(wanted, seed, {"test": test_videos, "train": train_videos}))
+    things = load_film_repertoire().things.values()
+    kinds = sorted({thing.kind for thing in things if thing.kind is not None})
+    categories = {kind: number for number, kind in enumerate(kinds, start=2)}  # 1 are persons
+    database: dict[str, dict[str, Any]] = {}
+    test_list: list[str] = []
+    images: list[dict[str, Any]] = []
+    props: list[dict[str, Any]] = []
+    progress = Progress("render", total=len(jobs))
+    with (
+        whole_file(out / VIDEOS_ARCHIVE) as path,
+        zipfile.ZipFile(path, "w") as archive,
+        closing(drawn_in_order(_pack, jobs, workers=workers)) as videos,
+    ):
+        for packed in videos:
+            name = f"UCF101/{packed.job.video}.avi"
+            add_to_zip(archive, name, packed.avi, method=zipfile.ZIP_STORED)
+            progress.advance()
+            if not packed.job.annotated:
+                continue
+            database[packed.key] = _annotation(packed)
+            if packed.job.side == "test":
+                test_list.append(packed.key)
+            for number, seen in enumerate(packed.props, start=1):
+                images.append(
+                    {"id": len(images) + 1, "file_name": f"{packed.key}/{number:05d}.jpg"}
+                )
+                props += [
+                    {
+                        "image_id": len(images),
+                        "category_id": categories[kind],
+                        "bbox": box,
+                        "score": 1,
+                    }
+                    for kind, box in seen
+                ]
+    with whole_file(out / ANNOTATIONS) as path:
+        path.write_bytes(pickle.dumps(database, PICKLE_PROTOCOL))
+    with whole_file(out / TEST_LIST) as path:
+        path.write_text("\n".join(test_list), "utf-8")  # the original's last line has no end either
+    named = [{"id": number, "name": kind} for kind, number in categories.items()]
+    write_json(out / PROPS, props)
+    write_json(out / PROPS_IMAGES, {"images": images, "categories": named})
+    write_listing(out, [VIDEOS_ARCHIVE, ANNOTATIONS, TEST_LIST, PROPS, PROPS_IMAGES])
+    logger.info(
+        "rendered %d videos, %d of them annotated, with %d frames, %d tubes and %d boxes of props, "
+        "of %d classes (seed %d) into %s: %.1f MB",
+        len(jobs),
+        len(database),
+        len(images),
+        sum(len(video["annotations"]) for video in database.values()),
+        len(props),
+        len(wanted),
+        seed,
+        out,
+        (out / VIDEOS_ARCHIVE).stat().st_size / 1e6,
+    )
+
+
+def _jobs(classes: Sequence[str], seed: int, counts: dict[Side, int]) -> Iterator[_Job]:
+    """All videos in the order of their names: the class without boxes comes first."""
+    for side in counts:
+        yield _Job(seed, OTHER_CLASS, LOOKS_LIKE, side, 0, annotated=False)
+    for action in classes:
+        for side, count in counts.items():
+            for index in range(count):
+                yield _Job(seed, action, action, side, index)
+            if (action, side) in UNANNOTATED:
+                yield _Job(seed, action, action, side, count, annotated=False)
+
+
+def _pack(job: _Job) -> _Packed:
+    """Render and encode one video; a function of its argument alone."""
+    groups = [*GROUPS].index(job.side)
+    other = int(job.class_name == OTHER_CLASS)
+    place = [UCF_ACTIONS.index(job.action), groups, job.index, other]
+    rng = np.random.default_rng([job.seed, *place])
+    extra = rng.geometric(1 / (MEAN - SHORTEST + 1)) - 1  # many short videos, few long ones
+    num_frames = min(SHORTEST + int(extra), LONGEST)
+    if (job.class_name, job.side, job.index) == LONG[:3]:
+        num_frames = LONG[3]
+    film = render_film(
+        job.action, load_film_repertoire(), style=VIDEO, num_frames=num_frames, rng=rng
+    )
+    manner = list(MANNERS)[rng.choice(len(MANNERS), p=list(MANNERS.values()))]
+    return _Packed(
+        job, as_avi(film.frames, manner=manner), num_frames, _annotated(film), _seen(film)
+    )
+
+
+def _annotated(film: Film) -> tuple[Tube, ...]:
+    """The tubes; a box one pixel wide or high, which the annotations cannot tell, ends one."""
+    tubes = []
+    for tube in film.tubes:
+        has_area = (tube.boxes_xyxy[:, 2:] > tube.boxes_xyxy[:, :2]).all(1)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], has_area, [False]])))
+        for start, end in edges.reshape(-1, 2).tolist():
+            tubes.append(Tube(tube.first + start, tube.boxes_xyxy[start:end]))
+    return tuple(tubes)
+
+
+def _seen(film: Film) -> list[list[tuple[str, list[int]]]]:
+    return [[(prop.kind, xywh(prop.box_xyxy)) for prop in seen] for seen in film.props]
+
+
+def _annotation(packed: _Packed) -> dict[str, Any]:
+    """What the corrected annotations tell of a video, in their types."""
+    label = UCF_ACTIONS.index(packed.job.class_name)
+    annotations = [
+        {
+            "label": label,
+            "sf": tube.first,  # 0-based
+            "ef": tube.first + len(tube.boxes_xyxy),  # the frame after the last
+            "boxes": _boxes(tube.boxes_xyxy),
+        }
+        for tube in packed.tubes
+    ]
+    number = packed.num_frames
+    return {"numf": _smallest(number).type(number), "label": label, "annotations": annotations}
+
+
+def _boxes(boxes_xyxy: Float[np.ndarray, "n 4"]) -> np.ndarray:
+    """x, y, w, h (n, 4): x and y count from 1, the last column of a box is number x - 1 + w."""
+    x1, y1, x2, y2 = boxes_xyxy.astype(int).T
+    table = np.stack([x1 + 1, y1 + 1, x2 - x1, y2 - y1], 1)
+    return table.astype(_smallest(int(table.max())))
+
+
+def _smallest(number: int) -> np.dtype[Any]:
+    """The smallest unsigned type of a number, as MATLAB's annotations were saved."""
+    return np.min_scalar_type(number)
