@@ -137,6 +137,23 @@ def test_work_follows_from_settings_and_published_counts(workload: Workload) -> 
     assert workload.of("evaluate", WORLD_OF) == Work()
 
 
+def test_of_several_boxes_a_frame_each_is_counted_once(workload: Workload) -> None:
+    of = {"dataset": "ucf101_24", "family": "st-clip", "split": "1"}
+    # The annotators counted 555,157 frames, stored as JPEG.
+    prepare = workload.of("prepare", of)
+    assert (prepare.pictures, prepare.written) == (555157, 555157 * 22600)
+    detector = {"detector": "fasterrcnn_v2_finetuned"}
+    # Looked at are annotated frames, not boxes: of the test videos, and every tenth of those to
+    # train on, ten times.
+    assert workload.of("detect", of | detector).pictures == 138527
+    assert workload.of("finetune", of | detector).pictures == 234937
+    # Split 1: unseen 44,703 frames and 63,358 boxes, base 93,824 and 107,222.
+    score = workload.of("score", of | {"method": "st_clip"})
+    assert score.operations == (44703 + 93824) * 2 * 5 + 2 * 11
+    rows = (63358 + 107222) * 2
+    assert score.written == 1_000_000 + rows * (7 + 18) * 4
+
+
 def test_features_are_of_the_backbone_their_name_says(workload: Workload) -> None:
     jobs = [job for job in dry_run(["results/table2.csv"], "paper") if "features" in job.rule]
     by_table = {j.wildcards.get("table", "").partition("/")[0]: j for j in jobs}
