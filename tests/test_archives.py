@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shutil
 import tarfile
 import tracemalloc
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rar4 import END_BLOCK, LINK, MARK, NORMAL, write_rar
 
 from stclip.errors import DataError
 from stclip.storage.archives import iterate_members, locate, matching_members
@@ -37,7 +39,11 @@ def make_zip(path: Path, files: dict[str, bytes], *extra: zipfile.ZipInfo) -> Pa
     return path
 
 
-MAKERS = [(make_tar, "a.tar.gz"), (make_zip, "a.zip")]
+def make_rar(path: Path, files: dict[str, bytes]) -> Path:
+    return write_rar(path, files)
+
+
+MAKERS = [(make_tar, "a.tar.gz"), (make_zip, "a.zip"), (make_rar, "a.rar")]
 Maker = Callable[..., Path]
 
 
@@ -66,7 +72,9 @@ def test_backslashes_in_the_names_of_a_zip_part_folders(tmp_path: Path) -> None:
 def test_folders_are_skipped(tmp_path: Path) -> None:
     tar = make_tar(tmp_path / "a.tar.gz", {"a/1": b"1"}, entry("b", tarfile.DIRTYPE))
     archive = make_zip(tmp_path / "a.zip", {"b/": b"", "a/1": b"1"})
-    assert list(iterate_members(tar)) == list(iterate_members(archive)) == [("a/1", b"1")]
+    rar = write_rar(tmp_path / "a.rar", {"b": None, "a/1": b"1"})
+    for source in (tar, archive, rar):
+        assert list(iterate_members(source)) == [("a/1", b"1")]
 
 
 @pytest.mark.parametrize(("make", "name"), MAKERS)
@@ -77,7 +85,7 @@ def test_a_member_outside_the_folder_is_refused(
     make: Maker, name: str, member: str, tmp_path: Path
 ) -> None:
     archive = make(tmp_path / name, {"good.txt": b"x", member: b"evil"})
-    with pytest.raises(DataError, match=r"a\.(zip|tar\.gz): member .* outside the folder"):
+    with pytest.raises(DataError, match=r"a\.(zip|tar\.gz|rar): member .* outside the folder"):
         list(iterate_members(archive))
 
 
@@ -95,6 +103,12 @@ def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
     link.external_attr = 0o120777 << 16  # a symbolic link
     with pytest.raises(DataError, match="member 'evil' is a link or device"):
         list(iterate_members(make_zip(tmp_path / "a.zip", {}, link)))
+
+
+def test_links_in_a_rar_are_refused(tmp_path: Path) -> None:
+    archive = write_rar(tmp_path / "a.rar", {"evil": b"/etc/passwd"}, mode=LINK)
+    with pytest.raises(DataError, match="member 'evil' is a link or device"):
+        list(iterate_members(archive))
 
 
 @pytest.mark.parametrize(("make", "name"), MAKERS)
@@ -147,7 +161,7 @@ def test_a_gzip_that_holds_no_tar_is_an_error(tmp_path: Path) -> None:
 def test_a_missing_or_unknown_archive_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file; run the download stage"):
         list(iterate_members(tmp_path / "a.zip"))
-    with pytest.raises(DataError, match=r"cannot read this kind.*\.tar\.gz.*\.zip"):
+    with pytest.raises(DataError, match=r"cannot read this kind.*\.tar\.gz.*\.zip.*\.rar"):
         list(iterate_members(tmp_path / "a.7z"))
 
 
@@ -236,3 +250,66 @@ def test_an_unwanted_member_is_never_in_memory(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 5_000_000
+
+
+@pytest.mark.parametrize(("make", "name"), MAKERS)
+def test_unwanted_members_of_archives_with_a_directory_need_not_be_read(
+    make: Maker, name: str, tmp_path: Path
+) -> None:
+    files = {"flow/1.jpg": CONTENT, "frames/1.jpg": b"one", "frames/2.jpg": CONTENT}
+    archive = make(tmp_path / name, files)
+    content = bytearray(archive.read_bytes())
+    content[len(content) // 4] ^= 0xFF  # within the first file
+
+    def read(pattern: str) -> list[bytes]:
+        archive.write_bytes(content)
+        return [c for *_, c in matching_members(archive, pattern, verify_unwanted=False)]
+
+    if make is make_tar:
+        with pytest.raises(DataError, match="damaged or cut off"):
+            read("frames/.*")
+        return
+    assert read("frames/.*") == [b"one", CONTENT]
+    with pytest.raises(DataError, match="damaged or cut off at its start"):  # it is wanted
+        read("flow/.*")
+    content = bytearray(make(tmp_path / name, {"good": b"1", "../x": b""}).read_bytes())
+    with pytest.raises(DataError, match="outside the folder"):
+        read("good")
+
+
+# --- .rar ---------------------------------------------------------------------------------------
+
+
+def test_a_rar_cut_between_two_members_is_an_error(tmp_path: Path) -> None:
+    archive = write_rar(tmp_path / "a.rar", {"1": b"one", "2": b"two"})
+    for content in (archive.read_bytes().removesuffix(END_BLOCK), MARK):
+        archive.write_bytes(content)
+        with pytest.raises(DataError, match=r"a\.rar: damaged or cut off at .*end is missing"):
+            list(iterate_members(archive))
+
+
+def test_a_name_twice_in_a_rar_is_an_error(tmp_path: Path) -> None:
+    archive = write_rar(tmp_path / "a.rar", {"a": b"one", "b": b"two"})
+    whole = archive.read_bytes()
+    one = whole[whole.index(b"a" + b"one") - 32 : whole.index(b"one") + 3]
+    archive.write_bytes(whole.replace(one, one + one))
+    with pytest.raises(DataError, match="a name is there twice"):
+        list(iterate_members(archive))
+
+
+def test_a_compressed_rar_needs_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = write_rar(tmp_path / "a.rar", {"a.avi": CONTENT}, method=NORMAL)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        DataError, match=r"a\.rar: .*compressed.*the free `unar` .*extracted"
+    ):
+        list(iterate_members(archive))
+    write_rar(archive, {"a.avi": CONTENT})
+    assert list(iterate_members(archive)) == [("a.avi", CONTENT)]  # what is stored needs none
+
+
+@pytest.mark.skipif(not shutil.which("unar"), reason="needs the program unar")
+def test_a_damaged_compressed_rar_is_an_error(tmp_path: Path) -> None:
+    archive = write_rar(tmp_path / "a.rar", {"a.avi": CONTENT}, method=NORMAL)  # noise
+    with pytest.raises(DataError, match=r"a\.rar: damaged or cut off.*Delete it and download"):
+        list(iterate_members(archive))

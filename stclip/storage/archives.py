@@ -1,17 +1,13 @@
-"""Reads .tar.gz and .zip archives, or a folder unpacked from one, file by file in order.
+"""Reads .tar.gz, .zip and .rar archives, or a folder unpacked from one, file by file in order.
 
 What comes from outside is not trusted: a member must be a plain file below the folder it is
-unpacked into. The whole archive is read, so its own check sums (gzip's CRC-32, one per zip member)
-are verified even where a member is not used. Never more than one file is in memory.
+unpacked into. The whole archive is read, so its own check sums (gzip's CRC-32, one per member of a
+zip or rar) are verified even where a member is not used, unless the caller does without: the
+download has verified the whole. Never more than one file is in memory.
 """
 
-import gzip
 import logging
 import re
-import stat
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -19,24 +15,9 @@ from typing import BinaryIO
 
 from stclip.errors import DataError
 from stclip.progress import Progress
+from stclip.storage.archive_readers import DAMAGE, READERS, Member
 
 logger = logging.getLogger(__name__)
-
-Member = tuple[str, str, Callable[[], bytes]]  # name, what it is if not a plain file, its content
-
-_CHUNK = 1 << 16
-# What a damaged archive raises: EOFError (gzip cut off), RuntimeError (zip with a password),
-# NotImplementedError (unknown compression), ValueError (a header that makes no sense).
-_DAMAGE = (
-    EOFError,
-    zlib.error,
-    gzip.BadGzipFile,
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-)
 
 
 def locate(folder: Path, archive: str) -> Path:
@@ -50,11 +31,11 @@ def locate(folder: Path, archive: str) -> Path:
 
 
 def matching_members(
-    source: Path, pattern: str
+    source: Path, pattern: str, *, verify_unwanted: bool = True
 ) -> Iterator[tuple[PurePosixPath, re.Match[str], bytes]]:
     """Yield (name, match, content) of the files whose whole name matches; log how many do not.
 
-    The others are passed over without being held in memory.
+    The others are passed over as `iterate_members` does.
     """
     expression, total = re.compile(pattern), 0
 
@@ -64,7 +45,7 @@ def matching_members(
         return expression.fullmatch(name) is not None
 
     count = 0
-    for name, content in iterate_members(source, wanted):
+    for name, content in iterate_members(source, wanted, verify_unwanted=verify_unwanted):
         match = expression.fullmatch(name)
         assert match
         count += 1
@@ -74,25 +55,35 @@ def matching_members(
 
 
 def iterate_members(
-    source: Path, wanted: Callable[[str], bool] = lambda _: True
+    source: Path,
+    wanted: Callable[[str], bool] = lambda _: True,
+    *,
+    verify_unwanted: bool = True,
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield (name, content) of the wanted files of a .tar.gz, a .zip or a folder.
+    """Yield (name, content) of the wanted files of an archive (see `READERS`) or a folder.
 
     Archives come in their own order, folders sorted by name; a folder's names begin with its own,
     as in an archive that holds it. Folders are skipped. Logs how far it is.
 
+    Args:
+        source: the archive or folder.
+        wanted: whether a file of this name is; the others are never held in memory.
+        verify_unwanted: read the others of a .zip or .rar too, for their check sums. Without it
+            they are passed over unread, which of large archives saves much; names are looked at
+            all the same. A .tar.gz is always read whole.
+
     Raises:
         DataError: the archive is missing, of another kind, cut off or damaged, or a member is
             absolute, leaves the folder by `..` or as a link, or is a link (in an archive) or
-            device.
+            device; or a .rar is compressed and there is no `unar` to unpack it.
     """
     if source.is_dir():
         seen = _Seen(Progress(source.name, total=None, unit="files"))
         yield from _checked_members(source, _folder_members(source), wanted, seen)
         return
-    suffix = next((s for s in _READERS if source.name.endswith(s)), None)
+    suffix = next((s for s in READERS if source.name.endswith(s)), None)
     if suffix is None:
-        raise DataError(f"{source}: cannot read this kind of archive; known are {list(_READERS)}.")
+        raise DataError(f"{source}: cannot read this kind of archive; known are {list(READERS)}.")
     if not source.is_file():
         raise DataError(
             f"{source}: no such file; run the download stage first, or name an extracted copy in "
@@ -102,10 +93,11 @@ def iterate_members(
     with source.open("rb") as file:
         seen = _Seen(Progress(source.name, total=size, unit="bytes"), file)
         try:
-            yield from _checked_members(source, _READERS[suffix](file), wanted, seen)
+            members = READERS[suffix](source, file, verify_unwanted)
+            yield from _checked_members(source, members, wanted, seen)
         except DataError:  # ours; a ValueError like some of the damage below
             raise
-        except _DAMAGE as error:
+        except DAMAGE as error:
             where = "at its start"
             if seen.count:
                 where = f"after {seen.count} files (the last is {seen.last!r})"
@@ -153,37 +145,6 @@ def _check_member(archive: Path, name: str, kind: str) -> None:
         )
 
 
-def _tar_members(file: BinaryIO) -> Iterator[Member]:
-    with (
-        gzip.GzipFile(fileobj=file) as unzipped,
-        tarfile.open(fileobj=unzipped, mode="r|", bufsize=_CHUNK) as tar,
-    ):
-        for member in tar:
-            if member.isdir():
-                continue
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is None:
-                yield member.name, "a link or device", bytes
-            else:
-                yield member.name, "", content.read
-        while unzipped.read(_CHUNK):  # tar stops before gzip's own check sum; read on to it
-            pass
-
-
-def _zip_members(file: BinaryIO) -> Iterator[Member]:
-    with zipfile.ZipFile(file) as archive:
-        for info in archive.infolist():
-            name = info.filename.replace("\\", "/")  # some Windows programs write \
-            if name.endswith("/"):
-                continue
-            # The upper half is the Unix mode; archives made elsewhere have none.
-            plain = stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG)
-            with archive.open(info) as content:
-                yield name, "" if plain else "a link or device", content.read
-                while content.read(_CHUNK):  # what was not wanted has a check sum, too
-                    pass
-
-
 def _folder_members(folder: Path) -> Iterator[Member]:
     """Sorted by name. A link to a file of this folder is that file; all others are refused."""
     root = folder.resolve()
@@ -202,11 +163,5 @@ def _folder_members(folder: Path) -> Iterator[Member]:
     yield from walk(root)
 
 
-_READERS: dict[str, Callable[[BinaryIO], Iterator[Member]]] = {
-    ".tar.gz": _tar_members,
-    ".zip": _zip_members,
-}
-
-
 def _stem(archive: str) -> str:
-    return next((archive.removesuffix(s) for s in _READERS if archive.endswith(s)), archive)
+    return next((archive.removesuffix(s) for s in READERS if archive.endswith(s)), archive)
