@@ -145,7 +145,7 @@ class Raw:
         self.beside(folder)
         classes = {f"UCF-101/{name.split('/')[0]}": None for name in self.videos}
         files = {f"UCF-101/{name}.avi": avi for name, avi in self.videos.items()}
-        write_rar(folder / "UCF101.rar", [("UCF-101", None), *classes.items(), *files.items()])
+        write_rar(folder / "UCF101.rar", {"UCF-101": None, **classes, **files})
         return folder
 
     def in_folders(self, folder: Path) -> Path:
