@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from conftest import ROOT
 from outside_annotations import SHARED
 from ucf101_files import (
     FIRST,
@@ -28,8 +29,9 @@ from ucf101_files import (
     tube,
 )
 
+from stclip.config import read_yaml
 from stclip.errors import DataError
-from stclip.prepare import videos
+from stclip.prepare import gttubes, videos
 from stclip.prepare.videos import VideoFile, store_video
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.frame_store import read_clip, read_pixels, stored_clip
@@ -114,6 +116,25 @@ def test_all_forms_give_the_same(form: str, prepared: Path, raw: Raw, tmp_path: 
         clip = clip_of(name)
         pictures = (read_clip(folder / "frames", clip) for folder in (out, prepared))
         assert np.array_equal(*pictures)
+
+
+def test_the_frames_and_tubes_of_the_moc_detector(
+    prepared: Path, raw: Raw, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = read_yaml(ROOT / "config" / "datasets" / "ucf101_24.yaml")
+    params = settings["params"] | settings["forms"]["moc"]["params"]
+    out = tmp_path / "out"
+    with caplog.at_level(logging.INFO):
+        gttubes.prepare(raw.as_moc(tmp_path / "raw"), out, frame_store="jpeg", **params)
+    assert f"UCF101v2-GT.pkl does not list 1 videos, left out: {UNANNOTATED}" in caplog.text
+    found, expected = (Clips.read(folder / "clips.parquet").table for folder in (out, prepared))
+    assert found.drop(columns="licence").equals(expected.drop(columns="licence"))
+    boxes = [Boxes.read(folder / "boxes.parquet").content() for folder in (out, prepared)]
+    assert boxes[0] == boxes[1]
+    assert sorted(path.name for path in (out / "frames").iterdir()) == [
+        f"{clip_of(name)}.jpegs" for name in ANNOTATED
+    ]
+    assert numbers_in(out / "frames", ONE) == shown_in(ONE)
 
 
 def test_decoded_frames(raw: Raw, tmp_path: Path) -> None:
