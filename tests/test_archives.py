@@ -300,9 +300,7 @@ def test_a_name_twice_in_a_rar_is_an_error(tmp_path: Path) -> None:
 def test_a_compressed_rar_needs_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = write_rar(tmp_path / "a.rar", {"a.avi": CONTENT}, method=NORMAL)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        DataError, match=r"a\.rar: .*compressed.*the free `unar` .*extracted"
-    ):
+    with pytest.raises(DataError, match=r"a\.rar: .*compressed.*the free `unar` .*extracted"):
         list(iterate_members(archive))
     write_rar(archive, {"a.avi": CONTENT})
     assert list(iterate_members(archive)) == [("a.avi", CONTENT)]  # what is stored needs none

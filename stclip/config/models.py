@@ -3,22 +3,35 @@
 Here those of data sets and scales; those of methods and detectors have modules of their own.
 """
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stclip.config.detector_models import DetectorConfig
 from stclip.config.fields import BARE_LABEL, Formed, LocalPath, OfTarget, Once, Templates
 from stclip.config.method_models import BackboneConfig, LabelText
-from stclip.config.names import check_name
+from stclip.config.names import check_name, check_once
 from stclip.config.strict import Strict
+
+
+def _addresses(url: str | list[str]) -> str | list[str]:
+    urls = [url] if isinstance(url, str) else url
+    check_once(urls, what="addresses")
+    for each in urls or [""]:
+        if not re.match("(https?|file|manual):", each):
+            raise ValueError(
+                f"an address begins with https:, http:, file: or manual:, found {each!r}"
+            )
+    return url
 
 
 class Download(Strict):
     """A file to download and how to know that it is whole: by one checksum."""
 
-    url: str = Field(pattern="^(https?|file|manual):")
-    """where from: `https:`, `file:` and a path, or `manual:` and the page where a person gets it"""
+    url: Annotated[str | list[str], AfterValidator(_addresses)]
+    """where from: `https:`, `file:` and a path, or `manual:` and the page where a person gets it.
+    Or a list of these: the next is asked where one has not the file, or not the right one"""
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
     """its SHA-256. Where none is given, that of the first download is kept in `config/checksums/`
     and compared ever after ([docs/versions.md](../docs/versions.md))"""
@@ -33,11 +46,21 @@ class Download(Strict):
     @model_validator(mode="after")
     def _one_checksum(self) -> Self:
         given = [k for k in ("sha256", "sha256_prefix", "md5", "checksums") if getattr(self, k)]
-        if not given and self.url.startswith("manual:"):  # some pages publish none
-            return self
+        if not given and all(url.startswith("manual:") for url in self.urls):
+            return self  # some pages publish none
         if len(given) != 1:
-            raise ValueError(f"{self.url}: give exactly one checksum, got {given or 'none'}")
+            raise ValueError(f"{self.urls[0]}: give exactly one checksum, got {given or 'none'}")
         return self
+
+    @property
+    def urls(self) -> list[str]:
+        """Its addresses, in the order in which they are asked."""
+        return [self.url] if isinstance(self.url, str) else self.url
+
+    @property
+    def checksum_given(self) -> bool:
+        """Whether it is known how the file should be."""
+        return any((self.sha256, self.sha256_prefix, self.md5, self.checksums))
 
 
 class BoxSource(Strict):

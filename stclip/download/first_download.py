@@ -48,7 +48,7 @@ def check_recorded(source: Download, file: Path, record: Path) -> None:
     if recorded != [found]:
         raise DataError(
             f"{file}: its sha256 is {found}, but {record} says that it was {recorded[0]} when it "
-            f"first came. {source.url} has a new version, or the file is damaged: delete it to "
-            "fetch it again; to go on with the new version, delete the record too."
+            f"first came. {' or '.join(source.urls)} has a new version, or the file is damaged: "
+            "delete it to fetch it again; to go on with the new version, delete the record too."
         )
     logger.info("%s: as it first came", file)

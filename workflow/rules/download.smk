@@ -2,7 +2,7 @@
 def local_archive(wildcards):
     """An archive that is copied, and the listing of its checksum."""
     source = DATASETS[wildcards.dataset].archives[wildcards.archive]
-    return local_files(source.url, source.checksums)
+    return local_files(*source.urls, source.checksums)
 
 
 rule download_archive:
@@ -32,7 +32,7 @@ rule download_model:
     retries: 2
     params:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
-        brought=lambda w: brought(*local_files(SCALE_SETTINGS.models[w.model].url)),
+        brought=lambda w: brought(*local_files(*SCALE_SETTINGS.models[w.model].urls)),
     shell:
         "stclip --log {log:q} download --scale {wildcards.scale:q} --name {wildcards.model:q}"
         " --out {output:q} --record config/checksums/{wildcards.scale:q}/models/{wildcards.model:q}.sha256"
