@@ -38,10 +38,10 @@ def truth() -> dict[str, Any]:
     return copy.deepcopy(_truth())
 
 
-def verify(*arguments: str) -> tuple[int, str]:
+def verify(*arguments: str, dataset: str = "jhmdb") -> tuple[int, str]:
     """Exit status and what was printed, without the columns' padding."""
     folders = ["--config", str(ROOT / "config"), "--splits", str(ROOT / "splits")]
-    done = CliRunner().invoke(app, ["data", "verify", "jhmdb", *folders, *arguments])
+    done = CliRunner().invoke(app, ["data", "verify", dataset, *folders, *arguments])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     return done.exit_code, " ".join(done.stdout.replace("|", " ").split())

@@ -5,6 +5,7 @@ Every picture shows its number in blocks of black and white, so that a test can 
 
 import io
 import pickle
+import tarfile
 import zipfile
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,6 +15,7 @@ from typing import Any
 
 import av
 import numpy as np
+from PIL import Image
 from rar4 import write_rar
 
 from stclip.prepare.ucf101_24 import prepare
@@ -112,6 +114,22 @@ def _annotations() -> dict[str, Any]:
     }
 
 
+def _jpeg(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", quality=95)
+    return file.getvalue()
+
+
+def _tubes(video: dict[str, Any]) -> dict[int, list[np.ndarray]]:
+    """Rows of frame (from 1) and corners (from 0)."""
+    found = []
+    for tube in video["annotations"]:
+        x, y, width, height = tube["boxes"].astype(np.float32).T
+        frames = np.arange(tube["sf"], tube["ef"], dtype=np.float32) + 1
+        found.append(np.stack([frames, x - 1, y - 1, x + width - 1, y + height - 1], axis=1))
+    return {video["label"]: found}
+
+
 @dataclass
 class Raw:
     """What a test spoils before it is written in one of the forms."""
@@ -145,7 +163,35 @@ class Raw:
         self.beside(folder)
         classes = {f"UCF-101/{name.split('/')[0]}": None for name in self.videos}
         files = {f"UCF-101/{name}.avi": avi for name, avi in self.videos.items()}
-        write_rar(folder / "UCF101.rar", [("UCF-101", None), *classes.items(), *files.items()])
+        write_rar(folder / "UCF101.rar", {"UCF-101": None, **classes, **files})
+        return folder
+
+    def as_moc(self, folder: Path) -> Path:
+        """As the MOC detector has them: pictures of the 24 classes, tubes with frames from 1."""
+        annotated = [name for name in self.videos if name != OTHER]
+        files = {
+            f"rgb-images/{name}/{number + 1:05d}.jpg": _jpeg(picture(FIRST[name] + number))
+            for name in annotated
+            for number in range(FRAMES[name])
+        }
+        sides = [name in self.tested for name in self.annotations]
+        truth = {
+            "labels": ["Biking", "Diving"],
+            "gttubes": {n: _tubes(video) for n, video in self.annotations.items()},
+            "nframes": {n: FRAMES[n] for n in self.annotations},
+            "resolution": {n: (HEIGHT, WIDTH) for n in self.annotations},
+            "train_videos": [
+                [n for n, test in zip(self.annotations, sides, strict=True) if not test]
+            ],
+            "test_videos": [self.tested],
+        }
+        files |= {"UCF101v2-GT.pkl": pickle.dumps(truth, 2), "brox-images/a/b/00001.jpg": b"flow"}
+        folder.mkdir()
+        with tarfile.open(folder / "UCF101_v2.tar.gz", "w:gz") as archive:
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
         return folder
 
     def in_folders(self, folder: Path) -> Path:

@@ -68,5 +68,5 @@ def _read_pyannot(data: dict[str, Any], path: Path) -> tuple[Clips, Boxes]:
             "actions": [[video.action] for video in videos],
         }
     )
-    unknown = {"height": 0, "width": 0, "fps": 0, "licence": ""}
-    return Clips(clips.assign(**unknown)), pyannot.boxes_table(videos)
+    clips = clips.assign(height=0, width=0, fps=0, licence="")
+    return Clips(clips), pyannot.boxes_table(videos)

@@ -14,9 +14,9 @@ N: boxes of a tube.
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.store import FRAME_FILE, FrameStore, same_videos, write_prepared
 from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import matching_members
-from stclip.storage.frame_store import StoreName
+from stclip.storage.frame_store import StoreName, clip_file
 from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, whole
 from stclip.storage.outside_files import parse_value
@@ -46,6 +46,7 @@ def prepare(
     licence: str,
     fps: PositiveFloat,
     official_split: PositiveInt = 1,
+    unlisted_videos: Literal["refuse", "leave_out"] = "refuse",
     frame_store: StoreName = "decoded",
 ) -> None:
     """Write `out`/frames, boxes.parquet and, last, clips.parquet from a repackaged archive.
@@ -59,6 +60,8 @@ def prepare(
         licence: Written into every row of clips.parquet.
         fps: Frames per second of the videos.
         official_split: Which of the official train/test splits, from 1.
+        unlisted_videos: What is done with pictures of videos that the ground truth does not list:
+            UCF101-24 has 13 videos without annotation.
         frame_store: How the frames are stored (`stclip.storage.frame_store`).
 
     Raises:
@@ -87,6 +90,9 @@ def prepare(
         folders = {PurePosixPath(video).name: video for video in truth["gttubes"]}
         sizes = clips.table[["num_frames", "height", "width"]].to_numpy().tolist()
         listed = dict(zip((folders[clip] for clip in clips.table["clip"]), sizes, strict=True))
+        if unlisted_videos == "leave_out":
+            for video in _leave_out(found, listed, f"{source}: {ground_truth}"):
+                clip_file(folder, PurePosixPath(video).name, frame_store).unlink()
         same_videos(source, found, "frames", listed=listed, by=ground_truth)
         for video, stored in found.items():
             seen = [len(stored.numbers), stored.height, stored.width]
@@ -98,6 +104,16 @@ def prepare(
         return clips, boxes
 
     write_prepared(out, build)
+
+
+def _leave_out(found: dict[str, Any], listed: Collection[str], where: str) -> list[str]:
+    """Take videos that are not listed out of `found`; logs their names."""
+    spare = sorted(found.keys() - set(listed))
+    for video in spare:
+        del found[video]
+    if spare:
+        logger.info("%s does not list %d videos, left out: %s", where, len(spare), ", ".join(spare))
+    return spare
 
 
 def parse_tubes(content: bytes, where: str | Path) -> dict[str, Any]:

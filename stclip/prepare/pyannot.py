@@ -244,4 +244,5 @@ def boxes_table(videos: Iterable[AnnotatedVideo]) -> Boxes:
         clips += [video.clip] * len(part)
         actions += [[video.action]] * len(part)
     table = pd.DataFrame(np.concatenate(parts), columns=["frame", "tube", *BOX_COLUMNS])
-    return Boxes(table.assign(clip=clips, actions=actions)[list(Boxes.COLUMNS)])
+    table["clip"], table["actions"] = clips, actions
+    return Boxes(table[list(Boxes.COLUMNS)])

@@ -145,7 +145,7 @@ def _list_members(
             raise DataError(f"{source}: video {clip!r} is there twice, {members[clip]} and {name}.")
         return False
 
-    for _ in iterate_members(source, pass_over):
+    for _ in iterate_members(source, pass_over, verify_unwanted=False):
         pass
     _refuse_missing(source, annotated, members)
     logger.info(
@@ -175,7 +175,8 @@ def _refuse_missing(
 
 def _read_videos(source: Path, members: Mapping[str, str]) -> Iterator[VideoFile]:
     clips = {name: clip for clip, name in members.items()}
-    for name, content in iterate_members(source, clips.__contains__):
+    files = iterate_members(source, clips.__contains__, verify_unwanted=False)
+    for name, content in files:
         yield VideoFile(clips[name], content, f"{source}: {name}")
 
 

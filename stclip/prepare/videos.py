@@ -134,7 +134,7 @@ def store_video(file: VideoFile, frames: Path, store: StoreName, sha256: str) ->
     again = "Get it again: delete the archive and download it, or unpack it anew."
     num_frames = num_damaged = 0
     try:
-        with av.open(io.BytesIO(file.content)) as container:
+        with av.open(io.BytesIO(file.content), "r") as container:
             if not container.streams.video:
                 raise DataError(f"{file.where}: has no pictures. {again}")
             stream = container.streams.video[0]

@@ -18,6 +18,7 @@ rule prepare:
         frames=directory(PREPARED["frames"]),
     log:
         "logs/prepare/{scale}/{dataset}.log",
+    threads: need("prepare", "threads", 1)
     resources:
         mem_mb=need("prepare", "mem_mb", 2000),
         runtime=need("prepare", "runtime", 30),
@@ -28,7 +29,7 @@ rule prepare:
         brought=lambda w: brought(*archives_of(w), *unpacked_copy(w)),
         raw=lambda w: raw_folder(w.dataset),
     shell:
-        "stclip --log {log:q} prepare --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
+        "stclip --log {log:q} --threads {threads} prepare --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
         " --raw {params.raw:q}"
         " --out data/{wildcards.scale:q}/{wildcards.dataset:q}"
 
