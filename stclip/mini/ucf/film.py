@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from stclip.mini.choreography import Colour
 from stclip.mini.drawing import Canvas, Look, Point, Rgb, draw_person, tight_box
 from stclip.mini.render import (
     HEIGHT,
@@ -47,7 +48,9 @@ class Film:
     """A rendered film (or a still, T = 1) and what is known about it."""
 
     frames: UInt8[np.ndarray, "T H W 3"]
-    tubes: tuple[Tube, ...]  # of the actors while the action takes place
+    tubes: tuple[
+        Tube, ...
+    ]  # of the actors while the action takes place, from the back to the front
     bystanders: tuple[Boxes, ...]  # of each frame: the persons in sight whom no tube has
     props: tuple[tuple[SeenProp, ...], ...]  # of each frame
     scene: str
@@ -115,7 +118,9 @@ def render_film(
             motion = move(
                 repertoire.bystander, clock, Manner.draw(rng, repertoire.bystander, style)
             )
-            passing.append(wardrobe.person(motion, frame_bystander(rng, horizon), None, acts=False))
+            passing.append(
+                wardrobe.person(motion, frame_bystander(rng, places[0]), None, acts=False)
+            )
     people = [*passing, *reversed(actors)]  # from the back to the front
     sensor = Sensor.draw(rng, style)
 
@@ -159,9 +164,11 @@ class _Wardrobe:
     def __init__(self, rng: np.random.Generator, repertoire: FilmRepertoire, style: Style) -> None:
         self.rng, self.repertoire, self.style = rng, repertoire, style
         self.tint = light(rng, style)
-        self.colours = {
-            name: self.tint(rgb or self._any_shirt()) for name, rgb in repertoire.colours.items()
-        }
+        self.colours = {name: self.tint(self._one(rgb)) for name, rgb in repertoire.colours.items()}
+
+    def _one(self, colour: Colour | tuple[Colour, ...]) -> Colour:
+        several = np.reshape(colour, (-1, 3)).tolist()
+        return tuple(several[self.rng.integers(len(several))])
 
     def _any_shirt(self) -> Rgb:
         return list(SHIRTS.values())[self.rng.integers(len(SHIRTS))]

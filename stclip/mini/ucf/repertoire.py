@@ -168,7 +168,7 @@ class Thing(Strict):
 class FilmRepertoire(Strict):
     """All that is played: actions in official order, passers-by, scenes, things, colours."""
 
-    colours: dict[str, Colour | None]  # None: another one in each film
+    colours: dict[str, Colour | tuple[Colour, ...]]  # of several a film has one
     scenes: dict[str, Scene]
     things: dict[str, Thing]
     bystander: Role
@@ -203,13 +203,19 @@ def _known(where: str, what: str, names: Any, known: Mapping[str, Any]) -> None:
 def load_film_repertoire(folder: Path = FOLDER) -> FilmRepertoire:
     """Read and check choreographies.yaml and things.yaml of a folder.
 
-    What a key leaves out is filled in from `neutral`.
-
     Raises:
         ConfigError: a file is missing, damaged, incomplete or has an unknown key; says which.
     """
-    path = folder / "choreographies.yaml"
-    content = read_yaml(path) | read_yaml(folder / "things.yaml")
+    plays, things = folder / "choreographies.yaml", folder / "things.yaml"
+    return film_repertoire(read_yaml(plays) | read_yaml(things), plays)
+
+
+def film_repertoire(content: dict[str, Any], path: Path) -> FilmRepertoire:
+    """Check the content of the two files; what a key leaves out is filled in from `neutral`.
+
+    Raises:
+        ConfigError: it is incomplete or has an unknown key; says which, and names `path`.
+    """
     neutral = content.pop("neutral", {})
     content["bystander"] = _role(content.get("bystander"), neutral)
     if isinstance(actions := content.get("actions"), Mapping):
