@@ -6,9 +6,11 @@ the scale overrides of it; each may have a section for the data set. Every later
 single keys of the earlier ones. Unknown keys are errors. `config/README.md` explains every key.
 """
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -92,6 +94,20 @@ def load_scale(folder: Path, scale: str) -> Scale:
         ConfigError: what `checked` refuses, or a section of a method or data set that there is not.
     """
     check_form(scale, what="scale")
+    return _load_scale(folder, scale, _content(folder))
+
+
+def _content(folder: Path) -> str:
+    """Tells apart all that a scale is checked against: files by content, data sets by name."""
+    files = sorted(path for part in ("scales", "methods") for path in folder.glob(f"{part}/*.yaml"))
+    found = hashlib.sha256(repr(known_datasets(folder)).encode())
+    for path in files:
+        found.update(f"{path} ".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+@lru_cache(maxsize=4)  # every method, data set and table asks for it
+def _load_scale(folder: Path, scale: str, content_of_all: str) -> Scale:
     path = folder / "scales" / f"{scale}.yaml"
     content = _with_base(path)
     settings = checked(Scale, content, str(path))
