@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from stclip.mini.choreography import Colour
-from stclip.mini.drawing import Canvas, Look, Point, Rgb, draw_person, tight_box
+from stclip.mini.drawing import Canvas, Look, Point, draw_person, tight_box
 from stclip.mini.render import (
     HEIGHT,
     MARGIN,
@@ -64,6 +64,7 @@ class _Person:
 
     motion: Motion
     look: Look
+    shirt: str  # name of its colour
     pixels: Float[np.ndarray, "T J 2"]
     facing: int
     things: tuple[PlacedThing, ...]
@@ -71,7 +72,7 @@ class _Person:
 
     def draw(self, canvas: Canvas, index: int, camera: Point, held: "_Layers") -> None:
         """Draw the person of a frame with what is in the hands."""
-        at = dict(zip(self.motion.joints, self.pixels[index] - camera, strict=True))
+        at = dict(zip(self.motion.names, self.pixels[index] - camera, strict=True))
         draw_person(
             canvas,
             at,
@@ -105,9 +106,8 @@ def render_film(
     num_groups = 1 + int(rng.choice(len(plan.groups), p=plan.groups))
     groups = [move_together(rng, plan, clock, style, still=still) for _ in range(num_groups)]
     places = frame_cast(rng, plan, groups, style, horizon=horizon, still=still)
-    shirt = str(rng.choice(list(SHIRTS)))
     actors = [
-        wardrobe.person(motion, place, SHIRTS[shirt] if motion is groups[0][0] else None)
+        wardrobe.person(motion, place)
         for group, place in zip(groups, places, strict=True)
         for motion in group
     ]
@@ -118,9 +118,7 @@ def render_film(
             motion = move(
                 repertoire.bystander, clock, Manner.draw(rng, repertoire.bystander, style)
             )
-            passing.append(
-                wardrobe.person(motion, frame_bystander(rng, places[0]), None, acts=False)
-            )
+            passing.append(wardrobe.person(motion, frame_bystander(rng, places[0]), acts=False))
     people = [*passing, *reversed(actors)]  # from the back to the front
     sensor = Sensor.draw(rng, style)
 
@@ -153,7 +151,7 @@ def render_film(
         ),
         props=tuple(props),
         scene=scene,
-        shirt=shirt,
+        shirt=actors[0].shirt,
         num_people=len(people),
     )
 
@@ -167,24 +165,20 @@ class _Wardrobe:
         self.colours = {name: self.tint(self._one(rgb)) for name, rgb in repertoire.colours.items()}
 
     def _one(self, colour: Colour | tuple[Colour, ...]) -> Colour:
-        several = np.reshape(colour, (-1, 3)).tolist()
-        return tuple(several[self.rng.integers(len(several))])
+        if isinstance(colour[0], tuple):
+            return colour[self.rng.integers(len(colour))]
+        return colour
 
-    def _any_shirt(self) -> Rgb:
-        return list(SHIRTS.values())[self.rng.integers(len(SHIRTS))]
-
-    def person(
-        self, motion: Motion, place: Placement, shirt: Rgb | None, *, acts: bool = True
-    ) -> _Person:
-        """A person in the role's outfit, else in `shirt`, else in any."""
+    def person(self, motion: Motion, place: Placement, *, acts: bool = True) -> _Person:
+        """A person in the role's outfit; what it leaves open is anyone's."""
         outfit = motion.role.outfit
-        colour = self.tint(outfit.shirt or shirt or self._any_shirt())
-        look = person_look(self.rng, place.scale, shirt=colour, tint=self.tint)
+        shirt = outfit.shirt or str(self.rng.choice(list(SHIRTS)))
+        look = person_look(self.rng, place.scale, shirt=self.tint(SHIRTS[shirt]), tint=self.tint)
         if outfit.trousers is not None:
             look = replace(look, trousers=self.tint(outfit.trousers))
-        pixels = place.to_pixels(np.stack(list(motion.joints.values()), 1))
+        pixels = place.to_pixels(motion.body)
         things = self.things(motion.role.things, motion, place)
-        return _Person(motion, look, pixels, motion.sign * place.direction, things, acts)
+        return _Person(motion, look, shirt, pixels, motion.sign * place.direction, things, acts)
 
     def things(
         self, names: Sequence[str], motion: Motion, place: Placement

@@ -21,6 +21,7 @@ from stclip.mini.choreography import (
     checked,
     with_neutral,
 )
+from stclip.mini.render import SHIRTS
 
 FOLDER = Path(__file__).parent
 UCF_ACTIONS = (  # the official names in alphabetical order
@@ -56,8 +57,15 @@ class FilmKey(Key):
 class Outfit(Strict):
     """Clothes of a role; what is None differs from film to film."""
 
-    shirt: Colour | None = None
+    shirt: str | None = None
     trousers: Colour | None = None
+
+    @field_validator("shirt")
+    @classmethod
+    def _shirt(cls, shirt: str | None) -> str | None:
+        if shirt is not None and shirt not in SHIRTS:
+            raise ValueError(f"unknown shirt {shirt!r}; known {sorted(SHIRTS)}")
+        return shirt
 
 
 class Role(Movement):
@@ -127,6 +135,12 @@ class Part(Strict):
     outline: bool = True
     swing: float = 0  # degrees to and fro about the first point, once a cycle
     phase: float = 0  # cycles
+
+    @model_validator(mode="after")
+    def _pivot(self) -> Self:
+        if self.swing and isinstance(self.points[0], str):
+            raise ValueError("a part swings about a point, its first one is a joint")
+        return self
 
     @field_validator("points")
     @classmethod
