@@ -97,10 +97,18 @@ def test_the_repertoire_is_the_24_official_actions() -> None:
             "share must be at most 1",
         ),
         (lambda c, t: c["actions"]["Surfing"].update(phrases=["surfing"]), "Surfing.phrases"),
+        (
+            lambda c, t: c["actions"]["Fencing"]["roles"][0].update(outfit={"shirt": "beige"}),
+            "unknown shirt 'beige'",
+        ),
         (lambda c, t: t["colours"].pop("sand"), "unknown colour 'sand'"),
         (
             lambda c, t: t["things"]["dog"]["parts"][0].update(points=["paw"]),
             r"unknown joints \['paw'\]",
+        ),
+        (
+            lambda c, t: t["things"]["volleyball"]["path"][1].update(joint="tail"),
+            r"unknown joints \['tail'\]",
         ),
         (lambda c, t: t["things"]["football"]["path"].pop(), "times must rise from 0 to 1"),
     ],
@@ -246,6 +254,7 @@ def test_a_tube_has_the_boxes_of_what_is_drawn(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(film_module, "draw_person", draw)
     made = film("Fencing", num_frames=5, style=replace(VIDEO, bystander=0))
     assert made.num_people == 2
+    assert made.shirt == "white"
     assert [(tube.first, len(tube.boxes_xyxy)) for tube in made.tubes] == [(0, 5), (0, 5)]
     for person, tube in enumerate(made.tubes):
         for mask, box in zip(masks[person::2], tube.boxes_xyxy, strict=True):

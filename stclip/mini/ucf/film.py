@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from stclip.mini.choreography import Colour
-from stclip.mini.drawing import Canvas, Look, Point, Rgb, draw_person, tight_box
+from stclip.mini.drawing import Canvas, Look, Point, draw_person, tight_box
 from stclip.mini.render import (
     HEIGHT,
     MARGIN,
@@ -28,7 +28,7 @@ from stclip.mini.ucf.motion import Clock, Motion, move, move_together
 from stclip.mini.ucf.repertoire import FilmRepertoire
 from stclip.mini.ucf.things import PlacedThing, place_thing
 
-SLIVER = 12  # pixels; of less than this nobody would annotate a person
+SLIVER = 24  # pixels; of less than this nobody would annotate a person
 LIMB = 0.075  # body heights; the usual width of a limb, in which things are measured
 MAX_BYSTANDERS = 2
 Mask = UInt8[np.ndarray, "H W"]
@@ -48,9 +48,7 @@ class Film:
     """A rendered film (or a still, T = 1) and what is known about it."""
 
     frames: UInt8[np.ndarray, "T H W 3"]
-    tubes: tuple[
-        Tube, ...
-    ]  # of the actors while the action takes place, from the back to the front
+    tubes: tuple[Tube, ...]  # of the actors while they act, from the back to the front
     bystanders: tuple[Boxes, ...]  # of each frame: the persons in sight whom no tube has
     props: tuple[tuple[SeenProp, ...], ...]  # of each frame
     scene: str
@@ -64,6 +62,7 @@ class _Person:
 
     motion: Motion
     look: Look
+    shirt: str  # name of its colour
     pixels: Float[np.ndarray, "T J 2"]
     facing: int
     things: tuple[PlacedThing, ...]
@@ -71,7 +70,7 @@ class _Person:
 
     def draw(self, canvas: Canvas, index: int, camera: Point, held: "_Layers") -> None:
         """Draw the person of a frame with what is in the hands."""
-        at = dict(zip(self.motion.joints, self.pixels[index] - camera, strict=True))
+        at = dict(zip(self.motion.names, self.pixels[index] - camera, strict=True))
         draw_person(
             canvas,
             at,
@@ -105,23 +104,15 @@ def render_film(
     num_groups = 1 + int(rng.choice(len(plan.groups), p=plan.groups))
     groups = [move_together(rng, plan, clock, style, still=still) for _ in range(num_groups)]
     places = frame_cast(rng, plan, groups, style, horizon=horizon, still=still)
-    shirt = str(rng.choice(list(SHIRTS)))
     actors = [
-        wardrobe.person(motion, place, SHIRTS[shirt] if motion is groups[0][0] else None)
+        wardrobe.person(motion, place)
         for group, place in zip(groups, places, strict=True)
         for motion in group
     ]
     scenery = wardrobe.things(plan.set, groups[0][0], places[0])
-    passing = []
-    if rng.random() < style.bystander:
-        for _ in range(rng.integers(1, MAX_BYSTANDERS, endpoint=True)):
-            motion = move(
-                repertoire.bystander, clock, Manner.draw(rng, repertoire.bystander, style)
-            )
-            passing.append(
-                wardrobe.person(motion, frame_bystander(rng, places[0]), None, acts=False)
-            )
-    people = [*passing, *reversed(actors)]  # from the back to the front
+    passing = rng.integers(1, MAX_BYSTANDERS + 1) if rng.random() < style.bystander else 0
+    bystanders = [wardrobe.bystander(clock, places[0]) for _ in range(passing)]
+    people = [*bystanders, *reversed(actors)]  # from the back to the front
     sensor = Sensor.draw(rng, style)
 
     frames = np.empty((num_frames, HEIGHT, WIDTH, 3), np.uint8)
@@ -145,15 +136,10 @@ def render_film(
     return Film(
         frames=frames,
         tubes=tuple(_tubes(boxes, acting)),
-        bystanders=tuple(
-            np.array(
-                [b for b, a in zip(*frame, strict=True) if b is not None and not a], np.float32
-            ).reshape(-1, 4)
-            for frame in zip(boxes, acting, strict=True)
-        ),
+        bystanders=tuple(map(_idle, boxes, acting)),
         props=tuple(props),
         scene=scene,
-        shirt=shirt,
+        shirt=actors[0].shirt,
         num_people=len(people),
     )
 
@@ -167,24 +153,26 @@ class _Wardrobe:
         self.colours = {name: self.tint(self._one(rgb)) for name, rgb in repertoire.colours.items()}
 
     def _one(self, colour: Colour | tuple[Colour, ...]) -> Colour:
-        several = np.reshape(colour, (-1, 3)).tolist()
-        return tuple(several[self.rng.integers(len(several))])
+        if isinstance(colour[0], tuple):
+            return colour[self.rng.integers(len(colour))]
+        return colour
 
-    def _any_shirt(self) -> Rgb:
-        return list(SHIRTS.values())[self.rng.integers(len(SHIRTS))]
-
-    def person(
-        self, motion: Motion, place: Placement, shirt: Rgb | None, *, acts: bool = True
-    ) -> _Person:
-        """A person in the role's outfit, else in `shirt`, else in any."""
+    def person(self, motion: Motion, place: Placement, *, acts: bool = True) -> _Person:
+        """A person in the role's outfit; what it leaves open is anyone's."""
         outfit = motion.role.outfit
-        colour = self.tint(outfit.shirt or shirt or self._any_shirt())
-        look = person_look(self.rng, place.scale, shirt=colour, tint=self.tint)
+        shirt = outfit.shirt or str(self.rng.choice(list(SHIRTS)))
+        look = person_look(self.rng, place.scale, shirt=self.tint(SHIRTS[shirt]), tint=self.tint)
         if outfit.trousers is not None:
             look = replace(look, trousers=self.tint(outfit.trousers))
-        pixels = place.to_pixels(np.stack(list(motion.joints.values()), 1))
+        pixels = place.to_pixels(motion.body)
         things = self.things(motion.role.things, motion, place)
-        return _Person(motion, look, pixels, motion.sign * place.direction, things, acts)
+        return _Person(motion, look, shirt, pixels, motion.sign * place.direction, things, acts)
+
+    def bystander(self, clock: Clock, nearest: Placement) -> _Person:
+        """Somebody who passes by."""
+        role = self.repertoire.bystander
+        motion = move(role, clock, Manner.draw(self.rng, role, self.style))
+        return self.person(motion, frame_bystander(self.rng, nearest), acts=False)
 
     def things(
         self, names: Sequence[str], motion: Motion, place: Placement
@@ -252,6 +240,12 @@ class _Layers:
                     seen.append(SeenProp(owner.thing.kind, box))
             covered |= mask
         return tuple(reversed(seen))
+
+
+def _idle(boxes: Sequence[np.ndarray | None], acting: Sequence[bool]) -> Boxes:
+    """Boxes of a frame's persons who are seen and do not act."""
+    idle = [box for box, acts in zip(boxes, acting, strict=True) if box is not None and not acts]
+    return np.array(idle, np.float32).reshape(-1, 4)
 
 
 def _tubes(

@@ -55,7 +55,7 @@ def frame_cast(
     homes = [_home(index, action.spacing) for index in range(len(groups))]
     cast = np.concatenate(
         [
-            np.array([x, y]) + np.stack(list(motion.joints.values())).reshape(-1, 2) * zoom
+            np.array([x, y]) + motion.body.reshape(-1, 2) * zoom
             for (x, y, zoom), group in zip(homes, groups, strict=True)
             for motion in group
         ]

@@ -3,7 +3,7 @@
 Legend: K keys, A numbers of a pose. Lengths are in body heights, x forward, y up, the ground at 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +21,7 @@ from stclip.mini.choreography import (
     checked,
     with_neutral,
 )
+from stclip.mini.render import SHIRTS
 
 FOLDER = Path(__file__).parent
 UCF_ACTIONS = (  # the official names in alphabetical order
@@ -56,8 +57,15 @@ class FilmKey(Key):
 class Outfit(Strict):
     """Clothes of a role; what is None differs from film to film."""
 
-    shirt: Colour | None = None
+    shirt: str | None = None
     trousers: Colour | None = None
+
+    @field_validator("shirt")
+    @classmethod
+    def _shirt(cls, shirt: str | None) -> str | None:
+        if shirt is not None and shirt not in SHIRTS:
+            raise ValueError(f"unknown shirt {shirt!r}; known {sorted(SHIRTS)}")
+        return shirt
 
 
 class Role(Movement):
@@ -128,22 +136,37 @@ class Part(Strict):
     swing: float = 0  # degrees to and fro about the first point, once a cycle
     phase: float = 0  # cycles
 
+    @model_validator(mode="after")
+    def _pivot(self) -> Self:
+        if self.swing and isinstance(self.points[0], str):
+            raise ValueError("a part swings about a point, its first one is a joint")
+        return self
+
     @field_validator("points")
     @classmethod
     def _joints(cls, points: tuple[Place, ...]) -> tuple[Place, ...]:
-        unknown = [p for p in points if isinstance(p, str) and p not in JOINTS]
-        if unknown:
-            raise ValueError(f"unknown joints {unknown}; known {list(JOINTS)}")
+        _known_joints([place for place in points if isinstance(place, str)])
         return points
 
 
+def _known_joints(names: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in JOINTS]:
+        raise ValueError(f"unknown joints {unknown}; known {list(JOINTS)}")
+
+
 class PathKey(Strict):
-    """Where a thing that flies is at a time: at a joint, at a point, or at the offset from both."""
+    """Where a thing that flies is at a time."""
 
     at: float = Field(ge=0, le=1)
-    joint: str | None = None
-    xy: Span = (0, 0)
+    joint: str | None = None  # None: where the role begins
+    xy: Span = (0, 0)  # from there
     arc: float = 0  # rises and falls by this on the way here
+
+    @field_validator("joint")
+    @classmethod
+    def _joint(cls, joint: str | None) -> str | None:
+        _known_joints([joint] if joint else [])
+        return joint
 
 
 class Thing(Strict):
