@@ -20,6 +20,8 @@ from jhmdb_archives import HEIGHT, ODD, WIDTH, Raw, box_of, run
 from PIL import Image
 
 from stclip.config import load_dataset
+from stclip.config.hashes import preparation_settings
+from stclip.config.target import call_target
 from stclip.errors import DataError
 from stclip.prepare import authors, gttubes
 from stclip.prepare.jhmdb import prepare
@@ -164,6 +166,24 @@ def test_repackaged_frames_may_be_jpegs(raw: Raw, tmp_path: Path) -> None:
     gttubes.prepare(folder, tmp_path / "found", **REPACKAGED, **META)
     shapes = [read_clip(out / "frames", ODD).shape for out in (tmp_path / "found", expected)]
     assert shapes == [(4, HEIGHT, WIDTH, 3)] * 2
+    gttubes.prepare(folder, tmp_path / "jpeg", **REPACKAGED, **META, frame_store="jpeg")
+    assert sorted(p.suffix for p in (tmp_path / "jpeg" / "frames").iterdir()) == [".jpegs"] * 3
+    for clip in (ODD, "c_2", "w_1"):  # the files as they came: nothing is lost once more
+        found = [read_clip(tmp_path / out / "frames", clip) for out in ("jpeg", "found")]
+        assert np.array_equal(*found)
+
+
+def test_the_frame_store_is_a_setting_that_prepares_anew(raw: Raw, tmp_path: Path) -> None:
+    archives = raw.write(tmp_path / "raw")
+    data = load_dataset(ROOT / "config", "jhmdb", scale="paper")
+    other = data.model_copy(update={"frame_store": "jpeg"})
+    assert preparation_settings(data) != preparation_settings(other)
+    for settings, suffix in ((data, ".npy"), (other, ".jpegs")):
+        call_target(
+            settings.target, archives, tmp_path / "out",
+            params=settings.params, where="here", frame_store=settings.frame_store,
+        )  # fmt: skip
+        assert {p.suffix for p in (tmp_path / "out" / "frames").iterdir()} == {suffix}
 
 
 def test_the_flow_is_not_read(raw: Raw, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
