@@ -20,8 +20,8 @@ CONDA = {  # conda-forge's name -> that of the package index
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 # where a next version is known to be able to break what is relied on inside the library
 BOUNDED = {
-    "numpy", "open-clip-torch", "peft", "snakemake", "snakemake-executor-plugin-slurm", "timm",
-    "torch", "torchvision", "wandb", "wandb-workspaces",
+    "av", "numpy", "open-clip-torch", "peft", "snakemake", "snakemake-executor-plugin-slurm",
+    "timm", "torch", "torchvision", "wandb", "wandb-workspaces",
 }  # fmt: skip
 
 

@@ -405,11 +405,10 @@ def test_a_killed_extraction_is_gone_on_with(
     assert boxes[0].content() == boxes[1].content()
 
 
-def test_another_setting_is_not_gone_on_with(
-    raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def broken_off(raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Source and output of a try that ended after two videos."""
     source, out = raw.zipped(tmp_path / "raw"), tmp_path / "out"
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     real = videos.store_video
 
     def dies(file: VideoFile, *rest: object) -> object:
@@ -417,14 +416,33 @@ def test_another_setting_is_not_gone_on_with(
             raise KeyboardInterrupt
         return real(file, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(videos, "store_video", dies)
-    with pytest.raises(KeyboardInterrupt):
-        run(source, out)
+    with monkeypatch.context() as patched:
+        patched.setenv("OMP_NUM_THREADS", "1")
+        patched.setattr(videos, "store_video", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(source, out)
     assert (out / ".frames.tmp" / f"{clip_of(ONE)}.jpegs").is_file()
-    monkeypatch.setattr(videos, "store_video", real)
+    return source, out
+
+
+def test_another_setting_is_not_gone_on_with(broken_off: tuple[Path, Path]) -> None:
+    source, out = broken_off
     run(source, out, frame_store="decoded")
     assert {path.suffix for path in (out / "frames").iterdir()} == {".npy"}
     assert len(stored_clip(out / "frames", clip_of(ONE)).numbers) == 9
+
+
+def test_videos_that_are_not_annotated_any_more_are_not_kept(
+    raw: Raw, broken_off: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    source, out = broken_off
+    del raw.annotations[ONE]
+    with caplog.at_level(logging.INFO):
+        run(raw.zipped(source), out)
+    assert "1 of them were stored by an earlier try" in caplog.text
+    assert sorted(path.name for path in (out / "frames").iterdir()) == [
+        f"{clip_of(name)}.jpegs" for name in (TWO, THREE, FOUR)
+    ]
 
 
 def test_several_threads_give_the_same(

@@ -22,7 +22,7 @@ from av.error import FFmpegError
 from stclip.errors import DataError
 from stclip.progress import Progress
 from stclip.runtime.threads import cpu_threads
-from stclip.storage.frame_store import StoreName, clip_writer, whole_clips
+from stclip.storage.frame_store import StoreName, clip_file, clip_writer, whole_clips
 from stclip.storage.resume_log import Journal, open_journal
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def store_videos(
 ) -> dict[str, StoredVideo]:
     """Decode and store videos; those that an earlier try has stored are not decoded again.
 
-    As many are decoded at a time as there are CPU threads; a few wait. A video counts as stored
+    As many are decoded at a time as there are CPU threads; one waits. A video counts as stored
     earlier if its file is the same, byte for byte.
 
     Args:
@@ -85,29 +85,32 @@ def store_videos(
         DataError: a file is no video, does not decode or has no frames; or as `check` raises.
     """
     found: dict[str, StoredVideo] = {}
+    pending: dict[Future[StoredVideo], str] = {}
     workers = cpu_threads()
     progress = Progress("videos decoded", total=total)
+    num_known = 0
+
+    def take(clip: str, video: StoredVideo) -> None:
+        found[clip] = video
+        check(clip, video)
+        progress.advance()
 
     def finish(futures: Iterable[Future[StoredVideo]]) -> None:
         for future in futures:
-            file = pending.pop(future)
-            found[file] = future.result()
-            journal.add(file, asdict(found[file]))
-            check(file, found[file])
-            progress.advance()
+            clip, video = pending.pop(future), future.result()
+            journal.add(clip, asdict(video))
+            take(clip, video)
 
     with open_journal(frames / _JOURNAL, key=frames_depend_on(store)) as journal:
         earlier = _earlier(journal, whole_clips(frames))
-        pending: dict[Future[StoredVideo], str] = {}
         pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
         try:
             for file in files:
                 sha256 = hashlib.sha256(file.content).hexdigest()
                 known = earlier.get(file.clip)
                 if known is not None and known.sha256 == sha256:
-                    found[file.clip] = known
-                    check(file.clip, known)
-                    progress.advance()
+                    num_known += 1
+                    take(file.clip, known)
                     continue
                 pending[pool.submit(store_video, file, frames, store, sha256)] = file.clip
                 while len(pending) > workers:  # one waits
@@ -115,8 +118,10 @@ def store_videos(
             finish(wait(pending).done)
         finally:
             pool.shutdown(cancel_futures=True)
-    if earlier:
-        logger.info("%d videos were stored by an earlier try", len(earlier.keys() & found.keys()))
+        for clip in whole_clips(frames).keys() - found.keys():  # an earlier try had other videos
+            clip_file(frames, clip, store).unlink()
+    if num_known:
+        logger.info("%d of them were stored by an earlier try", num_known)
     return found
 
 
@@ -154,8 +159,8 @@ def store_video(file: VideoFile, frames: Path, store: StoreName, sha256: str) ->
             f"{again}"
         ) from None
     except DataError as error:
-        named = file.where in str(error)
-        raise error if named else DataError(f"{file.where}: {error}") from None
+        named = file.where in str(error)  # what stores a clip does not know its file
+        raise (error if named else DataError(f"{file.where}: {error}")) from None
     if rate is None:
         raise DataError(f"{file.where}: does not tell its frame rate. {again}")
     return StoredVideo(
