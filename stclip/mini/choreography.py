@@ -7,7 +7,7 @@ ground at 0.
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -52,6 +52,7 @@ SHOULDER_OFFSET, HIP_OFFSET = 0.07, 0.042  # half of what lies between the two, 
 NUM_ANGLES = 10  # a pose is these angles and the lift
 
 Colour = tuple[int, int, int]
+Form = TypeVar("Form", bound=Strict)
 Joints = dict[str, Float[np.ndarray, "T 2"]]
 
 
@@ -108,21 +109,13 @@ class Scene(Strict):
     phrases: tuple[str, ...] = Field(min_length=1)
 
 
-class Choreography(Strict):
-    """One action as data."""
+class Movement(Strict):
+    """How one body moves: poses in time, once or repeated."""
 
     keys: tuple[Key, ...] = Field(min_length=2)
-    scene: str
-    phrases: tuple[str, ...] = ()
-    props: tuple[Prop, ...] = ()
     facing: Literal["side", "front"] = "side"
     cycles: tuple[float, float] | None = None
     back_and_forth: bool = False
-    travel: float = 0
-    rise: float = 0
-    hangs: bool = False
-    size: float = Field(default=1, gt=0)
-    photo: tuple[float, float] = (0, 1)
 
     @field_validator("keys")
     @classmethod
@@ -133,21 +126,44 @@ class Choreography(Strict):
         return keys
 
     @model_validator(mode="after")
-    def _repeats(self) -> "Choreography":
+    def _repeats(self) -> Self:
         if self.cycles is None:
             if self.back_and_forth:
                 raise ValueError("back_and_forth needs cycles: [least, most]")
-        elif not self.back_and_forth and self.keys[0].numbers != self.keys[-1].numbers:
+            return self
+        if not self.back_and_forth and self.keys[0].numbers != self.keys[-1].numbers:
             raise ValueError("a cycle must end in the pose it began with")
-        for name, (low, high) in {"cycles": self.cycles or (0, 0), "photo": self.photo}.items():
-            if not 0 <= low <= high:
-                raise ValueError(f"{name} must be [least, most], it is {[low, high]}")
+        check_range("cycles", self.cycles)
         return self
 
     @cached_property
     def curve(self) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray, "K A"]]:
         """Times and numbers of the keys."""
         return np.array([k.at for k in self.keys]), np.array([k.numbers for k in self.keys])
+
+
+class Choreography(Movement):
+    """One action as data."""
+
+    scene: str
+    phrases: tuple[str, ...] = ()
+    props: tuple[Prop, ...] = ()
+    travel: float = 0
+    rise: float = 0
+    hangs: bool = False
+    size: float = Field(default=1, gt=0)
+    photo: tuple[float, float] = (0, 1)
+
+    @model_validator(mode="after")
+    def _photo_in_order(self) -> Self:
+        check_range("photo", self.photo)
+        return self
+
+
+def check_range(name: str, limits: tuple[float, float]) -> None:
+    """Raise ValueError unless the two are least and most."""
+    if not 0 <= limits[0] <= limits[1]:
+        raise ValueError(f"{name} must be [least, most], it is {list(limits)}")
 
 
 class Repertoire(Strict):
@@ -183,17 +199,26 @@ def load_repertoire(path: Path = CHOREOGRAPHIES) -> Repertoire:
     """
     content = read_yaml(path)
     neutral = content.pop("neutral", {})
-    content["bystander"] = _with_neutral(content.get("bystander"), neutral)
+    content["bystander"] = with_neutral(content.get("bystander"), neutral)
     if isinstance(actions := content.get("actions"), Mapping):
-        content["actions"] = {n: _with_neutral(a, neutral) for n, a in actions.items()}
+        content["actions"] = {n: with_neutral(a, neutral) for n, a in actions.items()}
+    return checked(Repertoire, content, path)
+
+
+def checked(form: type[Form], content: Any, path: Path) -> Form:
+    """The content of a file in its form.
+
+    Raises:
+        ConfigError: the content is not of this form; names each wrong key.
+    """
     try:
-        return Repertoire.model_validate(content)
+        return form.model_validate(content)
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise ConfigError("\n".join(lines)) from None
 
 
-def _with_neutral(choreography: Any, neutral: Mapping[str, Any]) -> Any:
+def with_neutral(choreography: Any, neutral: Mapping[str, Any]) -> Any:
     """Complete the keys; what is not of the expected form stays for the validation to report."""
     if not isinstance(choreography, Mapping) or not isinstance(choreography.get("keys"), list):
         return choreography
@@ -202,12 +227,12 @@ def _with_neutral(choreography: Any, neutral: Mapping[str, Any]) -> Any:
 
 
 def pose(
-    choreography: Choreography,
+    choreography: Movement,
     times: Float[np.ndarray, " T"],
     *,
     num_cycles: float,
     phase: float,
-    amplitude: float,
+    amplitude: float | Float[np.ndarray, " A"],
     jitter: Float[np.ndarray, " A"],
 ) -> Float[np.ndarray, "T A"]:
     """Angles and lift at `times` (0..1), eased between the keys.
@@ -239,12 +264,25 @@ def joints(
 
     The lower foot stands on the ground (or the hands hold the bar), then travel and rise are added.
     """
+    at = skeleton(angles, front=choreography.facing == "front", proportions=proportions)
+    if choreography.hangs:
+        up = BAR_HEIGHT - np.maximum(at["near_hand"][:, 1], at["far_hand"][:, 1])
+    else:
+        up = angles[:, -1] - np.minimum(at["near_foot"][:, 1], at["far_foot"][:, 1])
+    shift = np.stack([choreography.travel * (times - 0.5), up + choreography.rise * times], 1)
+    return {part: points + shift for part, points in at.items()}
+
+
+def skeleton(
+    angles: Float[np.ndarray, "T A"], *, front: bool, proportions: Mapping[str, float]
+) -> Joints:
+    """Where the joints are from the hip, for angles of the first `NUM_ANGLES` columns."""
     length = {part: size * proportions.get(part, 1.0) for part, size in LENGTHS.items()}
     torso, head, *limbs = angles[:, :NUM_ANGLES].T
     hip = np.zeros((len(angles), 2))
     neck = hip + length["torso"] * _up(torso)
     at: Joints = {"hip": hip, "neck": neck, "head": neck + length["head"] * _up(head)}
-    width = 1.0 if choreography.facing == "front" else 0.0
+    width = 1.0 if front else 0.0
     for i, (side, sign) in enumerate({"near": width, "far": -width}.items()):
         upper, lower = limbs[2 * i], limbs[2 * i + 1]
         shoulder = neck + np.array([sign * SHOULDER_OFFSET, 0.0])
@@ -258,12 +296,7 @@ def joints(
         parts = {"shoulder": shoulder, "elbow": elbow, "hand": hand}
         parts |= {"groin": groin, "knee": knee, "foot": foot, "toe": toe}
         at |= {f"{side}_{part}": points for part, points in parts.items()}
-    if choreography.hangs:
-        up = BAR_HEIGHT - np.maximum(at["near_hand"][:, 1], at["far_hand"][:, 1])
-    else:
-        up = angles[:, -1] - np.minimum(at["near_foot"][:, 1], at["far_foot"][:, 1])
-    shift = np.stack([choreography.travel * (times - 0.5), up + choreography.rise * times], 1)
-    return {part: points + shift for part, points in at.items()}
+    return at
 
 
 def _down(degrees: Float[np.ndarray, " T"]) -> Float[np.ndarray, "T 2"]:

@@ -72,6 +72,30 @@ class Canvas:
         fixed = int(max(1.0, radius) * (1 << SUBPIXEL_BITS))
         cv2.circle(self.mask, self._fixed(centre), fixed, 1, -1, cv2.LINE_8, SUBPIXEL_BITS)
 
+    def strip(self, points: Sequence[Point], colour: Rgb, width: float, *, outline: bool) -> None:
+        """A part of a thing: a line through the points, entered in the mask."""
+        fixed = [np.array([self._fixed(p) for p in points], np.int32)]
+        width = max(1, int(width))
+        if outline:
+            cv2.polylines(self.image, fixed, False, OUTLINE, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.polylines(self.image, fixed, False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.polylines(self.mask, fixed, False, 1, width, cv2.LINE_8, SUBPIXEL_BITS)
+
+    def plate(self, points: Sequence[Point], colour: Rgb, *, outline: bool) -> None:
+        """A part of a thing: a filled polygon, entered in the mask."""
+        fixed = [np.array([self._fixed(p) for p in points], np.int32)]
+        cv2.fillPoly(self.image, fixed, colour, cv2.LINE_AA, SUBPIXEL_BITS)
+        if outline:
+            cv2.polylines(self.image, fixed, True, OUTLINE, 1, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.fillPoly(self.mask, fixed, 1, cv2.LINE_8, SUBPIXEL_BITS)
+
+    def ring(self, centre: Point, radius: float, colour: Rgb, width: float) -> None:
+        """A part of a thing: a circle, entered in the mask."""
+        fixed = int(max(1.0, radius) * (1 << SUBPIXEL_BITS))
+        where, width = self._fixed(centre), max(1, int(width))
+        cv2.circle(self.image, where, fixed, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.circle(self.mask, where, fixed, 1, width, cv2.LINE_8, SUBPIXEL_BITS)
+
 
 @dataclass(frozen=True)
 class Look:

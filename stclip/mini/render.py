@@ -14,6 +14,7 @@ from stclip.mini.choreography import (
     NUM_ANGLES,
     Choreography,
     Joints,
+    Movement,
     Prop,
     Repertoire,
     Scene,
@@ -110,9 +111,9 @@ def render(
     own = rng.random() < style.own_scene
     scene_name = choreography.scene if own else str(rng.choice(list(repertoire.scenes)))
     scene = repertoire.scenes[scene_name]
-    tint = _tint(rng, style)
+    tint = light(rng, style)
     camera = camera_path(rng, num_frames, height=HEIGHT, limit=MARGIN - 1, style=style)
-    back, horizon = _backdrop(rng, scene, style)
+    back, horizon = backdrop(rng, scene, style)
     shirt = str(rng.choice(list(SHIRTS)))
     actor = _actor(rng, choreography, times, style, horizon=horizon, shirt=shirt, tint=tint)
     props = [prop for prop in choreography.props if rng.random() < style.props]
@@ -180,13 +181,13 @@ def _seen(
             yield SeenProp(prop.kind, box)
 
 
-def _tint(rng: np.random.Generator, style: Style) -> Callable[[Rgb], Rgb]:
+def light(rng: np.random.Generator, style: Style) -> Callable[[Rgb], Rgb]:
     """How this video's light changes the colours of persons and things."""
     gain, offset = rng.uniform(*style.colour_gain), rng.uniform(*style.colour_offset)
     return lambda colour: tuple(float(c) * gain + offset for c in colour)
 
 
-def _backdrop(
+def backdrop(
     rng: np.random.Generator, scene: Scene, style: Style
 ) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
     """Background with the camera's margin, and its horizon in picture heights."""
@@ -226,7 +227,7 @@ def _actor(
     def to_pixels(xy: np.ndarray) -> np.ndarray:
         return origin + (xy * [direction * scale, -scale]) @ turn.T
 
-    look = _look(rng, scale, shirt=tint(SHIRTS[shirt]), tint=tint)
+    look = person_look(rng, scale, shirt=tint(SHIRTS[shirt]), tint=tint)
     return _Actor(choreography, moving, angles, look, direction, scale, to_pixels)
 
 
@@ -236,24 +237,46 @@ def _movement(
     times: Float[np.ndarray, " T"],
     style: Style,
 ) -> tuple[Float[np.ndarray, "T A"], Joints]:
-    """Angles and joints of one body with its own proportions, tempo and manner."""
-    parts = ("torso", "upper_arm", "forearm", "thigh", "shin", "head")
-    proportions = {part: rng.normal(1, style.body) for part in parts}
-    torso, head, limbs = style.angles
-    spread = np.array([torso, head, *[limbs] * (NUM_ANGLES - 2), 0.0])
-    cycles = choreography.cycles
+    """Angles and joints of one body in its own manner."""
+    manner = Manner.draw(rng, choreography, style)
     angles = pose(
         choreography,
         times,
-        num_cycles=rng.uniform(*cycles) if cycles else 1.0,
-        phase=rng.random() if cycles else 0.0,
-        amplitude=rng.uniform(0.85, 1.12),
-        jitter=rng.normal(0, 1, NUM_ANGLES + 1) * spread,
+        num_cycles=manner.num_cycles,
+        phase=manner.phase,
+        amplitude=manner.amplitude,
+        jitter=manner.jitter,
     )
-    return angles, joints(choreography, angles, times, proportions=proportions)
+    return angles, joints(choreography, angles, times, proportions=manner.proportions)
 
 
-def _look(
+@dataclass(frozen=True)
+class Manner:
+    """One body's proportions, tempo and manner."""
+
+    proportions: dict[str, float]
+    num_cycles: float
+    phase: float
+    amplitude: float
+    jitter: Float[np.ndarray, " A"]  # degrees; 0 for the lift
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, movement: Movement, style: Style) -> "Manner":
+        """Draw a manner for one person."""
+        parts = ("torso", "upper_arm", "forearm", "thigh", "shin", "head")
+        torso, head, limbs = style.angles
+        spread = np.array([torso, head, *[limbs] * (NUM_ANGLES - 2), 0.0])
+        cycles = movement.cycles
+        return cls(
+            proportions={part: rng.normal(1, style.body) for part in parts},
+            num_cycles=rng.uniform(*cycles) if cycles else 1.0,
+            phase=rng.random() if cycles else 0.0,
+            amplitude=rng.uniform(0.85, 1.12),
+            jitter=rng.normal(0, 1, NUM_ANGLES + 1) * spread,
+        )
+
+
+def person_look(
     rng: np.random.Generator, scale: float, *, shirt: Rgb, tint: Callable[[Rgb], Rgb]
 ) -> Look:
     """Clothes, skin and build of one person; `shirt` is tinted already."""
@@ -293,7 +316,7 @@ def _bystander(
     def to_pixels(xy: np.ndarray) -> np.ndarray:
         return origin + xy * [direction * scale, -scale]
 
-    look = _look(rng, scale, shirt=shirt, tint=tint)
+    look = person_look(rng, scale, shirt=shirt, tint=tint)
     return _Actor(choreography, moving, angles, look, direction, scale, to_pixels)
 
 
