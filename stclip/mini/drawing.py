@@ -14,6 +14,7 @@ SUBPIXEL_BITS = 4
 OUTLINE = (15, 15, 15)
 Rgb = tuple[float, ...]
 Point = Float[np.ndarray, "2"]
+Points = Float[np.ndarray, "P 2"]
 
 cv2.setNumThreads(1)  # the same bytes everywhere; parallel work is over videos
 
@@ -33,8 +34,12 @@ class Canvas:
 
     @staticmethod
     def _fixed(point: Point) -> tuple[int, int]:
-        scale = 1 << SUBPIXEL_BITS
-        return int(point[0] * scale), int(point[1] * scale)
+        x, y = point.tolist()  # Python's numbers are quicker than numpy's
+        return int(x * (1 << SUBPIXEL_BITS)), int(y * (1 << SUBPIXEL_BITS))
+
+    @staticmethod
+    def _all_fixed(points: Points) -> list[np.ndarray]:
+        return [(points * (1 << SUBPIXEL_BITS)).astype(np.int32)]
 
     def line(self, a: Point, b: Point, colour: Rgb, width: float) -> None:
         """A line with round ends, at least 1 px wide."""
@@ -61,10 +66,11 @@ class Canvas:
 
     def limb(self, a: Point, b: Point, colour: Rgb, width: float) -> None:
         """A part of a person: a line with an outline, entered in the mask."""
-        self.line(a, b, OUTLINE, int(width) + 2)
-        self.line(a, b, colour, width)
-        ends = self._fixed(a), self._fixed(b)
-        cv2.line(self.mask, *ends, 1, max(1, int(width)), cv2.LINE_8, SUBPIXEL_BITS)
+        ends, width = (self._fixed(a), self._fixed(b)), int(width)
+        cv2.line(self.image, *ends, OUTLINE, max(1, width + 2), cv2.LINE_AA, SUBPIXEL_BITS)
+        width = max(1, width)
+        cv2.line(self.image, *ends, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
+        cv2.line(self.mask, *ends, 1, width, cv2.LINE_8, SUBPIXEL_BITS)
 
     def ball_of_person(self, centre: Point, radius: float, colour: Rgb) -> None:
         """A round part of a person (head, hand), entered in the mask."""
@@ -72,18 +78,17 @@ class Canvas:
         fixed = int(max(1.0, radius) * (1 << SUBPIXEL_BITS))
         cv2.circle(self.mask, self._fixed(centre), fixed, 1, -1, cv2.LINE_8, SUBPIXEL_BITS)
 
-    def strip(self, points: Sequence[Point], colour: Rgb, width: float, *, outline: bool) -> None:
+    def strip(self, points: Points, colour: Rgb, width: float, *, outline: bool) -> None:
         """A part of a thing: a line through the points, entered in the mask."""
-        fixed = [np.array([self._fixed(p) for p in points], np.int32)]
-        width = max(1, int(width))
+        fixed, width = self._all_fixed(points), max(1, int(width))
         if outline:
             cv2.polylines(self.image, fixed, False, OUTLINE, width + 2, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.polylines(self.image, fixed, False, colour, width, cv2.LINE_AA, SUBPIXEL_BITS)
         cv2.polylines(self.mask, fixed, False, 1, width, cv2.LINE_8, SUBPIXEL_BITS)
 
-    def plate(self, points: Sequence[Point], colour: Rgb, *, outline: bool) -> None:
+    def plate(self, points: Points, colour: Rgb, *, outline: bool) -> None:
         """A part of a thing: a filled polygon, entered in the mask."""
-        fixed = [np.array([self._fixed(p) for p in points], np.int32)]
+        fixed = self._all_fixed(points)
         cv2.fillPoly(self.image, fixed, colour, cv2.LINE_AA, SUBPIXEL_BITS)
         if outline:
             cv2.polylines(self.image, fixed, True, OUTLINE, 1, cv2.LINE_AA, SUBPIXEL_BITS)

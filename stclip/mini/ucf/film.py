@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from stclip.mini.drawing import Canvas, Look, Point, Rgb, draw_person, tight_box
+from stclip.mini.choreography import Colour
+from stclip.mini.drawing import Canvas, Look, Point, draw_person, tight_box
 from stclip.mini.render import (
     HEIGHT,
     MARGIN,
@@ -47,7 +48,9 @@ class Film:
     """A rendered film (or a still, T = 1) and what is known about it."""
 
     frames: UInt8[np.ndarray, "T H W 3"]
-    tubes: tuple[Tube, ...]  # of the actors while the action takes place
+    tubes: tuple[
+        Tube, ...
+    ]  # of the actors while the action takes place, from the back to the front
     bystanders: tuple[Boxes, ...]  # of each frame: the persons in sight whom no tube has
     props: tuple[tuple[SeenProp, ...], ...]  # of each frame
     scene: str
@@ -61,6 +64,7 @@ class _Person:
 
     motion: Motion
     look: Look
+    shirt: str  # name of its colour
     pixels: Float[np.ndarray, "T J 2"]
     facing: int
     things: tuple[PlacedThing, ...]
@@ -68,7 +72,7 @@ class _Person:
 
     def draw(self, canvas: Canvas, index: int, camera: Point, held: "_Layers") -> None:
         """Draw the person of a frame with what is in the hands."""
-        at = dict(zip(self.motion.joints, self.pixels[index] - camera, strict=True))
+        at = dict(zip(self.motion.names, self.pixels[index] - camera, strict=True))
         draw_person(
             canvas,
             at,
@@ -102,9 +106,8 @@ def render_film(
     num_groups = 1 + int(rng.choice(len(plan.groups), p=plan.groups))
     groups = [move_together(rng, plan, clock, style, still=still) for _ in range(num_groups)]
     places = frame_cast(rng, plan, groups, style, horizon=horizon, still=still)
-    shirt = str(rng.choice(list(SHIRTS)))
     actors = [
-        wardrobe.person(motion, place, SHIRTS[shirt] if motion is groups[0][0] else None)
+        wardrobe.person(motion, place)
         for group, place in zip(groups, places, strict=True)
         for motion in group
     ]
@@ -115,7 +118,7 @@ def render_film(
             motion = move(
                 repertoire.bystander, clock, Manner.draw(rng, repertoire.bystander, style)
             )
-            passing.append(wardrobe.person(motion, frame_bystander(rng, horizon), None, acts=False))
+            passing.append(wardrobe.person(motion, frame_bystander(rng, places[0]), acts=False))
     people = [*passing, *reversed(actors)]  # from the back to the front
     sensor = Sensor.draw(rng, style)
 
@@ -148,7 +151,7 @@ def render_film(
         ),
         props=tuple(props),
         scene=scene,
-        shirt=shirt,
+        shirt=actors[0].shirt,
         num_people=len(people),
     )
 
@@ -159,25 +162,23 @@ class _Wardrobe:
     def __init__(self, rng: np.random.Generator, repertoire: FilmRepertoire, style: Style) -> None:
         self.rng, self.repertoire, self.style = rng, repertoire, style
         self.tint = light(rng, style)
-        self.colours = {
-            name: self.tint(rgb or self._any_shirt()) for name, rgb in repertoire.colours.items()
-        }
+        self.colours = {name: self.tint(self._one(rgb)) for name, rgb in repertoire.colours.items()}
 
-    def _any_shirt(self) -> Rgb:
-        return list(SHIRTS.values())[self.rng.integers(len(SHIRTS))]
+    def _one(self, colour: Colour | tuple[Colour, ...]) -> Colour:
+        if isinstance(colour[0], tuple):
+            return colour[self.rng.integers(len(colour))]
+        return colour
 
-    def person(
-        self, motion: Motion, place: Placement, shirt: Rgb | None, *, acts: bool = True
-    ) -> _Person:
-        """A person in the role's outfit, else in `shirt`, else in any."""
+    def person(self, motion: Motion, place: Placement, *, acts: bool = True) -> _Person:
+        """A person in the role's outfit; what it leaves open is anyone's."""
         outfit = motion.role.outfit
-        colour = self.tint(outfit.shirt or shirt or self._any_shirt())
-        look = person_look(self.rng, place.scale, shirt=colour, tint=self.tint)
+        shirt = outfit.shirt or str(self.rng.choice(list(SHIRTS)))
+        look = person_look(self.rng, place.scale, shirt=self.tint(SHIRTS[shirt]), tint=self.tint)
         if outfit.trousers is not None:
             look = replace(look, trousers=self.tint(outfit.trousers))
-        pixels = place.to_pixels(np.stack(list(motion.joints.values()), 1))
+        pixels = place.to_pixels(motion.body)
         things = self.things(motion.role.things, motion, place)
-        return _Person(motion, look, pixels, motion.sign * place.direction, things, acts)
+        return _Person(motion, look, shirt, pixels, motion.sign * place.direction, things, acts)
 
     def things(
         self, names: Sequence[str], motion: Motion, place: Placement

@@ -14,8 +14,10 @@ from stclip.mini.scenery import Style
 from stclip.mini.ucf.motion import Motion
 from stclip.mini.ucf.repertoire import FilmAction
 
+WIDE = 0.75  # chance that a still shows all that a film does, not the persons alone
 HEADROOM = 0.1  # body heights above the head's centre
 DEPTH = 0.86  # size of a group over the one before it
+BYSTANDER = (0.25, 0.42)  # body height of a passer-by, picture heights
 BACK = 0.07  # body heights by which a group stands higher in the picture than the one before it
 
 
@@ -49,18 +51,18 @@ def frame_cast(
     horizon: float,
     still: bool,
 ) -> list[Placement]:
-    """A placement for each group, the nearest first; a still is framed about the persons alone."""
+    """A placement for each group, the nearest first."""
     homes = [_home(index, action.spacing) for index in range(len(groups))]
     cast = np.concatenate(
         [
-            np.array([x, y]) + np.stack(list(motion.joints.values())).reshape(-1, 2) * zoom
+            np.array([x, y]) + motion.body.reshape(-1, 2) * zoom
             for (x, y, zoom), group in zip(homes, groups, strict=True)
             for motion in group
         ]
     )
     low, high = cast.min(0) - [HEADROOM, 0], cast.max(0) + HEADROOM
     middle = (low[0] + high[0]) / 2
-    if action.room is not None and not still:
+    if action.room is not None and (not still or rng.random() < WIDE):
         low, high = np.minimum(low, action.room[:2]), np.maximum(high, action.room[2:])
     width, height = high - low
     scale = rng.uniform(*style.scale) * HEIGHT
@@ -78,12 +80,12 @@ def frame_cast(
     return [nearest.moved(*home) for home in homes]
 
 
-def frame_bystander(rng: np.random.Generator, horizon: float) -> Placement:
+def frame_bystander(rng: np.random.Generator, nearest: Placement) -> Placement:
     """A smaller person near the picture's edge, behind the acting ones."""
-    scale = rng.uniform(0.25, 0.42) * HEIGHT
+    scale = rng.uniform(*BYSTANDER) * HEIGHT
     side = rng.uniform(0.05, 0.16)
     x = (side if rng.random() < 0.5 else 1 - side) * WIDTH
-    foot = max(horizon + rng.uniform(0.04, 0.1), 0.5) * HEIGHT
+    foot = nearest.origin[1] - rng.uniform(0.02, 0.08) * HEIGHT
     return Placement(np.array([x, foot]), scale, -1 if rng.random() < 0.5 else 1)
 
 

@@ -1,9 +1,11 @@
 """Persons in motion: when an action takes place in a film, and where each body is.
 
-Legend: T frames, A numbers of a pose. Points are (x, y) in body heights, y up, the ground at 0.
+Legend: T frames, A numbers of a pose, J joints. Points are (x, y) in body heights, y up, the ground
+at 0.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -62,11 +64,17 @@ class Motion:
     """One person in time."""
 
     role: Role
-    joints: Joints
+    names: tuple[str, ...]  # of the joints
+    body: Float[np.ndarray, "T J 2"]
     track: Float[np.ndarray, "T 2"]  # where the person is along and above the ground
     clock: Clock
     turns: Float[np.ndarray, " T"]  # cycles gone by
     sign: int  # 1 faces forward, -1 backward
+
+    @cached_property
+    def joints(self) -> Joints:
+        """The body's joints by name."""
+        return dict(zip(self.names, self.body.swapaxes(0, 1), strict=True))
 
 
 def move_together(
@@ -95,15 +103,15 @@ def move(role: Role, clock: Clock, manner: Manner) -> Motion:
     )
     numbers = _idle(role, clock, numbers, jitter)
     at = skeleton(numbers, front=role.facing == "front", proportions=manner.proportions)
-    at = {part: _turned(xy, numbers) for part, xy in at.items()}
+    body = _turned(np.stack(list(at.values()), 1), numbers)
     sign = -1 if role.mirrored else 1
     travelled = role.travel * (clock.times - 0.5) + numbers[:, X]
     above = numbers[:, LIFT] + role.rise * clock.times
     track = np.stack([role.place + sign * travelled, above], 1)
-    up = above + role.height - _anchor(role, at)
-    shift = np.stack([track[:, 0], up], 1)
-    at = {part: xy * [sign, 1] + shift for part, xy in at.items()}
-    return Motion(role, at, track, clock, clock.times * manner.num_cycles + manner.phase, sign)
+    up = above + role.height - _anchor(role, dict(zip(at, body[:, :, 1].T, strict=True)))
+    body = body * [sign, 1] + np.stack([track[:, 0], up], 1)[:, None]
+    turns = clock.times * manner.num_cycles + manner.phase
+    return Motion(role, tuple(at), body, track, clock, turns, sign)
 
 
 def _idle(
@@ -126,21 +134,20 @@ def _idle(
 
 
 def _turned(
-    xy: Float[np.ndarray, "T 2"], numbers: Float[np.ndarray, "T A"]
-) -> Float[np.ndarray, "T 2"]:
-    """A joint seen from the hip after the whole body has turned forward, then about its height."""
-    turn, yaw = np.radians(numbers[:, TURN]), np.radians(numbers[:, YAW])
-    x = xy[:, 0] * np.cos(turn) + xy[:, 1] * np.sin(turn)
-    y = xy[:, 1] * np.cos(turn) - xy[:, 0] * np.sin(turn)
-    return np.stack([x * np.cos(yaw), y], 1)
+    xy: Float[np.ndarray, "T J 2"], numbers: Float[np.ndarray, "T A"]
+) -> Float[np.ndarray, "T J 2"]:
+    """Joints seen from the hip after the whole body has turned forward, then about its height."""
+    turn, yaw = np.radians(numbers[:, [TURN, YAW]]).T[:, :, None]
+    (x, y), cos, sin = np.moveaxis(xy, -1, 0), np.cos(turn), np.sin(turn)
+    return np.stack([(x * cos + y * sin) * np.cos(yaw), y * cos - x * sin], -1)
 
 
-def _anchor(role: Role, at: Joints) -> Float[np.ndarray, " T"]:
+def _anchor(role: Role, heights: dict[str, Float[np.ndarray, " T"]]) -> Float[np.ndarray, " T"]:
     """Height above the hip of what stands, hangs or sits."""
     if role.anchor == "hip":
-        return at["hip"][:, 1]
+        return heights["hip"]
     if role.anchor == "hands":
-        return np.maximum(at["near_hand"][:, 1], at["far_hand"][:, 1])
+        return np.maximum(heights["near_hand"], heights["far_hand"])
     if role.anchor == "feet":
-        return np.minimum(at["near_foot"][:, 1], at["far_foot"][:, 1])
-    return np.min([xy[:, 1] for part, xy in at.items() if not part.endswith("toe")], axis=0)
+        return np.minimum(heights["near_foot"], heights["far_foot"])
+    return np.min([y for part, y in heights.items() if not part.endswith("toe")], axis=0)

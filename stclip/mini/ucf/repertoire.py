@@ -21,6 +21,7 @@ from stclip.mini.choreography import (
     checked,
     with_neutral,
 )
+from stclip.mini.render import SHIRTS
 
 FOLDER = Path(__file__).parent
 UCF_ACTIONS = (  # the official names in alphabetical order
@@ -56,8 +57,15 @@ class FilmKey(Key):
 class Outfit(Strict):
     """Clothes of a role; what is None differs from film to film."""
 
-    shirt: Colour | None = None
+    shirt: str | None = None
     trousers: Colour | None = None
+
+    @field_validator("shirt")
+    @classmethod
+    def _shirt(cls, shirt: str | None) -> str | None:
+        if shirt is not None and shirt not in SHIRTS:
+            raise ValueError(f"unknown shirt {shirt!r}; known {sorted(SHIRTS)}")
+        return shirt
 
 
 class Role(Movement):
@@ -128,6 +136,12 @@ class Part(Strict):
     swing: float = 0  # degrees to and fro about the first point, once a cycle
     phase: float = 0  # cycles
 
+    @model_validator(mode="after")
+    def _pivot(self) -> Self:
+        if self.swing and isinstance(self.points[0], str):
+            raise ValueError("a part swings about a point, its first one is a joint")
+        return self
+
     @field_validator("points")
     @classmethod
     def _joints(cls, points: tuple[Place, ...]) -> tuple[Place, ...]:
@@ -168,7 +182,7 @@ class Thing(Strict):
 class FilmRepertoire(Strict):
     """All that is played: actions in official order, passers-by, scenes, things, colours."""
 
-    colours: dict[str, Colour | None]  # None: another one in each film
+    colours: dict[str, Colour | tuple[Colour, ...]]  # of several a film has one
     scenes: dict[str, Scene]
     things: dict[str, Thing]
     bystander: Role
@@ -203,13 +217,19 @@ def _known(where: str, what: str, names: Any, known: Mapping[str, Any]) -> None:
 def load_film_repertoire(folder: Path = FOLDER) -> FilmRepertoire:
     """Read and check choreographies.yaml and things.yaml of a folder.
 
-    What a key leaves out is filled in from `neutral`.
-
     Raises:
         ConfigError: a file is missing, damaged, incomplete or has an unknown key; says which.
     """
-    path = folder / "choreographies.yaml"
-    content = read_yaml(path) | read_yaml(folder / "things.yaml")
+    plays, things = folder / "choreographies.yaml", folder / "things.yaml"
+    return film_repertoire(read_yaml(plays) | read_yaml(things), plays)
+
+
+def film_repertoire(content: dict[str, Any], path: Path) -> FilmRepertoire:
+    """Check the content of the two files; what a key leaves out is filled in from `neutral`.
+
+    Raises:
+        ConfigError: it is incomplete or has an unknown key; says which, and names `path`.
+    """
     neutral = content.pop("neutral", {})
     content["bystander"] = _role(content.get("bystander"), neutral)
     if isinstance(actions := content.get("actions"), Mapping):

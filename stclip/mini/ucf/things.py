@@ -65,8 +65,10 @@ class _Frame:
     x: Float[np.ndarray, "T 2"]  # unit vectors
     y: Float[np.ndarray, "T 2"]
 
-    def place(self, xy: Float[np.ndarray, "T 2"]) -> Float[np.ndarray, "T 2"]:
-        return self.origin + xy[:, :1] * self.x + xy[:, 1:] * self.y
+    def place(self, xy: Float[np.ndarray, "#T P 2"]) -> Points:
+        """Points of the frame in the scene."""
+        x, y = xy[..., :1] * self.x[:, None], xy[..., 1:] * self.y[:, None]
+        return self.origin[:, None] + x + y
 
 
 def _frame(thing: Thing, motion: Motion) -> _Frame:
@@ -92,22 +94,17 @@ def _unit(vectors: Float[np.ndarray, "T 2"]) -> Float[np.ndarray, "T 2"]:
 
 
 def _points(part: Part, frame: _Frame, motion: Motion) -> Points:
-    ones = np.ones((len(motion.track), 1))
-    angle = np.radians(part.swing) * np.sin(2 * np.pi * (motion.turns + part.phase))
-    points = []
-    for place in part.points:
-        if isinstance(place, str):
-            points.append(motion.joints[place])
-            continue
-        xy = ones * place
-        if part.swing and not isinstance(pivot := part.points[0], str):
-            x, y = (xy - pivot).T
-            turned = np.stack(
-                [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle)], 1
-            )
-            xy = turned + pivot
-        points.append(frame.place(xy))
-    return np.stack(points, 1)
+    joints = {i: place for i, place in enumerate(part.points) if isinstance(place, str)}
+    places = [(0.0, 0.0) if isinstance(place, str) else place for place in part.points]
+    xy = np.array(places)[None]  # (1, P, 2)
+    if part.swing:
+        angle = np.radians(part.swing) * np.sin(2 * np.pi * (motion.turns + part.phase))
+        (x, y), cos, sin = (xy - xy[:, :1]).T, np.cos(angle), np.sin(angle)
+        xy = xy[:, :1] + np.stack([x * cos - y * sin, x * sin + y * cos], -1).swapaxes(0, 1)
+    points = frame.place(xy)
+    for i, joint in joints.items():
+        points[:, i] = motion.joints[joint]
+    return points
 
 
 def _flight(path: tuple[PathKey, ...], motion: Motion) -> Float[np.ndarray, "T 2"]:
