@@ -112,14 +112,9 @@ def render_film(
         for motion in group
     ]
     scenery = wardrobe.things(plan.set, groups[0][0], places[0])
-    passing = []
-    if rng.random() < style.bystander:
-        for _ in range(rng.integers(1, MAX_BYSTANDERS, endpoint=True)):
-            motion = move(
-                repertoire.bystander, clock, Manner.draw(rng, repertoire.bystander, style)
-            )
-            passing.append(wardrobe.person(motion, frame_bystander(rng, places[0]), acts=False))
-    people = [*passing, *reversed(actors)]  # from the back to the front
+    passing = rng.integers(1, MAX_BYSTANDERS + 1) if rng.random() < style.bystander else 0
+    bystanders = [wardrobe.bystander(clock, places[0]) for _ in range(passing)]
+    people = [*bystanders, *reversed(actors)]  # from the back to the front
     sensor = Sensor.draw(rng, style)
 
     frames = np.empty((num_frames, HEIGHT, WIDTH, 3), np.uint8)
@@ -143,12 +138,7 @@ def render_film(
     return Film(
         frames=frames,
         tubes=tuple(_tubes(boxes, acting)),
-        bystanders=tuple(
-            np.array(
-                [b for b, a in zip(*frame, strict=True) if b is not None and not a], np.float32
-            ).reshape(-1, 4)
-            for frame in zip(boxes, acting, strict=True)
-        ),
+        bystanders=tuple(map(_idle, boxes, acting)),
         props=tuple(props),
         scene=scene,
         shirt=actors[0].shirt,
@@ -179,6 +169,12 @@ class _Wardrobe:
         pixels = place.to_pixels(motion.body)
         things = self.things(motion.role.things, motion, place)
         return _Person(motion, look, shirt, pixels, motion.sign * place.direction, things, acts)
+
+    def bystander(self, clock: Clock, nearest: Placement) -> _Person:
+        """Somebody who passes by."""
+        role = self.repertoire.bystander
+        motion = move(role, clock, Manner.draw(self.rng, role, self.style))
+        return self.person(motion, frame_bystander(self.rng, nearest), acts=False)
 
     def things(
         self, names: Sequence[str], motion: Motion, place: Placement
@@ -246,6 +242,12 @@ class _Layers:
                     seen.append(SeenProp(owner.thing.kind, box))
             covered |= mask
         return tuple(reversed(seen))
+
+
+def _idle(boxes: Sequence[np.ndarray | None], acting: Sequence[bool]) -> Boxes:
+    """Boxes of a frame's persons who are seen and do not act."""
+    idle = [box for box, acts in zip(boxes, acting, strict=True) if box is not None and not acts]
+    return np.array(idle, np.float32).reshape(-1, 4)
 
 
 def _tubes(
