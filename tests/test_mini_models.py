@@ -23,6 +23,7 @@ from torchvision.ops import box_iou
 
 from stclip.config import BackboneConfig, TinyClip, TinyDetector, checked, load_scale
 from stclip.config.package_files import path_of
+from stclip.config.target import resolve_target
 from stclip.errors import ConfigError, DataError, TrainingError
 from stclip.methods.clip.backbone import load_backbone
 from stclip.mini.captions import caption, spelt
@@ -176,19 +177,23 @@ def test_pretraining_is_deterministic(tmp_path: Path) -> None:
     assert {name: t.shape for name, t in load_file(paths[0]).items()} == shipped
 
 
-def test_detector_training_is_deterministic_and_finds_boxes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "most"), [("tiny_detector", 8), ("tiny_many", 16)])
+def test_detector_training_is_deterministic_and_finds_boxes(
+    name: str, most: int, tmp_path: Path
+) -> None:
+    recipe = MINIATURE.detectors[name]
     paths = [tmp_path / f"{i}.safetensors" for i in range(3)]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
-        train_detector(path, DETECTOR.model_copy(update={"seed": seed, "steps": 3, "batch": 4}))
+        train_detector(path, recipe.model_copy(update={"seed": seed, "steps": 2, "batch": 3}))
     one, same, other = (path.read_bytes() for path in paths)
     assert one == same
     assert one != other
-    detector = build().eval()
+    detector = resolve_target(recipe.builder)().eval()
     detector.load_state_dict(load_file(paths[0]))
     with torch.inference_mode():
         (found,) = detector([torch.rand(3, 96, 128)])
     assert found["boxes"].shape[1:] == (4,)
-    assert len(found["boxes"]) == len(found["scores"]) == len(found["labels"]) <= 8
+    assert len(found["boxes"]) == len(found["scores"]) == len(found["labels"]) <= most
     num_parameters = sum(p.numel() for p in detector.parameters())
     assert 0.3e6 < num_parameters < 0.4e6
 
@@ -216,10 +221,17 @@ def test_detector_learns_to_find_persons(tmp_path: Path) -> None:
     assert ap > 0.25  # after a third of its training; untrained it finds nothing
 
 
-@pytest.mark.parametrize("recipe", [TinyClip, TinyDetector])
-def test_training_without_steps_is_refused(recipe: type[TinyClip | TinyDetector]) -> None:
+@pytest.mark.parametrize("recipe", [CLIP, DETECTOR])
+def test_training_without_steps_is_refused(recipe: TinyClip | TinyDetector) -> None:
     with pytest.raises(ConfigError, match=r"steps: .*greater than or equal to 1, found 0"):
-        checked(recipe, {"seed": 0, "steps": 0}, "miniature")
+        checked(type(recipe), recipe.model_dump() | {"steps": 0}, "miniature")
+
+
+def test_a_recipe_must_name_stills() -> None:
+    with pytest.raises(ConfigError, match=r"jhmdb_stil.*it must be module:name"):
+        load_stills("stclip.mini.jhmdb_stills:jhmdb_stil", where="here")
+    with pytest.raises(ConfigError, match=r"here: .* returns Repertoire; it must return .*Stills"):
+        load_stills("stclip.mini.choreography:load_repertoire", where="here")
 
 
 def test_a_diverged_loss_stops_the_training() -> None:

@@ -291,6 +291,8 @@ class TinyClip(Strict):
     """learning rate of the matrices inside the blocks"""
     adamw_lr: float = Field(default=1.5e-3, gt=0)
     """of everything else"""
+    precision: Literal["bf16", "fp32"] = "bf16"
+    """of the towers; fp32 is five times as fast on processors without instructions for bf16"""
 
 
 class TinyDetector(Strict):

@@ -13,7 +13,7 @@ import io
 from collections.abc import Iterator
 from enum import Enum
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -51,6 +51,7 @@ def as_avi(frames: UInt8[np.ndarray, "T H W 3"], *, manner: Manner) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="avi", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(CODEC, rate=FPS)
+        assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.codec_tag = "XVID"
         for number, chunk in enumerate(_chunks(frames, manner)):
@@ -71,15 +72,21 @@ def _chunks(frames: UInt8[np.ndarray, "T H W 3"], manner: Manner) -> Iterator[Ch
     yield Chunk(_said_packed(bytes(first)), first.is_keyframe)
     while others:
         packet, *others = others
-        if others and others[0].pts < packet.pts:  # a B-frame, shown before
+        if others and _shown(others[0]) < _shown(packet):  # a B-frame
             between, *others = others
             yield Chunk(bytes(packet) + bytes(between), packet.is_keyframe)
-            yield Chunk(_not_coded(int(packet.pts)), is_key=False)
+            yield Chunk(_not_coded(_shown(packet)), is_key=False)
         else:
             yield Chunk(bytes(packet), packet.is_keyframe)
 
 
-def _encoded(frames: UInt8[np.ndarray, "T H W 3"], manner: Manner) -> Iterator[av.Packet]:
+def _shown(packet: "av.Packet[Any]") -> int:
+    """The frame number of a packet."""
+    assert packet.pts is not None, "the encoder was told the time of every frame"
+    return packet.pts
+
+
+def _encoded(frames: UInt8[np.ndarray, "T H W 3"], manner: Manner) -> Iterator["av.Packet[Any]"]:
     """Packets in the order of decoding."""
     _, height, width, _ = frames.shape
     encoder = av.CodecContext.create(CODEC, "w")

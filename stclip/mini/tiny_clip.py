@@ -58,7 +58,7 @@ def pretrain(out: Path, recipe: TinyClip) -> None:
                 for group in optimizer.param_groups:
                     group["lr"] = group["initial_lr"] * _schedule(step, steps)
                 optimizer.zero_grad()
-            loss = _loss(clip, *pairs.draw(step))
+            loss = _loss(clip, *pairs.draw(step), half=recipe.precision == "bf16")
             loss.backward()
             nn.utils.clip_grad_norm_(clip.parameters(), CLIP_NORM)
             for optimizer in optimizers:
@@ -120,10 +120,14 @@ def _schedule(step: int, steps: int) -> float:
 
 
 def _loss(
-    clip: open_clip.CLIP, images: Float[Tensor, "B 3 H W"], tokens: Int64[Tensor, "B L"]
+    clip: open_clip.CLIP,
+    images: Float[Tensor, "B 3 H W"],
+    tokens: Int64[Tensor, "B L"],
+    *,
+    half: bool,
 ) -> Tensor:
     """CLIP's symmetric cross entropy; the similarities in fp32 (bf16 has 3 digits)."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
         image, text = clip.encode_image(images), clip.encode_text(tokens)
     image, text = normalize(image.float(), dim=-1), normalize(text.float(), dim=-1)
     logits = clip.logit_scale.exp() * image @ text.T  # (B, B)
