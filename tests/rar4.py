@@ -11,20 +11,25 @@ from pathlib import Path
 
 MARK = b"Rar!\x1a\x07\x00"
 MAIN, FILE, END = 0x73, 0x74, 0x7B  # kinds of block
-HAS_DATA, IS_FOLDER = 0x8000, 0xE0  # flags
+HAS_DATA, IS_FOLDER, SOLID = 0x8000, 0xE0, 0x8  # flags
 UNIX, DATE, VERSION = 3, 1 << 21 | 1 << 16, 29  # 1980-01-01
 STORED, NORMAL = 0x30, 0x33  # ways of compression
 PLAIN, FOLDER, LINK = 0o100644, 0o40755, 0o120777  # modes
 
 
 def write_rar(
-    path: Path, files: Mapping[str, bytes | None], *, mode: int = PLAIN, method: int = STORED
+    path: Path,
+    files: Mapping[str, bytes | None],
+    *,
+    mode: int = PLAIN,
+    method: int = STORED,
+    solid: bool = False,
 ) -> Path:
     """Write an archive: name -> content, None for a folder; returns `path`.
 
-    `mode` and `method` are what it says of the files; they are stored all the same.
+    `mode`, `method` and `solid` are what it says of the files; they are stored all the same.
     """
-    blocks = [_block(MAIN, 0, bytes(6))]
+    blocks = [_block(MAIN, SOLID if solid else 0, bytes(6))]
     for name, content in files.items():
         if content is None:
             blocks.append(_member(name, b"", mode=FOLDER, flags=IS_FOLDER))

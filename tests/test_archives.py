@@ -307,7 +307,12 @@ def test_a_compressed_rar_needs_a_program(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.skipif(not shutil.which("unar"), reason="needs the program unar")
-def test_a_damaged_compressed_rar_is_an_error(tmp_path: Path) -> None:
-    archive = write_rar(tmp_path / "a.rar", {"a.avi": CONTENT}, method=NORMAL)  # noise
+@pytest.mark.parametrize("solid", [False, True])
+def test_a_damaged_compressed_rar_is_an_error(
+    solid: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive = tmp_path / "a.rar"
+    write_rar(archive, {"a.avi": CONTENT}, method=NORMAL, solid=solid)  # noise
     with pytest.raises(DataError, match=r"a\.rar: damaged or cut off.*Delete it and download"):
         list(iterate_members(archive))
+    assert ("unpacked from the start again" in caplog.text) == solid

@@ -245,7 +245,11 @@ def test_a_detector_s_params_are_checked_with_the_scale(world: World) -> None:
         (c.Resources, {"gpus": 1}, "gpus: Extra inputs are not permitted"),
         (c.TinyClip, {"seed": 0, "steps": 0}, "steps: .*equal to 1, found 0"),
         (c.TinyDetector, {"seed": 0, "stepz": 10}, "stepz: Extra inputs are not permitted"),
-        (c.Download, {"url": "ftp://x", "md5": "0" * 32}, "url: .*pattern.*found 'ftp://x'"),
+        (
+            c.Download,
+            {"url": "ftp://x", "md5": "0" * 32},
+            "url: .*begins with https:.*found 'ftp://x'",
+        ),
         (c.Download, {"url": "https://x", "sha256": "12"}, "sha256: .*pattern"),
     ],
 )

@@ -7,6 +7,7 @@ nothing. `.tar.gz` is one stream, always read and verified whole.
 """
 
 import gzip
+import logging
 import stat
 import tarfile
 import zipfile
@@ -19,6 +20,8 @@ from typing import Any, BinaryIO
 import rarfile
 
 from stclip.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Member = tuple[str, str, Callable[[], bytes]]  # name, what it is if not a plain file, its content
 
@@ -78,6 +81,12 @@ def _rar_members(path: Path, file: BinaryIO, verify_unwanted: bool) -> Iterator[
             raise rarfile.BadRarFile("a name is there twice")
         if any(info.compress_type != rarfile.RAR_M0 for info in infos):
             _find_unpacker(path)
+            if archive.is_solid():
+                logger.warning(
+                    "%s: the files are compressed as one, each is unpacked from the start again. "
+                    "If there are many, unpack it elsewhere and name the folder as `extracted`",
+                    path,
+                )
         for info in infos:
             file.seek(info.header_offset)
             if not info.is_dir():
