@@ -96,7 +96,8 @@ def store_videos(
         progress.advance()
 
     def finish(futures: Iterable[Future[StoredVideo]]) -> None:
-        for future in futures:
+        # what succeeded is noted before a failure ends the work
+        for future in sorted(futures, key=lambda done: done.exception() is not None):
             clip, video = pending.pop(future), future.result()
             journal.add(clip, asdict(video))
             take(clip, video)
