@@ -106,6 +106,10 @@ def test_the_repertoire_is_the_24_official_actions() -> None:
             lambda c, t: t["things"]["dog"]["parts"][0].update(points=["paw"]),
             r"unknown joints \['paw'\]",
         ),
+        (
+            lambda c, t: t["things"]["volleyball"]["path"][1].update(joint="tail"),
+            r"unknown joints \['tail'\]",
+        ),
         (lambda c, t: t["things"]["football"]["path"].pop(), "times must rise from 0 to 1"),
     ],
 )

@@ -28,7 +28,7 @@ from stclip.mini.ucf.motion import Clock, Motion, move, move_together
 from stclip.mini.ucf.repertoire import FilmRepertoire
 from stclip.mini.ucf.things import PlacedThing, place_thing
 
-SLIVER = 12  # pixels; of less than this nobody would annotate a person
+SLIVER = 24  # pixels; of less than this nobody would annotate a person
 LIMB = 0.075  # body heights; the usual width of a limb, in which things are measured
 MAX_BYSTANDERS = 2
 Mask = UInt8[np.ndarray, "H W"]
@@ -48,9 +48,7 @@ class Film:
     """A rendered film (or a still, T = 1) and what is known about it."""
 
     frames: UInt8[np.ndarray, "T H W 3"]
-    tubes: tuple[
-        Tube, ...
-    ]  # of the actors while the action takes place, from the back to the front
+    tubes: tuple[Tube, ...]  # of the actors while they act, from the back to the front
     bystanders: tuple[Boxes, ...]  # of each frame: the persons in sight whom no tube has
     props: tuple[tuple[SeenProp, ...], ...]  # of each frame
     scene: str

@@ -30,7 +30,10 @@ class Clock:
 
     @classmethod
     def of_film(cls, rng: np.random.Generator, window: Window, num_frames: int) -> "Clock":
-        """Draw a window, or two with a gap; the action is at its start before and its end after."""
+        """Draw a window, or two with a gap; the action is at its start before and its end after.
+
+        A film too short for idle frames has none.
+        """
         if rng.random() >= window.chance or num_frames < 4 * SHORTEST:
             times = np.linspace(rng.uniform(0, 0.12), rng.uniform(0.88, 1), num_frames)
             return cls(times, np.ones(num_frames, bool))

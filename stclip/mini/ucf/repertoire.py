@@ -3,7 +3,7 @@
 Legend: K keys, A numbers of a pose. Lengths are in body heights, x forward, y up, the ground at 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -145,19 +145,28 @@ class Part(Strict):
     @field_validator("points")
     @classmethod
     def _joints(cls, points: tuple[Place, ...]) -> tuple[Place, ...]:
-        unknown = [p for p in points if isinstance(p, str) and p not in JOINTS]
-        if unknown:
-            raise ValueError(f"unknown joints {unknown}; known {list(JOINTS)}")
+        _known_joints([place for place in points if isinstance(place, str)])
         return points
 
 
+def _known_joints(names: Sequence[str]) -> None:
+    if unknown := [name for name in names if name not in JOINTS]:
+        raise ValueError(f"unknown joints {unknown}; known {list(JOINTS)}")
+
+
 class PathKey(Strict):
-    """Where a thing that flies is at a time: at a joint, at a point, or at the offset from both."""
+    """Where a thing that flies is at a time."""
 
     at: float = Field(ge=0, le=1)
-    joint: str | None = None
-    xy: Span = (0, 0)
+    joint: str | None = None  # None: where the role begins
+    xy: Span = (0, 0)  # from there
     arc: float = 0  # rises and falls by this on the way here
+
+    @field_validator("joint")
+    @classmethod
+    def _joint(cls, joint: str | None) -> str | None:
+        _known_joints([joint] if joint else [])
+        return joint
 
 
 class Thing(Strict):
