@@ -151,7 +151,8 @@ def _read_ucf(data: Any, path: Path, classes: Classes) -> OutsideTruth:
         names, data["db"], where=path, what="videos of trainvideos", among="annotated videos"
     )
     train, labels = set(names), [str(name) for name in data["classes"]]
-    rows, lengths = [], {}
+    tubes: list[tuple[str, str, int, int, np.ndarray]] = []  # name, class, number, first, sides
+    lengths = {}
     for key, video in data["db"].items():
         if key in train:
             continue
@@ -167,21 +168,23 @@ def _read_ucf(data: Any, path: Path, classes: Classes) -> OutsideTruth:
                 raise DataError(f"{at}: label {label} is not among 0 to {len(labels) - 1}.")
             if "ef" in tube and whole(tube["ef"], "ef", at) - start != len(sides):
                 raise DataError(f"{at}: {len(sides)} boxes, but frames {start} to {tube['ef']}.")
-            # x, y from 1, width, height -> corners from 0; frames sf.. from 0 -> from 1
-            x, y, width, height = sides.T
-            rows.append(
-                pd.DataFrame(
-                    {"x1": x - 1, "y1": y - 1, "x2": x + width - 1, "y2": y + height - 1}
-                ).assign(
-                    video=name,
-                    frame=np.arange(len(x)) + start + 1,
-                    tube=number,
-                    **{"class": labels[label]},
-                )
-            )
-    if not rows:
+            tubes.append((name, labels[label], number, start, sides))
+    if not tubes:
         raise DataError(f"{path}: all {len(data['db'])} videos are of trainvideos, none is tested.")
-    boxes = pd.concat(rows, ignore_index=True)
+    names, actions, numbers, starts, parts = zip(*tubes, strict=True)
+    sizes = [len(sides) for sides in parts]
+    # x, y from 1, width, height -> corners from 0; frames sf.. from 0 -> from 1
+    x, y, width, height = np.concatenate(parts).T
+    boxes = pd.DataFrame(
+        {"x1": x - 1, "y1": y - 1, "x2": x + width - 1, "y2": y + height - 1}
+    ).assign(
+        video=np.repeat(np.array(names, object), sizes),
+        frame=np.concatenate(
+            [np.arange(n) + first + 1 for n, first in zip(sizes, starts, strict=True)]
+        ),
+        tube=np.repeat(numbers, sizes),
+        **{"class": np.repeat(np.array(actions, object), sizes)},
+    )
     return OutsideTruth(boxes, _videos(1, pd.Series(lengths, dtype="int64")))
 
 
