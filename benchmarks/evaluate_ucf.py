@@ -29,7 +29,7 @@ from ucf_annotations import (
     draw_detections,
     draw_scores,
     filled_split,
-    read_annotations,
+    read,
 )
 
 from stclip.boxes.linking import Linking
@@ -47,7 +47,7 @@ FILES = ("scores.parquet", "boxes.parquet", "key_frames.parquet", "split.json", 
 
 def draw(annotations: Path, split_name: str, num_boxes: int, folder: Path) -> None:
     """Write what both ways read."""
-    clips, boxes = read_annotations(annotations)
+    clips, boxes = read(annotations)
     key_frames = annotated_key_frames(clips, boxes)
     split = filled_split(split_name, clips)
     wanted = key_frames.table[key_frames.table["clip"].isin(split.unseen_clips)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from stclip.config import AnnotatedFrames
+from stclip.prepare.pyannot import boxes_table, official_splits, read_annotations
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Detections, KeyFrames, LabelSplit, Scores
 from stclip.splits.key_frames import make_key_frames
 from stclip.storage.outside_files import content_of, parse_json
@@ -19,30 +20,16 @@ SPLITS = Path(__file__).parents[1] / "splits" / "ucf101_24" / "st-clip"
 WIDTH, HEIGHT, FPS = 320, 240, 25.0
 
 
-def read_annotations(path: Path) -> tuple[Clips, Boxes]:
-    """All annotated videos, and their boxes with 0-based frames and corners."""
-    data = parse_json(content_of(path), path)
-    train, clips, tubes = set(data["trainvideos"]), [], []
-    for key, video in data["db"].items():
-        action, name = key.split("/")
-        split = "train" if key in train else "test"
-        clips.append((name, split, video["numf"], HEIGHT, WIDTH, FPS, "none stated", [action]))
-        for number, tube in enumerate(video["annotations"]):
-            sides = np.array(tube["boxes"], np.int64)
-            frames = np.arange(tube["sf"], tube["ef"])
-            tubes.append((name, action, number, frames, sides))
-    lengths = [len(frames) for *_, frames, _ in tubes]
-    names, actions, numbers = (
-        np.repeat(np.array(column, object), lengths)
-        for column in zip(*(t[:3] for t in tubes), strict=True)
-    )
-    sides = np.concatenate([sides for *_, sides in tubes])
-    corners = np.hstack([sides[:, :2] - 1, sides[:, :2] + sides[:, 2:] - 1])
-    table = pd.DataFrame(corners, columns=BOX_COLUMNS).assign(
-        clip=names, frame=np.concatenate([frames for *_, frames, _ in tubes]), tube=numbers
-    )
-    boxes = Boxes(table.assign(actions=[[action] for action in actions]))
-    return Clips(pd.DataFrame(clips, columns=list(Clips.COLUMNS))), boxes
+def read(path: Path) -> tuple[Clips, Boxes]:
+    """All annotated videos, and their boxes."""
+    found = read_annotations(parse_json(content_of(path), path), path)
+    splits = official_splits(found.videos, found.train or (), side="train", where=path)
+    rows = [
+        (v.clip, splits[folder], v.num_frames, HEIGHT, WIDTH, FPS, "none stated", [v.action])
+        for folder, v in found.videos.items()
+    ]
+    clips = Clips(pd.DataFrame(rows, columns=list(Clips.COLUMNS)))
+    return clips, boxes_table(found.videos.values())
 
 
 def annotated_key_frames(clips: Clips, boxes: Boxes) -> KeyFrames:

@@ -142,7 +142,8 @@ def test_rules_of_the_settings_are_checked() -> None:
     assert adapter.validate_python({"rule": "every"}) == EveryFrames(rule="every", frames=1)
     for content, message in (
         ({"rule": "every", "frames": 0}, "greater than or equal to 1"),
-        ({"rule": "annotated", "frames": 5}, "Extra inputs"),
+        ({"rule": "annotated", "frames": 0}, "greater than or equal to 1"),
+        ({"rule": "annotated", "first": 5}, "Extra inputs"),
         ({"rule": "seconds", "first": 5, "last": 4}, r"first 5 <= last 4 fails"),
         ({"rule": "seconds", "start": 9, "first": 5, "last": 6}, r"start 9\.0 <= first 5"),
         ({"rule": "each"}, "does not match any of the expected tags"),

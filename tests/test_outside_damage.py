@@ -45,9 +45,9 @@ def _annotations(path: Path) -> None:
 
 
 def _tubes(path: Path) -> None:
-    from stclip.prepare.gttubes import load_tubes
+    from stclip.prepare.ground_truth import load_ground_truth
 
-    load_tubes(path)
+    load_ground_truth(path)
 
 
 READERS: dict[str, Callable[[Path], object]] = {

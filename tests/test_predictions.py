@@ -10,7 +10,8 @@ from PIL import Image
 
 from stclip.evaluate.protocol import PROTOCOLS
 from stclip.records import Boxes, Clips, Data, Scores
-from stclip.report.predictions import RIGHT, WRONG, judge, write_predictions
+from stclip.report.lettering import RIGHT, WRONG
+from stclip.report.predictions import judge, write_predictions
 
 IOU_HALF = PROTOCOLS["iclip"]
 BOX = ["clip", "frame", "x1", "y1", "x2", "y2"]

@@ -70,7 +70,9 @@ def verify(
     boxes: Annotated[Path | None, typer.Option(help="[default: the scale's]")] = None,
     ground_truth: Annotated[
         Path | None,
-        typer.Option(help="Check this file of gttubes (pkl or JSON) instead of prepared tables."),
+        typer.Option(
+            help="Check this file (gttubes or pyannot, pkl or JSON) instead of prepared tables."
+        ),
     ] = None,
     splits: Annotated[Path, typer.Option(help="Folder of {dataset}/{family}/{split}.json.")] = Path(
         "splits"
@@ -82,7 +84,7 @@ def verify(
 
     from stclip import config as c
     from stclip.prepare.counts import count, differences, published_counts
-    from stclip.prepare.gttubes import load_tubes, read_tubes
+    from stclip.prepare.ground_truth import load_ground_truth
     from stclip.records import Boxes, Clips, LabelSplit
 
     path = config / "published" / f"{dataset}_counts.yaml"
@@ -90,8 +92,7 @@ def verify(
     settings = c.load_dataset(config, dataset, scale=scale)
     files = [splits / dataset / settings.family / f"{name}.json" for name in settings.splits]
     if ground_truth:
-        data = load_tubes(ground_truth)
-        tables = read_tubes(data, licence="", fps=0, where=ground_truth)
+        tables = load_ground_truth(ground_truth)
     else:
         folder = Path("data", scale, dataset)
         tables = (
@@ -99,7 +100,10 @@ def verify(
             Boxes.read(boxes or folder / "boxes.parquet"),
         )
     found = count(
-        *tables, [LabelSplit.read(file) for file in files], test_split=settings.test_split
+        *tables,
+        [LabelSplit.read(file) for file in files],
+        test_split=settings.test_split,
+        units=published.units,
     )
     different = differences(published.counts, found)
     if different:

@@ -1,6 +1,7 @@
-"""What people look at: predictions, report."""
+"""What people look at: predictions, figures, report."""
 
 import logging
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from stclip.cli.options import (
 )
 
 logger = logging.getLogger("stclip")
+NOTE_WIDTH = 140  # characters of a line under a figure's title
 
 
 @app.command()
@@ -71,6 +73,46 @@ def predictions(
     )
     head = provenance(settings, about, scale=scale, split=label_split, seed=seed)
     track_predictions(run, head, run=run_hash(settings, label_split, seed))
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="A file of config/figures.")],
+    scale: ScaleName,
+    run: RunFolder,
+    split: SplitFile,
+    clips: ClipsFile,
+    boxes: BoxesFile,
+    key_frames: KeyFramesFile,
+    frames: FramesFolder,
+    out: Out,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Draw a figure of the paper from a run's scores: persons whom nobody annotates."""
+    from stclip import config as c
+    from stclip.config.figure import load_figure
+    from stclip.evaluate.rules import rules_of
+    from stclip.records import LabelSplit, Scores
+    from stclip.report.unannotated import costliest_frame, write_unannotated
+
+    shown = load_figure(config, name, scale=scale)
+    about = c.load_dataset(config, shown.dataset, scale=scale)
+    data = read_data(clips, boxes, key_frames, frames)
+    label_split = LabelSplit.read(split)
+    scores = Scores.read(run / f"scores_{shown.boxes}_unseen.parquet")
+    frame, share = costliest_frame(
+        scores,
+        data,
+        clips=label_split.unseen_clips,
+        protocol=rules_of(about, data.key_frames).frames,
+    )
+    title = c.load_method(config, shown.method, dataset=shown.dataset, scale=scale).title
+    lines = [
+        f"{title}, split {label_split.name}, {shown.boxes} boxes of {len(label_split.unseen)} "
+        f"unseen classes: {share:.1%} of {len(scores)} boxes lie apart from all annotated ones.",
+        *textwrap.wrap(shown.note, NOTE_WIDTH),
+    ]
+    write_unannotated(out, frame, frames, title=f"{shown.title} ({about.title})", lines=lines)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from stclip.config.detector_models import DetectorConfig
+from stclip.config.figure import Figure
 from stclip.config.method_models import MethodFile, Variants
 from stclip.config.models import DatasetFile, Download, Scale
 from stclip.config.resolve import load_scale
@@ -52,6 +53,7 @@ def key_tables(config: Path) -> dict[str, str]:
         "datasets": _table(_rows(DatasetFile)),
         "methods": _table([*_rows(MethodFile), *_rows(Variants)]),
         "tables": _table_of_kinds(),
+        "figures": _table(_rows(Figure)),
         "method_params": _params_table(_methods(config)),
         "detector_params": _params_table(_detectors(config)),
     }

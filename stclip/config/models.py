@@ -71,6 +71,8 @@ class AnnotatedFrames(Strict):
 
     rule: Literal["annotated"]
     """the frames with a ground-truth box"""
+    frames: int = Field(default=1, ge=1)
+    """of them, those whose number it divides"""
 
 
 class Seconds(Strict):

@@ -107,6 +107,14 @@ class MainTable(_OfRuns):
     published: dict[Assumption, dict[str, dict[str, dict[str, float]]]] = Field(default={})
     """the paper's values in percent, shown where the scale's `published` is true: assumption ->
     method -> box source -> split, `avg` or `H`"""
+    published_of: str | None = None
+    """a table of kind `main` and the same data set, whose published values it shares"""
+
+    @model_validator(mode="after")
+    def _published_once(self) -> Self:
+        if self.published and self.published_of:
+            raise ValueError("`published` and `published_of`: give the one or the other")
+        return self
 
     @model_validator(mode="after")
     def _starred_columns_have_boxes(self) -> Self:
@@ -199,6 +207,10 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
         with naming(str(path)):
             _check_shares(config, folder, scale=scale)
         return as_resolved(announced, config)
+    if isinstance(config, MainTable) and config.published_of:
+        with naming(f"{path}: published_of"):
+            shared = _published_of(config, folder, scale=scale)
+        config = config.model_copy(update={"published": shared})
     with naming(f"{path}: dataset"):
         data = load_dataset(folder, config.dataset, scale=scale)
         for boxes in _box_sources(config):
@@ -282,6 +294,19 @@ def _check_shares(table: DetectorsTable, folder: Path, *, scale: str) -> None:
                 raise ConfigError(f"table {share.table!r} is of kind {shown.kind}, not main.")
             rows = shown.published.get(share.assumption, {})
             pick(rows, share.method, what=f"method with {share.assumption} values in {share.table}")
+
+
+def _published_of(
+    table: MainTable, folder: Path, *, scale: str
+) -> dict[Assumption, dict[str, dict[str, dict[str, float]]]]:
+    """The published values of the table that it names."""
+    other = load_table(folder, str(table.published_of), scale=scale)
+    if not isinstance(other, MainTable) or other.dataset != table.dataset or other.published_of:
+        raise ConfigError(
+            f"table {table.published_of!r} has no published values of {table.dataset} of its own; "
+            "name a table of kind `main` and this data set that has `published`."
+        )
+    return other.published
 
 
 def _box_sources(table: MainTable | AblationTable | CostsTable) -> list[str]:

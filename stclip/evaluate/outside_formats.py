@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,11 @@ import pandas as pd
 from stclip.errors import ConfigError, DataError
 from stclip.prepare.authors import read_released
 from stclip.prepare.gttubes import KEYS, read_tubes
+from stclip.prepare.pyannot import KEYS as PYANNOT_KEYS
+from stclip.prepare.pyannot import AnnotatedTube, read_video
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.storage.name_matching import match_names
-from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse, whole
+from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse
 
 AVA_COLUMNS = ["video", "frame", *BOX_COLUMNS, "action", "person"]
 YOWO_COLUMNS = ["file_stem", "class_id", *BOX_COLUMNS]
@@ -151,39 +153,23 @@ def _read_ucf(data: Any, path: Path, classes: Classes) -> OutsideTruth:
         names, data["db"], where=path, what="videos of trainvideos", among="annotated videos"
     )
     train, labels = set(names), [str(name) for name in data["classes"]]
-    tubes: list[tuple[str, str, int, int, np.ndarray]] = []  # name, class, number, first, sides
+    tubes: list[tuple[str, int, AnnotatedTube]] = []  # video, number, tube
     lengths = {}
-    for key, video in data["db"].items():
+    for key, content in data["db"].items():
         if key in train:
             continue
-        name, at = PurePosixPath(key).name, f"{path}: {key}"
-        lengths[name] = whole(video["numf"], "numf", at)
-        for number, tube in enumerate(video["annotations"]):
-            at = f"{path}: {key}: annotations[{number}]"
-            given = np.asarray(tube["boxes"])
-            # whole numbers of uint8 and uint16, in which x + width would run over
-            sides = as_whole(given.ravel(), "a box's number", at).reshape(-1, 4)
-            label, start = (whole(tube[k], k, at) for k in ("label", "sf"))
-            if not 0 <= label < len(labels):
-                raise DataError(f"{at}: label {label} is not among 0 to {len(labels) - 1}.")
-            if "ef" in tube and whole(tube["ef"], "ef", at) - start != len(sides):
-                raise DataError(f"{at}: {len(sides)} boxes, but frames {start} to {tube['ef']}.")
-            tubes.append((name, labels[label], number, start, sides))
+        video = read_video(key, content, labels, where=path)
+        lengths[video.clip] = video.num_frames
+        tubes += [(video.clip, number, tube) for number, tube in enumerate(video.tubes)]
     if not tubes:
         raise DataError(f"{path}: all {len(data['db'])} videos are of trainvideos, none is tested.")
-    names, actions, numbers, starts, parts = zip(*tubes, strict=True)
-    sizes = [len(sides) for sides in parts]
-    # x, y from 1, width, height -> corners from 0; frames sf.. from 0 -> from 1
-    x, y, width, height = np.concatenate(parts).T
-    boxes = pd.DataFrame(
-        {"x1": x - 1, "y1": y - 1, "x2": x + width - 1, "y2": y + height - 1}
-    ).assign(
-        video=np.repeat(np.array(names, object), sizes),
-        frame=np.concatenate(
-            [np.arange(n) + first + 1 for n, first in zip(sizes, starts, strict=True)]
-        ),
-        tube=np.repeat(numbers, sizes),
-        **{"class": np.repeat(np.array(actions, object), sizes)},
+    sizes = [len(tube.frames) for *_, tube in tubes]
+    corners = np.concatenate([tube.boxes_xyxy for *_, tube in tubes])
+    boxes = pd.DataFrame(corners, columns=BOX_COLUMNS).assign(
+        video=np.repeat(np.array([clip for clip, *_ in tubes], object), sizes),
+        frame=np.concatenate([tube.frames + 1 for *_, tube in tubes]),
+        tube=np.repeat([number for _, number, _ in tubes], sizes),
+        **{"class": np.repeat(np.array([tube.action for *_, tube in tubes], object), sizes)},
     )
     return OutsideTruth(boxes, _videos(1, pd.Series(lengths, dtype="int64")))
 
@@ -263,7 +249,7 @@ READERS = (
     ),
     Reader(
         "corrected UCF101-24 annotations (db, classes, trainvideos) as pickle or JSON",
-        frozenset({"db", "classes", "trainvideos"}),
+        frozenset(PYANNOT_KEYS),
         _read_ucf,
     ),
     Reader(

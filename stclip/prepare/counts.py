@@ -17,12 +17,16 @@ from stclip.splits.label_splits import select_clips
 Counts = dict[str, int]
 
 
+UNITS = ("videos", "boxes", "annotated frames")  # what is counted of each group, in this order
+
+
 @dataclass(frozen=True)
 class Published:
-    """Published counts and a remark on them."""
+    """Published counts and a remark on them; `units`: which of `UNITS` they count."""
 
     counts: Counts
     note: str
+    units: tuple[str, ...] = UNITS[:2]
 
 
 @dataclass(frozen=True)
@@ -35,35 +39,45 @@ class Difference:
 
 
 def count(
-    clips: Clips, boxes: Boxes, splits: Sequence[LabelSplit], *, test_split: str = "test"
+    clips: Clips,
+    boxes: Boxes,
+    splits: Sequence[LabelSplit],
+    *,
+    test_split: str = "test",
+    units: Sequence[str] = UNITS[:2],
 ) -> Counts:
-    """Videos and boxes: in all, by official split, by class and by what each label split selects.
+    """The `units` in all, by official split, by class and by what each label split selects.
 
-    A video (box) with several actions counts for each of its classes.
+    A video (box, annotated frame) with several actions counts for each of its classes.
     """
     table = clips.table
-    num_boxes = boxes.table["clip"].value_counts()
     official = table.set_index("clip")["official_split"]
+    num_boxes = boxes.table["clip"].value_counts()
+    annotated = boxes.table[["clip", "frame"]].drop_duplicates()
+    num_annotated = annotated["clip"].value_counts()
     counts = {"frames": int(table["num_frames"].sum())}
 
+    def put(what: str, *numbers: int) -> None:
+        found = dict(zip(UNITS, numbers, strict=True))
+        counts.update({f"{what}: {unit}": found[unit] for unit in units})
+
     def add(what: str, names: pd.Series) -> None:
-        counts[f"{what}: videos"] = len(names)
-        counts[f"{what}: boxes"] = int(num_boxes.reindex(names, fill_value=0).sum())
+        of_names = (n.reindex(names, fill_value=0).sum() for n in (num_boxes, num_annotated))
+        put(what, len(names), *map(int, of_names))
 
     sides = sorted(official.unique())
     add("all", table["clip"])
     for side in sides:
         add(side, table.loc[table["official_split"] == side, "clip"])
     videos = table.explode("actions")
-    of_boxes = boxes.table[["clip", "actions"]].explode("actions")
-    of_boxes["side"] = of_boxes["clip"].map(official)
+    of_boxes = boxes.table[["clip", "frame", "actions"]].explode("actions")
+    of_frames = of_boxes.drop_duplicates()
     for action in sorted({*videos["actions"], *of_boxes["actions"]}):
-        mine, its_boxes = videos[videos["actions"] == action], of_boxes["actions"] == action
-        for side in ("all", *sides):
-            chosen = mine if side == "all" else mine[mine["official_split"] == side]
-            within = its_boxes if side == "all" else its_boxes & (of_boxes["side"] == side)
-            counts[f"class {action}, {side}: videos"] = len(chosen)
-            counts[f"class {action}, {side}: boxes"] = int(within.sum())
+        parts = [part[part["actions"] == action] for part in (videos, of_boxes, of_frames)]
+        put(f"class {action}, all", *map(len, parts))
+        of_side = [part["clip"].map(official) for part in parts]
+        for side in sides:
+            put(f"class {action}, {side}", *(int((part == side).sum()) for part in of_side))
     for split in splits:
         for group, names in select_clips(split, clips, test_split=test_split).items():
             add(f"label split {split.name}, {group}", pd.Series(names, dtype="str"))
@@ -76,16 +90,23 @@ def count(
 def published_counts(content: Mapping[str, Any], where: str) -> Published:
     """Counts of a YAML: `frames`, sides, `classes` and `splits`, each side [videos, boxes].
 
+    A third number, if all have one, is that of the annotated frames.
+
     Raises:
         ConfigError: the mapping is not built like that.
     """
     counts: Counts = {}
+    units: tuple[str, ...] = ()
 
-    def add(what: str, pair: Any) -> None:
-        fits = isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair)
-        if not fits:
-            raise ConfigError(f"{where}: {what}: expected [videos, boxes], found {pair!r}.")
-        counts[f"{what}: videos"], counts[f"{what}: boxes"] = pair
+    def add(what: str, numbers: Any) -> None:
+        nonlocal units
+        fits = isinstance(numbers, list) and all(type(n) is int for n in numbers)
+        if not fits or len(numbers) not in ({len(units)} if units else {2, 3}):
+            expected = list(units) or f"{list(UNITS[:2])} or {list(UNITS)}"
+            raise ConfigError(f"{where}: {what}: expected {expected}, found {numbers!r}.")
+        units = UNITS[: len(numbers)]
+        for unit, number in zip(units, numbers, strict=True):
+            counts[f"{what}: {unit}"] = number
 
     sections = {"classes": "class", "splits": "label split"}
     for key, value in content.items():
@@ -97,11 +118,11 @@ def published_counts(content: Mapping[str, Any], where: str) -> Published:
                     raise ConfigError(
                         f"{where}: {key}.{name}: expected a mapping, found {sides!r}."
                     )
-                for side, pair in sides.items():
-                    add(f"{sections[key]} {name}, {side}", pair)
+                for side, numbers in sides.items():
+                    add(f"{sections[key]} {name}, {side}", numbers)
         elif key != "note":
             add(str(key), value)
-    return Published(counts, str(content.get("note", "")).strip())
+    return Published(counts, str(content.get("note", "")).strip(), units or UNITS[:2])
 
 
 def differences(published: Counts, found: Counts) -> list[Difference]:

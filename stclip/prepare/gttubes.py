@@ -28,8 +28,7 @@ from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.storage.archives import matching_members
 from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, whole
-from stclip.storage.outside_files import content_of, is_json, parse_json, unzipped
-from stclip.storage.restricted_pickle import load_pickle
+from stclip.storage.outside_files import parse_value
 
 logger = logging.getLogger(__name__)
 
@@ -98,19 +97,21 @@ def prepare(
     write_prepared(out, build)
 
 
-def load_tubes(path: Path) -> dict[str, Any]:
-    """Read a ground-truth file: a pickle or JSON, gzip allowed; told by content.
+def parse_tubes(content: bytes, where: str | Path) -> dict[str, Any]:
+    """Read a ground truth: a pickle or JSON, gzip allowed; told by content.
 
     Raises:
-        DataError: the file is missing, damaged or not such a ground truth.
+        DataError: it is damaged or not such a ground truth; `where` names it.
     """
-    return parse_tubes(content_of(path), path)
+    return check_keys(parse_value(content, where), where)
 
 
-def parse_tubes(content: bytes, where: str | Path) -> dict[str, Any]:
-    """`load_tubes` for bytes; `where` is for messages."""
-    content = unzipped(content, where)
-    data = parse_json(content, where) if is_json(content) else load_pickle(content, where)
+def check_keys(data: Any, where: str | Path) -> dict[str, Any]:
+    """`data`, if it has the keys of such a ground truth.
+
+    Raises:
+        DataError: it has not.
+    """
     missing = [key for key in KEYS if not isinstance(data, dict) or key not in data]
     if missing:
         found = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__

@@ -7,18 +7,18 @@ whose best name has the median score. Nothing is drawn by chance: same scores, s
 
 import logging
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from stclip.evaluate.error_kinds import BACKGROUND
 from stclip.evaluate.matching import FrameBoxes, frame_codes, overlapping_pairs
 from stclip.evaluate.protocol import Protocol
 from stclip.records import BOX_COLUMNS, Data, Scores
+from stclip.report.lettering import EMPTY, FAINT, FONT_SIZE, INK, PAPER, RIGHT, WRONG, fitting, font
 from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
 
@@ -26,9 +26,7 @@ logger = logging.getLogger(__name__)
 PREDICTIONS = "predictions.png"
 MOST_LABELS, LABELS_A_ROW, BEST_NAMES = 6, 2, 3
 CELL, PICTURE_HEIGHT, GAP, MARGIN, LINE = 264, 198, 8, 16, 25  # pixels
-TITLE_HEIGHT, HEADING_HEIGHT, FONT_SIZE = 62, 30, 15
-PAPER, INK, FAINT, EMPTY = "#ffffff", "#1b1f24", "#69727d", "#eef0f2"
-RIGHT, WRONG = "#0072b2", "#d55e00"  # of Okabe and Ito's colours, told apart by everybody
+TITLE_HEIGHT, HEADING_HEIGHT = 62, 30
 
 
 def combined(scores: Scores) -> Float[np.ndarray, "N K"]:
@@ -119,9 +117,9 @@ def write_predictions(
     height = TITLE_HEIGHT + rows * (HEADING_HEIGHT + cell_height + MARGIN)
     sheet = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((MARGIN, MARGIN), title, INK, _font(FONT_SIZE + 2, bold=True))
+    pen.text((MARGIN, MARGIN), title, INK, font(FONT_SIZE + 2, bold=True))
     legend = "of each class a typical hit and a typical miss; thick box: scored, thin: annotated"
-    pen.text((MARGIN, MARGIN + LINE), legend, FAINT, _font(FONT_SIZE - 2))
+    pen.text((MARGIN, MARGIN + LINE), legend, FAINT, font(FONT_SIZE - 2))
     for number, label in enumerate(shown):
         row, column = divmod(number, LABELS_A_ROW)
         left = MARGIN + column * (pair_width + MARGIN)
@@ -149,15 +147,15 @@ def _draw_label(
     pen = ImageDraw.Draw(sheet)
     own = judged[judged["label"] == label]
     count = f"right: {own['right'].sum()} of {len(own)} annotated boxes"
-    heading = _fitting(label, 2 * CELL - 220, bold=True)
-    pen.text((left, top + 4), heading, INK, _font(FONT_SIZE, bold=True))
-    pen.text((left + 2 * CELL + GAP, top + 4), count, FAINT, _font(FONT_SIZE - 2), anchor="ra")
+    heading = fitting(label, 2 * CELL - 220, bold=True)
+    pen.text((left, top + 4), heading, INK, font(FONT_SIZE, bold=True))
+    pen.text((left + 2 * CELL + GAP, top + 4), count, FAINT, font(FONT_SIZE - 2), anchor="ra")
     top += HEADING_HEIGHT
     for kind, chosen in {"right": own[own["named"]], "wrong": own[~own["right"]]}.items():
         if chosen.empty:
             pen.rectangle((left, top, left + CELL - 1, top + PICTURE_HEIGHT - 1), EMPTY)
             middle = left + CELL // 2, top + PICTURE_HEIGHT // 2
-            pen.text(middle, f"none is {kind}", FAINT, _font(FONT_SIZE), anchor="mm")
+            pen.text(middle, f"none is {kind}", FAINT, font(FONT_SIZE), anchor="mm")
         else:
             typical = chosen.sort_values("best", kind="stable").iloc[len(chosen) // 2]
             actions = set(map(str, judged.loc[[typical.name], "label"]))
@@ -194,40 +192,23 @@ def _draw_cell(
     if not person["enough"]:
         at = (shift[0] + 5, shift[1] + size[1] - 6)
         note = f"overlap {person['overlap']:.2f} is too small"
-        x1, y1, x2, y2 = pen.textbbox(at, note, _font(FONT_SIZE - 2), anchor="ls")
+        x1, y1, x2, y2 = pen.textbbox(at, note, font(FONT_SIZE - 2), anchor="ls")
         pen.rectangle((x1 - 3, y1 - 3, x2 + 3, y2 + 3), PAPER)
-        pen.text(at, note, WRONG, _font(FONT_SIZE - 2), anchor="ls")
+        pen.text(at, note, WRONG, font(FONT_SIZE - 2), anchor="ls")
     sheet.paste(cell, corner)
     pen = ImageDraw.Draw(sheet)
     left, top = corner[0], corner[1] + PICTURE_HEIGHT + GAP // 2
     if person["row"] < 0:
-        pen.text((left, top), "no scored box here", FAINT, _font(FONT_SIZE))
+        pen.text((left, top), "no scored box here", FAINT, font(FONT_SIZE))
         return
     values = combined(scores)[person["row"]]
     for place, number in enumerate(np.argsort(-values, kind="stable")[:BEST_NAMES]):
         name, value = scores.labels[number], float(values[number])
         mark, colour = ("✓", RIGHT) if name in actions else ("", FAINT) if place else ("✗", WRONG)
-        pen.text((left, top), mark, colour, _font(FONT_SIZE))
-        pen.text((left + 20, top), _fitting(name, CELL - 72), INK, _font(FONT_SIZE))
-        pen.text((left + CELL, top), f"{value:.2f}", INK, _font(FONT_SIZE), anchor="ra")
+        pen.text((left, top), mark, colour, font(FONT_SIZE))
+        pen.text((left + 20, top), fitting(name, CELL - 72), INK, font(FONT_SIZE))
+        pen.text((left + CELL, top), f"{value:.2f}", INK, font(FONT_SIZE), anchor="ra")
         bar = left + 20 + round(min(1.0, value) * (CELL - 21))
         pen.rectangle((left + 20, top + 19, left + CELL - 1, top + 21), EMPTY)
         pen.rectangle((left + 20, top + 19, bar, top + 21), colour)
         top += LINE
-
-
-def _fitting(text: str, width: int, *, bold: bool = False) -> str:
-    """The text, cut where it is wider than that many pixels."""
-    font, cut = _font(FONT_SIZE, bold=bold), text
-    while cut and font.getlength(cut if cut == text else f"{cut}…") > width:
-        cut = cut[:-1]
-    return text if cut == text else f"{cut}…"
-
-
-@cache
-def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which matplotlib brings along: it has the marks, and is the same everywhere."""
-    import matplotlib
-
-    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)

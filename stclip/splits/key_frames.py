@@ -79,16 +79,11 @@ def _excluded(table: pd.DataFrame, excluded: pd.DataFrame) -> np.ndarray:
     return places.isin(pd.MultiIndex.from_frame(excluded[["clip", "second"]]))
 
 
-def _every(rule: EveryFrames, num_frames: int, fps: float) -> tuple[np.ndarray, np.ndarray, float]:
+def _every(
+    rule: EveryFrames | AnnotatedFrames, num_frames: int, fps: float
+) -> tuple[np.ndarray, np.ndarray, float]:
     numbers = np.arange(-(-num_frames // rule.frames))
     return numbers, numbers * rule.frames, rule.frames / fps
-
-
-def _all(
-    rule: AnnotatedFrames, num_frames: int, fps: float
-) -> tuple[np.ndarray, np.ndarray, float]:
-    numbers = np.arange(num_frames)
-    return numbers, numbers, 1 / fps
 
 
 def _seconds(rule: Seconds, num_frames: int, fps: float) -> tuple[np.ndarray, np.ndarray, float]:
@@ -98,7 +93,7 @@ def _seconds(rule: Seconds, num_frames: int, fps: float) -> tuple[np.ndarray, np
     return numbers[inside], frames[inside], 1.0
 
 
-_PLACES: dict[type, Any] = {EveryFrames: _every, AnnotatedFrames: _all, Seconds: _seconds}
+_PLACES: dict[type, Any] = {EveryFrames: _every, AnnotatedFrames: _every, Seconds: _seconds}
 
 
 def read_excluded(path: Path) -> pd.DataFrame:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from stclip.errors import DataError
 from stclip.storage.files import unique_keys
+from stclip.storage.restricted_pickle import load_pickle
 
 _GZIP = b"\x1f\x8b"
 _LINES = 1_000_000  # read at a time: as text a line takes ten times the memory of its numbers
@@ -86,6 +87,16 @@ def parse_json(content: bytes, where: str | Path) -> Any:
         return json.loads(text_of(content, where), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:  # of json, or of `unique_keys`
         raise DataError(f"{where}: not JSON ({error}); is the file whole?") from None
+
+
+def parse_value(content: bytes, where: str | Path) -> Any:
+    """The value of a JSON text or of a pickle of plain containers and arrays, gzip allowed.
+
+    Raises:
+        DataError: it is neither, or damaged.
+    """
+    content = unzipped(content, where)
+    return parse_json(content, where) if is_json(content) else load_pickle(content, where)
 
 
 def read_json_file(path: Path) -> Any:

@@ -19,6 +19,7 @@ if not (workflow.remote_exec and announced):
             for name, its in SCALE_SETTINGS.miniature.render.items()
         },
         **{f"table {name} {AT}": table for name, table in ALL_TABLES.items()},
+        **{f"figure {name} {AT}": figure for name, figure in FIGURES.items()},
         **{
             f"data set {name} {AT}": dataset for name, dataset in WHOLE_DATASETS.items()
         },

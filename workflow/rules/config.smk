@@ -7,6 +7,7 @@ from snakemake.utils import validate
 
 from stclip import config as settings
 from stclip.config import hashes, resolved
+from stclip.config.figure import load_figure
 from stclip.config.text_tower import most_tokens
 from stclip.config.table import (
     AblationTable,
@@ -103,6 +104,15 @@ TABLES = {
     if getattr(table, "dataset", None) in {None, *DATASETS}
     and (not ONLY_SPLITS or {*ONLY_SPLITS} & {*getattr(table, "splits", ONLY_SPLITS)})
 }
+# Those of the chosen data sets and splits.
+FIGURES = {
+    name: figure
+    for path in sorted((CONFIG / "figures").glob("*.yaml"))
+    for name, figure in [
+        (path.stem, checked(load_figure, CONFIG, path.stem, scale=SCALE))
+    ]
+    if figure.dataset in DATASETS and figure.split in (ONLY_SPLITS or [figure.split])
+}
 TABLE_RUNS = {
     name: table.runs(METHODS, SEEDS) if hasattr(table, "runs") else []
     for name, table in TABLES.items()
@@ -119,7 +129,7 @@ DATASET_RUNS = {
 }
 ALL_RUNS = {
     run for runs in [*TABLE_RUNS.values(), *DATASET_RUNS.values()] for run in runs
-}
+} | {figure.run for figure in FIGURES.values()}
 RUN_METHODS = {(run.dataset, run.method) for run in ALL_RUNS}
 METHOD_SETTINGS = {
     (dataset, method): checked(

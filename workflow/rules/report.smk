@@ -5,6 +5,11 @@ for name in REPORTED:
     checked(settings.pick, TABLES, name, what="table of the report")
 
 
+def figure_file(wildcards, name):
+    """A file of the run that a figure shows."""
+    return files_of([FIGURES[wildcards.figure].run], name)[0]
+
+
 # Apart from the metrics: these depend on no pixel.
 rule predictions:
     input:
@@ -27,6 +32,39 @@ rule predictions:
         " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
         " --key-frames {input.key_frames:q} --frames {input.frames:q} {params.sources:q}"
         " --seed {wildcards.seed:q}"
+
+
+# A figure of config/figures: what a run says on one frame.
+rule figure:
+    input:
+        lambda w: [
+            path.format(scale=SCALE, dataset=FIGURES[w.figure].dataset)
+            for path in PREPARED.values()
+        ],
+        scores=lambda w: figure_file(
+            w, f"scores_{FIGURES[w.figure].boxes}_unseen.parquet"
+        ),
+        split=lambda w: split_file(*FIGURES[w.figure].run[:3]),
+    output:
+        "results/{scale}/{figure}.png",
+    log:
+        "logs/figure/{scale}/{figure}.log",
+    wildcard_constraints:
+        figure=one_of(FIGURES),
+    params:
+        settings=lambda w: settings_of("report", FIGURES[w.figure]),
+        prepared=lambda w: [
+            text
+            for name, path in PREPARED.items()
+            for text in (
+                f"--{name.replace('_', '-')}",
+                path.format(scale=SCALE, dataset=FIGURES[w.figure].dataset),
+            )
+        ],
+        run=lambda w: figure_file(w, ""),
+    shell:
+        "stclip --log {log:q} --threads 1 figure {wildcards.figure:q} --scale {wildcards.scale:q}"
+        " --run {params.run:q} --split {input.split:q} {params.prepared:q} --out {output:q}"
 
 
 rule report:
