@@ -74,10 +74,8 @@ def link(
         that ended first, then the one that began first. `labels` are row numbers of `scores`.
     """
     known, first, clip = np.unique(clips, return_index=True, return_inverse=True)
-    boxes_xyxy = np.asarray(boxes_xyxy, np.float64)
-    found = [
-        _grow(block, boxes_xyxy, scores, linking) for block in _blocks(clip, frames, len(scores))
-    ]
+    corners = np.ascontiguousarray(boxes_xyxy.T, np.float64)  # (4, N): fast to pick from
+    found = [_grow(block, corners, scores, linking) for block in _blocks(clip, frames, len(scores))]
     if not found:
         nothing = np.empty(0, np.int64)
         return Tubes(
@@ -141,14 +139,14 @@ def _blocks(clip: np.ndarray, frames: np.ndarray, num_labels: int) -> Iterator[_
 
 
 def _strongest(
-    block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking
+    block: _Block, corners: np.ndarray, scores: np.ndarray, linking: Linking
 ) -> Int[np.ndarray, "F K top"]:
     """Boxes of each frame by falling score after non-maximum suppression, at most `top`, then -1.
 
     All frames decide together: about their best box first, then about the second, and so on.
     """
     rows = block.rows
-    over = _overlap(boxes, rows[:, :, None], rows[:, None]) > linking.nms  # (F, B, B)
+    over = _overlap(corners, rows[:, :, None], rows[:, None]) > linking.nms  # (F, B, B)
     score = np.where(rows >= 0, scores[:, rows], -np.inf).transpose(1, 0, 2)  # (F, K, B)
     order = np.argsort(-score, axis=2, kind="stable")
     free = np.repeat(rows[:, None] >= 0, len(scores), axis=1)  # by place in `rows`
@@ -180,9 +178,9 @@ class _Grown:
     boxes_xyxy: Float[np.ndarray, "S 4"]
 
 
-def _grow(block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking) -> _Grown:
+def _grow(block: _Block, corners: np.ndarray, scores: np.ndarray, linking: Linking) -> _Grown:
     """Link a block of clips, all lanes in step."""
-    kept = _strongest(block, boxes, scores, linking)
+    kept = _strongest(block, corners, scores, linking)
     num_labels = len(scores)
     most = int((kept >= 0).sum())  # no box begins more than one tube
     lane, count, last_frame, last_row = (np.zeros(most, np.int64) for _ in range(4))
@@ -207,7 +205,7 @@ def _grow(block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking
         best_first = np.lexsort((-total[open_tubes] / count[open_tubes], lane[open_tubes]))
         tubes = open_tubes[best_first]
         lanes = lane[tubes]
-        near = _overlap(boxes, last_row[tubes, None], rows[lanes]) >= linking.iou
+        near = _overlap(corners, last_row[tubes, None], rows[lanes]) >= linking.iou
         free = rows >= 0
         chosen = _choose(near, lanes, free)
         takes = chosen >= 0
@@ -237,14 +235,16 @@ def _grow(block: _Block, boxes: np.ndarray, scores: np.ndarray, linking: Linking
         scores=score[stays],
         ends=block.next_place(clips, last[stays] + linking.patience),
         begun=np.flatnonzero(stays),
-        boxes_xyxy=_filled((frames + shift[tubes])[known], boxes[rows[known]], int(lengths.sum())),
+        boxes_xyxy=_filled(
+            (frames + shift[tubes])[known], corners[:, rows[known]].T, int(lengths.sum())
+        ),
     )
 
 
-def _overlap(boxes: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """IoU of the boxes of two arrays of row numbers, which are broadcast."""
+def _overlap(corners: np.ndarray, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """IoU of the boxes of two arrays of row numbers, which are broadcast; corners (4, N)."""
     one, other = np.broadcast_arrays(rows, others)
-    return paired_iou(boxes[one.ravel()], boxes[other.ravel()]).reshape(one.shape)
+    return paired_iou(corners[:, one.ravel()].T, corners[:, other.ravel()].T).reshape(one.shape)
 
 
 def _filled(

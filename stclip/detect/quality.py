@@ -132,7 +132,7 @@ def ceiling(found: pd.DataFrame, truth: pd.DataFrame, *, split: LabelSplit, clip
     """
     found, truth = (t[t["clip"].isin(set(split.unseen_clips))] for t in (found, truth))
     actions = clips.table.set_index("clip")["actions"]
-    found_labels = [actions[clip] for clip in found["clip"]]
+    found_labels = found["clip"].map(actions).tolist()
     return _frame_map(found, found_labels, truth, truth["actions"].tolist(), split.unseen)
 
 

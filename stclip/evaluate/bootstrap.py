@@ -65,7 +65,7 @@ def replicate_maps(
     for label, ranking in result.rankings.items():
         positives = np.bincount(truth_clips[label], minlength=len(weights))
         ap = weighted_all_point(
-            ranking.is_hit(), found_clips[ranking.boxes[ranking.order()]], positives, weights
+            ranking.is_hit(), found_clips[ranking.boxes[ranking.order]], positives, weights
         )
         total += np.nan_to_num(ap)
         num_classes += np.isfinite(ap)

@@ -26,7 +26,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Int8
 
 from stclip.evaluate.frame_map import FrameMap, LabelledBoxes, Ranking, mean_ap
-from stclip.evaluate.matching import FrameBoxes, Pairs, in_ranking, overlapping_pairs
+from stclip.evaluate.matching import FrameBoxes, Pairs, overlapping_pairs
 from stclip.evaluate.protocol import Protocol
 
 BACKGROUND = 0.1  # overlap below which a row has nothing to do with a box
@@ -81,7 +81,7 @@ def error_table(
     lines = []
     for label, rows in of_label.items():
         ranking = result.rankings[label]
-        top = rows.kinds[ranking.order()[: ranking.num_positives]]
+        top = rows.kinds[ranking.order[: ranking.num_positives]]
         gains, num_missed = _gains(ranking, rows, relabelled, result.ap[label], protocol)
         for number, kind in enumerate(KINDS):
             counts = [int((kinds == number).sum()) for kinds in (rows.kinds, top)]
@@ -150,18 +150,17 @@ def _gains(
     protocol: Protocol,
 ) -> tuple[dict[str, float], int]:
     """What mending each kind gives back, and how much ground truth nothing could find."""
-    correct = rows.kinds == _CORRECT
     moves = rows.kinds == _LOCALISATION
     moved = np.full(len(rows.free), -np.inf)  # best score of a row that could move to each box
     np.maximum.at(moved, rows.same_box[moves], ranking.scores[moves])
     missed = rows.free & np.isinf(moved) & np.isinf(relabelled)
 
+    ranked_kinds, falling = rows.kinds[ranking.order], -ranking.scores[ranking.order]
+
     def mended(kind: int, taking: np.ndarray, num_positives: int) -> float:
         """AP without the rows of a kind, with rows of the scores `taking` as true positives."""
-        stay = rows.kinds != kind
-        scores = np.concatenate([ranking.scores[stay], taking])
-        hits = np.flatnonzero(np.concatenate([correct[stay], np.ones(len(taking), bool)]))
-        return protocol.area(in_ranking(hits, scores)[1], num_positives) - ap
+        ranks = _ranks_of_hits(ranked_kinds != kind, falling, ranking.hit_ranks, np.sort(-taking))
+        return protocol.area(ranks, num_positives) - ap
 
     none, all_of_them = np.empty(0), ranking.num_positives
     gains = {
@@ -178,3 +177,26 @@ def _gains(
     gains[MISSED] = 0.0 if nothing_left else found_anyway  # no box left: nothing to be right about
     gains[KINDS[_CORRECT]] = float("nan")
     return gains, num_missed
+
+
+def _ranks_of_hits(
+    stays: Bool[np.ndarray, " N"],
+    falling: Float[np.ndarray, " N"],
+    hit_ranks: Int[np.ndarray, " H"],
+    taking: Float[np.ndarray, " T"],
+) -> Int[np.ndarray, " H+T"]:
+    """Places of the true positives, from 0 and rising, once rows left a ranking and others came in.
+
+    Nothing is sorted anew: how many rows stay before a place is a running sum. On a tie the rows
+    that came in are last.
+
+    Args:
+        stays: whether the row at each rank stays; every hit does.
+        falling: the negated score at each rank, rising.
+        hit_ranks: ranks of the hits.
+        taking: negated scores of the rows that come in, all hits, rising.
+    """
+    before = np.concatenate([[0], np.cumsum(stays)])  # rows that stay among the first so many
+    old = before[hit_ranks] + np.searchsorted(taking, falling[hit_ranks], side="left")
+    new = before[np.searchsorted(falling, taking, side="right")] + np.arange(len(taking))
+    return np.sort(np.concatenate([old, new]))

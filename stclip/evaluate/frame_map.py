@@ -6,6 +6,7 @@ in frames without ground truth are false positives.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -132,6 +133,7 @@ class Ranking:
     hit_ranks: Int[np.ndarray, " H"]  # their places in it, from 0, rising
     num_positives: int
 
+    @cached_property
     def order(self) -> Int[np.ndarray, " N"]:
         """Rows by falling score, ties in row order."""
         return np.argsort(-self.scores, kind="stable")

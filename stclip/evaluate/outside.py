@@ -229,7 +229,9 @@ def evaluate_rows(
             "classes": result.num_classes,
             "classes_without_truth": len(labels) - result.num_classes,
             "test_videos": len(names),
-            "videos_with_truth_without_rows": len(set(boxes["video"]) - set(judged["video"])),
+            "videos_with_truth_without_rows": len(
+                set(boxes["video"].unique()) - set(judged["video"].unique())
+            ),
             "frames": len(annotated_codes),
             "frames_without_rows": int((~np.isin(annotated_codes, found_codes)).sum()),
             "gt_boxes": len(boxes),

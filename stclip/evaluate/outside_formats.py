@@ -12,7 +12,7 @@ from stclip.errors import ConfigError, DataError
 from stclip.prepare.authors import read_released
 from stclip.prepare.gttubes import KEYS, read_tubes
 from stclip.prepare.pyannot import KEYS as PYANNOT_KEYS
-from stclip.prepare.pyannot import read_video
+from stclip.prepare.pyannot import AnnotatedTube, read_video
 from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
 from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_numbers, as_whole, line_of, refuse
@@ -153,24 +153,24 @@ def _read_ucf(data: Any, path: Path, classes: Classes) -> OutsideTruth:
         names, data["db"], where=path, what="videos of trainvideos", among="annotated videos"
     )
     train, labels = set(names), dict(enumerate(map(str, data["classes"])))
-    rows, lengths = [], {}
+    tubes: list[tuple[str, int, AnnotatedTube]] = []  # video, number, tube
+    lengths = {}
     for key, content in data["db"].items():
         if key in train:
             continue
         video = read_video(key, content, labels, where=path)
         lengths[video.clip] = video.num_frames
-        for number, tube in enumerate(video.tubes):
-            rows.append(
-                pd.DataFrame(tube.boxes_xyxy, columns=BOX_COLUMNS).assign(
-                    video=video.clip,
-                    frame=tube.frames + 1,
-                    tube=number,
-                    **{"class": tube.action},
-                )
-            )
-    if not rows:
+        tubes += [(video.clip, number, tube) for number, tube in enumerate(video.tubes)]
+    if not tubes:
         raise DataError(f"{path}: all {len(data['db'])} videos are of trainvideos, none is tested.")
-    boxes = pd.concat(rows, ignore_index=True)
+    sizes = [len(tube.frames) for *_, tube in tubes]
+    corners = np.concatenate([tube.boxes_xyxy for *_, tube in tubes])
+    boxes = pd.DataFrame(corners, columns=BOX_COLUMNS).assign(
+        video=np.repeat(np.array([clip for clip, *_ in tubes], object), sizes),
+        frame=np.concatenate([tube.frames + 1 for *_, tube in tubes]),
+        tube=np.repeat([number for _, number, _ in tubes], sizes),
+        **{"class": np.repeat(np.array([tube.action for *_, tube in tubes], object), sizes)},
+    )
     return OutsideTruth(boxes, _videos(1, pd.Series(lengths, dtype="int64")))
 
 

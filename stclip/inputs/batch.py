@@ -76,7 +76,7 @@ class Inputs:
         return self.unit == "person" or self.boxes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """A whole clip with its boxes (unit "clip"), and what the samples of all units share."""
 
@@ -96,7 +96,7 @@ class Sample:
         return self.clip, 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SampleObjects:
     """The objects of a key frame, by falling score."""
 
@@ -110,7 +110,7 @@ NO_OBJECTS = SampleObjects(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PersonSample(Sample):
     """A key frame with its persons (unit "person")."""
 
@@ -124,7 +124,7 @@ class PersonSample(Sample):
         return self.clip, self.key_frame
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrackSample(Sample):
     """A person's track (unit "tracklet")."""
 

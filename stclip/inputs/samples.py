@@ -1,6 +1,7 @@
 """Groups boxes into the samples a method sees: key frames, clips or persons' tracks."""
 
 from collections import defaultdict
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ def make_samples(
     """
     about = clips.table.set_index("clip")
     lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
+    sizes = {clip: (heights[clip], widths[clip]) for clip in lengths}
     unit = inputs.unit
     if unit == "tracklet":
         tube = tracks(
@@ -51,26 +53,35 @@ def make_samples(
     if "source" in table and unit != "clip":
         keys = [*keys, "source"]
     things = _objects_by_frame(objects, clips) if objects is not None else {}
+    # the rows of a sample side by side, so that its arrays are slices and no copies
+    group = table.groupby(keys, sort=False).ngroup().to_numpy()
+    order = np.argsort(group, kind="stable")
+    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+    boxes, place, stored, frames = boxes[order], place[order], stored[order], frames[order]
+    ends = [*begins[1:].tolist(), len(table)] if len(begins) else []
+    firsts = order[begins]
+    names = table["clip"].iloc[firsts].tolist()
+    key_frames, sources = table["frame"].iloc[firsts].tolist(), origins[firsts].tolist()
     samples: list[Sample] = []
-    for key, rows in table.groupby(keys, sort=False).indices.items():
-        clip = str(key[0] if isinstance(key, tuple) else key)
-        sample = Sample(
-            clip=clip,
-            num_frames=lengths[clip],
-            boxes_xyxy=boxes[rows],
-            rows=place[rows],
-            size=(heights[clip], widths[clip]),
-            source=origins[rows[0]],
-            stored=stored[rows],
-        )
+    for clip, frame, source, begin, end in zip(
+        names, key_frames, sources, begins.tolist(), ends, strict=True
+    ):
+        shared: dict[str, Any] = {
+            "clip": clip,
+            "num_frames": lengths[clip],
+            "boxes_xyxy": boxes[begin:end],
+            "rows": place[begin:end],
+            "size": sizes[clip],
+            "source": source,
+            "stored": stored[begin:end],
+        }
         if unit == "person":
-            frame = int(frames[rows[0]])
             of_frame = things.get((clip, frame), NO_OBJECTS) if inputs.objects else NO_OBJECTS
-            samples.append(PersonSample(**vars(sample), key_frame=frame, objects=of_frame))
+            samples.append(PersonSample(**shared, key_frame=frame, objects=of_frame))
         elif unit == "tracklet":
-            samples.append(TrackSample(**vars(sample), box_frames=frames[rows]))
+            samples.append(TrackSample(**shared, box_frames=frames[begin:end]))
         else:
-            samples.append(sample)
+            samples.append(Sample(**shared))
     return samples
 
 

@@ -32,7 +32,7 @@ def targets_of(
             other, more than one.
     """
     index = {label: i for i, label in enumerate(labels)}
-    targets = torch.zeros(len(actions), len(labels))
+    rows, columns = [], []
     for row, names in enumerate(actions):
         unknown = [name for name in names if name not in index]
         if unknown or not len(names) or (exclusive is None and len(names) != 1):
@@ -40,7 +40,10 @@ def targets_of(
             raise DataError(
                 f"box {row} has the actions {list(names)}; needed are {needed} {list(labels)}."
             )
-        targets[row, [index[name] for name in names]] = 1
+        rows += [row] * len(names)
+        columns += [index[name] for name in names]
+    targets = torch.zeros(len(actions), len(labels))
+    targets[rows, columns] = 1
     return targets
 
 

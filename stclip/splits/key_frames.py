@@ -42,16 +42,21 @@ def make_key_frames(
     """
     about = clips.table[clips.table["official_split"].isin([test_split, "train"])]
     of_training = rule if isinstance(rule, Seconds) else AnnotatedFrames(rule="annotated")
-    parts = []
-    for _, clip in about.iterrows():
-        tested = clip["official_split"] == test_split
-        own = rule if tested else of_training
-        numbers, frames, step_s = _PLACES[type(own)](own, int(clip["num_frames"]), clip["fps"])
-        part = pd.DataFrame({"frame": frames, "number": numbers})
-        parts.append(part.assign(clip=clip["clip"], step_s=step_s, tested=tested))
-    if not (about["official_split"] == test_split).any():
+    tested = (about["official_split"] == test_split).to_numpy()
+    if not tested.any():
         raise DataError(f"no clip of the official split {test_split!r} to test; run prepare.")
-    table = pd.concat(parts, ignore_index=True)
+    places = []  # of each clip: numbers, frames, step
+    for is_tested, length, fps in zip(tested, about["num_frames"], about["fps"], strict=True):
+        own = rule if is_tested else of_training
+        places.append(_PLACES[type(own)](own, int(length), fps))
+    numbers, frames, steps_s = zip(*places, strict=True)
+    counts = [len(of_clip) for of_clip in frames]
+    table = pd.DataFrame({"frame": np.concatenate(frames), "number": np.concatenate(numbers)})
+    table = table.assign(
+        clip=about["clip"].array.repeat(counts),
+        step_s=np.repeat(steps_s, counts),
+        tested=np.repeat(tested, counts),
+    )
     annotated = pd.MultiIndex.from_frame(boxes.table[["clip", "frame"]])
     shown = pd.MultiIndex.from_frame(table[["clip", "frame"]]).isin(annotated)
     kept = table["tested"] & (not isinstance(rule, AnnotatedFrames)) | shown

@@ -145,13 +145,13 @@ def plan_batches(
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(samples))
         draws = np.random.default_rng([seed, epoch, 1]).integers(2**62, size=len(samples))
-        for start in range(0, len(samples) - size + 1, size):
+        ends = len(samples) - size + 1
+        for start in range(0, ends, size)[: config.iterations - len(batches)]:
             chosen = [replace(samples[i], draw=int(draws[i])) for i in order[start : start + size]]
             if inputs.row_per_box:
                 chosen = [_at_most(s, config.max_boxes, rng) for s in chosen]
             batches.append(chosen)
         epoch += 1
-    batches = batches[: config.iterations]
     return _with_visited(batches) if inputs.memory_pool == "visited" else batches
 
 
