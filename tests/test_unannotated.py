@@ -50,9 +50,10 @@ def test_the_frame_whose_unannotated_boxes_score_most_is_shown_with_what_each_bo
             ("a", 0, OTHER, 1.0, (0.2, 0.8)),  # wrong name
             ("a", 0, PART, 0.5, (0.6, 0.4)),  # IoU 0.4 with PERSON: too small
             ("a", 0, APART, 0.5, (0.7, 0.3)),  # 0.35 of nobody
+            ("a", 1, PERSON, 1.0, (0.9, 0.1)),
             ("a", 1, APART, 0.3, (1.0, 0.0)),  # 0.30
             ("a", 2, APART, 1.0, (1.0, 0.0)),  # on a frame without any annotated person
-            ("b", 0, APART, 0.2, (1.0, 0.0)),
+            ("b", 0, APART, 0.9, (1.0, 0.0)),  # where nobody is found
         ]
     )
     shown, share = costliest_frame(found, people(), clips=["a", "b"], protocol=IOU_HALF)
@@ -65,16 +66,18 @@ def test_the_frame_whose_unannotated_boxes_score_most_is_shown_with_what_each_bo
     ]
     assert shown.boxes["score"].tolist() == pytest.approx([0.9, 0.8, 0.35, 0.3])
     assert shown.annotated["label"].tolist() == ["clap", "clap"]
-    assert share == pytest.approx(4 / 7)  # the box on frame 2 overlaps nobody either
-    # Clip b alone: its one box is the costliest.
-    only_b = scores([("b", 0, APART, 0.2, (1.0, 0.0))])
-    assert costliest_frame(only_b, people(), clips=["b"], protocol=IOU_HALF)[0].clip == "b"
+    assert share == pytest.approx(4 / 8)  # the box on frame 2 overlaps nobody either
+    both = [("b", 0, PERSON, 1.0, (0.1, 0.9)), ("b", 0, APART, 0.2, (1.0, 0.0))]
+    assert costliest_frame(scores(both), people(), clips=["b"], protocol=IOU_HALF)[0].clip == "b"
 
 
 def test_a_run_whose_boxes_are_all_annotated_shows_nothing() -> None:
-    found = scores([("a", 0, PERSON, 1.0, (0.9, 0.1))])
-    with pytest.raises(DataError, match=r"1 scored boxes none lies apart .* boxes of a detector"):
-        costliest_frame(found, people(), clips=["a"], protocol=IOU_HALF)
+    for rows in (
+        [("a", 0, PERSON, 1.0, (0.9, 0.1)), ("a", 0, PART, 1.0, (0.9, 0.1))],
+        [("a", 0, PART, 1.0, (0.9, 0.1)), ("a", 0, APART, 1.0, (0.9, 0.1))],  # nobody is found
+    ):
+        with pytest.raises(DataError, match=r"of 2 scored boxes none .* boxes of a detector"):
+            costliest_frame(scores(rows), people(), clips=["a"], protocol=IOU_HALF)
 
 
 def test_it_is_drawn_with_every_kind_of_box_and_always_the_same(

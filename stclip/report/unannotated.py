@@ -47,7 +47,8 @@ def costliest_frame(
     """Find the key frame whose unannotated boxes have the highest scores, added up.
 
     A box is unannotated where it overlaps no annotated box of its frame by 0.1 or more, as the
-    breakdown of errors has it ("background"). The frame has an annotated person too.
+    breakdown of errors has it ("background"). On the frame an annotated person is found too: a box
+    overlaps it enough for a hit.
 
     Args:
         scores: of one label group.
@@ -59,7 +60,7 @@ def costliest_frame(
         The frame, and the share of all scored boxes that are unannotated, in 0..1.
 
     Raises:
-        DataError: no frame has such a box beside an annotated person.
+        DataError: no frame has such a box and an annotated person that is found.
     """
     truth = data.boxes.table[data.boxes.table["clip"].isin(clips)]
     truth = truth[data.key_frames.contain(truth)]
@@ -80,11 +81,13 @@ def costliest_frame(
     nearest, overlap = np.full(len(scores), -1), np.zeros(len(scores))
     nearest[pairs.found], overlap[pairs.found] = pairs.truth, pairs.iou
     values = combined(scores)
-    alone = (nearest < 0) & np.isin(found_codes, truth_codes)
+    beside_hits = np.isin(found_codes, found_codes[overlap >= protocol.iou_threshold])
+    alone = (nearest < 0) & beside_hits
     if not alone.any():
         raise DataError(
-            f"of {len(scores)} scored boxes none lies apart from all annotated ones; show a run on "
-            "boxes of a detector, of clips with persons whom nobody annotates."
+            f"of {len(scores)} scored boxes none lies apart from all annotated ones on a frame where "
+            "an annotated person is found; show a run on boxes of a detector, of clips with persons "
+            "whom nobody annotates."
         )
     cost = np.bincount(found_codes, np.where(alone, values.max(1), 0))
     rows = np.flatnonzero(found_codes == cost.argmax())
