@@ -32,7 +32,8 @@ def targets_of(
             other, more than one.
     """
     index = {label: i for i, label in enumerate(labels)}
-    rows, columns = [], []
+    rows: list[int] = []
+    columns: list[int] = []
     for row, names in enumerate(actions):
         unknown = [name for name in names if name not in index]
         if unknown or not len(names) or (exclusive is None and len(names) != 1):
