@@ -76,16 +76,18 @@ def build() -> FasterRCNN:
     It takes a list of float pictures (3, H, W) in 0..1 and gives dicts of boxes (N, 4) xyxy in
     pixels, labels (1 is a person) and scores.
     """
-    return _faster_rcnn(anchors=(28, 44, 68), proposals=20, sampled=32, detections=8)
+    return _faster_rcnn(anchors=(28, 44, 68), proposals=20, sampled=32, detections=8, overlap=0.4)
 
 
 def build_many() -> FasterRCNN:
     """The same for pictures with several persons: smaller anchors, more proposals and boxes."""
-    return _faster_rcnn(anchors=(20, 32, 50, 72), proposals=50, sampled=64, detections=16)
+    return _faster_rcnn(
+        anchors=(20, 32, 50, 72), proposals=80, sampled=64, detections=16, overlap=0.5
+    )
 
 
 def _faster_rcnn(
-    *, anchors: tuple[int, ...], proposals: int, sampled: int, detections: int
+    *, anchors: tuple[int, ...], proposals: int, sampled: int, detections: int, overlap: float
 ) -> FasterRCNN:
     """A Faster R-CNN for the miniature's pictures.
 
@@ -94,6 +96,7 @@ def _faster_rcnn(
         proposals: regions of a picture that are looked at.
         sampled: regions of a picture that the head is trained on.
         detections: boxes of a picture, at most.
+        overlap: IoU from which two boxes are of one person.
     """
     backbone = _Backbone()
     return FasterRCNN(
@@ -112,7 +115,7 @@ def _faster_rcnn(
         box_batch_size_per_image=sampled,
         box_detections_per_img=detections,
         box_score_thresh=0.05,
-        box_nms_thresh=0.4,
+        box_nms_thresh=overlap,
     )
 
 
