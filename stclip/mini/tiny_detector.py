@@ -28,7 +28,7 @@ PERSON = 1  # torchvision's label 0 is the background
 CHANNELS = 16
 ROI_SIZE = 5
 HIDDEN = 128
-LR, WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1.5e-3, 1e-3, 20, 0.02
+WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1e-3, 20, 0.02
 
 
 class _Head(nn.Module):
@@ -131,13 +131,13 @@ def train_detector(out: Path, recipe: TinyDetector) -> None:
     with one_thread(seed):
         detector: FasterRCNN = call_target(recipe.builder, params={}, where=where)
         detector.train()
-        optimizer = torch.optim.AdamW(detector.parameters(), LR, weight_decay=WEIGHT_DECAY)
+        optimizer = torch.optim.AdamW(detector.parameters(), recipe.lr, weight_decay=WEIGHT_DECAY)
         logger.info("training the detector on %d stills", steps * batch)
         progress = Progress("tiny detector", total=steps)
         for step in range(steps):
             decay = max(LAST_LR, 0.5 + 0.5 * math.cos(math.pi * step / steps))
             for group in optimizer.param_groups:
-                group["lr"] = LR * min(1.0, (step + 1) / WARMUP_STEPS) * decay
+                group["lr"] = recipe.lr * min(1.0, (step + 1) / WARMUP_STEPS) * decay
             losses = detector(*_pictures(stills, seed, step, batch))
             loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()
