@@ -308,6 +308,8 @@ class TinyDetector(Strict):
     """optimiser steps"""
     batch: int = Field(default=16, ge=1)
     """drawn stills a step"""
+    lr: float = Field(default=1.5e-3, gt=0)
+    """highest learning rate"""
 
 
 class Miniature(Strict):

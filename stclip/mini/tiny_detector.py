@@ -28,7 +28,7 @@ PERSON = 1  # torchvision's label 0 is the background
 CHANNELS = 16
 ROI_SIZE = 5
 HIDDEN = 128
-LR, WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1.5e-3, 1e-3, 20, 0.02
+WEIGHT_DECAY, WARMUP_STEPS, LAST_LR = 1e-3, 20, 0.02
 
 
 class _Head(nn.Module):
@@ -76,16 +76,18 @@ def build() -> FasterRCNN:
     It takes a list of float pictures (3, H, W) in 0..1 and gives dicts of boxes (N, 4) xyxy in
     pixels, labels (1 is a person) and scores.
     """
-    return _faster_rcnn(anchors=(28, 44, 68), proposals=20, sampled=32, detections=8)
+    return _faster_rcnn(anchors=(28, 44, 68), proposals=20, sampled=32, detections=8, overlap=0.4)
 
 
 def build_many() -> FasterRCNN:
     """The same for pictures with several persons: smaller anchors, more proposals and boxes."""
-    return _faster_rcnn(anchors=(20, 32, 50, 72), proposals=50, sampled=64, detections=16)
+    return _faster_rcnn(
+        anchors=(20, 32, 50, 72), proposals=80, sampled=64, detections=16, overlap=0.5
+    )
 
 
 def _faster_rcnn(
-    *, anchors: tuple[int, ...], proposals: int, sampled: int, detections: int
+    *, anchors: tuple[int, ...], proposals: int, sampled: int, detections: int, overlap: float
 ) -> FasterRCNN:
     """A Faster R-CNN for the miniature's pictures.
 
@@ -94,6 +96,7 @@ def _faster_rcnn(
         proposals: regions of a picture that are looked at.
         sampled: regions of a picture that the head is trained on.
         detections: boxes of a picture, at most.
+        overlap: IoU from which two boxes are of one person.
     """
     backbone = _Backbone()
     return FasterRCNN(
@@ -112,7 +115,7 @@ def _faster_rcnn(
         box_batch_size_per_image=sampled,
         box_detections_per_img=detections,
         box_score_thresh=0.05,
-        box_nms_thresh=0.4,
+        box_nms_thresh=overlap,
     )
 
 
@@ -128,13 +131,13 @@ def train_detector(out: Path, recipe: TinyDetector) -> None:
     with one_thread(seed):
         detector: FasterRCNN = call_target(recipe.builder, params={}, where=where)
         detector.train()
-        optimizer = torch.optim.AdamW(detector.parameters(), LR, weight_decay=WEIGHT_DECAY)
+        optimizer = torch.optim.AdamW(detector.parameters(), recipe.lr, weight_decay=WEIGHT_DECAY)
         logger.info("training the detector on %d stills", steps * batch)
         progress = Progress("tiny detector", total=steps)
         for step in range(steps):
             decay = max(LAST_LR, 0.5 + 0.5 * math.cos(math.pi * step / steps))
             for group in optimizer.param_groups:
-                group["lr"] = LR * min(1.0, (step + 1) / WARMUP_STEPS) * decay
+                group["lr"] = recipe.lr * min(1.0, (step + 1) / WARMUP_STEPS) * decay
             losses = detector(*_pictures(stills, seed, step, batch))
             loss = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()
