@@ -85,9 +85,9 @@ def costliest_frame(
     alone = (nearest < 0) & beside_hits
     if not alone.any():
         raise DataError(
-            f"of {len(scores)} scored boxes none lies apart from all annotated ones on a frame where "
-            "an annotated person is found; show a run on boxes of a detector, of clips with persons "
-            "whom nobody annotates."
+            f"of {len(scores)} scored boxes none lies apart from all annotated ones on a frame "
+            "where an annotated person is found; show a run on boxes of a detector, of clips with "
+            "persons whom nobody annotates."
         )
     cost = np.bincount(found_codes, np.where(alone, values.max(1), 0))
     rows = np.flatnonzero(found_codes == cost.argmax())
