@@ -185,8 +185,9 @@ def test_shipped_clip_scores_zero_shot_in_the_documented_range() -> None:
 
 def test_shipped_clip_of_ucf_scores_zero_shot_in_the_documented_range() -> None:
     maps = zero_shot("tiny_clip_32", filmed_frames(num_videos=NUM_VIDEOS), unseen_of_ucf())
-    assert 0.45 < np.mean([*maps.values()]) < 0.7
-    assert min(maps.values()) > 0.35
+    # Documented 0.59 on the archive; these films are not compressed and shorter: 0.69.
+    assert 0.5 < np.mean([*maps.values()]) < 0.78
+    assert min(maps.values()) > 0.4
 
 
 def filmed_frames(*, num_videos: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,1 +1,1 @@
-"""The miniature: renders a small J-HMDB, pre-trains the tiny CLIP and the tiny person detector."""
+"""The miniature: renders a small J-HMDB and UCF101-24, trains tiny CLIPs and person detectors."""
