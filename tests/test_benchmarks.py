@@ -1,5 +1,6 @@
 """The benchmarks still fit the package: they import, and say what they take."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -39,3 +40,22 @@ def test_a_run_s_metrics_are_measured(
     assert run["labels"] == 2
     assert run["mAP"] > 0
     assert set(run["video_mAP"]) == {"0.2", "0.5", "0.75", "0.5:0.95"}
+
+
+def test_the_loader_is_measured_on_samples_that_share_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    loader = importlib.import_module("loader")
+    monkeypatch.setattr(loader, "METHODS", {"ST-CLIP": loader.METHODS["ST-CLIP"]})
+    clips = [loader.drawn(12)]
+    names = loader.store_clips(tmp_path, clips, "jpeg")
+    samples = loader.draw_samples(names, 8, 12)
+    batch = loader.read_batch(tmp_path, *loader.METHODS["ST-CLIP"], samples)
+    assert batch.pictures.images.shape == (72, 3, 224, 224)  # 8 windows of 9 frames
+    assert batch.crops.images.shape == (16, 3, 224, 224)  # two persons each
+    (row,) = loader.measure("jpeg", clips, batches=1, rounds=1)
+    assert (row["frames"], row["crops"]) == (9, 2)
+    # as few processes as read 200 key frames a second, up to the rounding of the table
+    assert row["processes"] * row["per_core_second"] > 199
+    assert (row["processes"] - 1) * row["per_core_second"] < 201
