@@ -63,8 +63,7 @@ def drawn(num_frames: int) -> np.ndarray:
     height, width = FRAME[0], FRAME[1] + num_frames
     coarse = rng.integers(256, size=(height // 8, width // 8, 3)).astype(np.float32)
     texture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    texture += rng.normal(0, 4, texture.shape)
-    pixels = texture.clip(0, 255).astype(np.uint8)
+    pixels = (texture + rng.normal(0, 4, texture.shape)).clip(0, 255).astype(np.uint8)
     return np.stack([pixels[:, t : t + FRAME[1]] for t in range(num_frames)])
 
 

@@ -44,6 +44,7 @@ SPEED = ROOT / "benchmarks" / "results"
             (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| scoring")
             for name in ("st_clip_cpu", "st_clip_cpu_compiled", "iclip_cpu")
         ),
+        (ROOT / "docs" / "speed.md", SPEED / "loader.csv", "| jpeg"),
     ],
 )
 def test_the_table_is_the_one_that_was_written(tmp_path, document, table, row) -> None:  # type: ignore[no-untyped-def]
