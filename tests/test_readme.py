@@ -28,6 +28,9 @@ SPEED = ROOT / "benchmarks" / "results"
     ("document", "table", "row"),
     [
         (README, TABLE, "| ST-CLIP"),
+        (README, TABLE.with_name("table3.csv"), "| ST-CLIP"),
+        (ROOT / "docs" / "tables.md", TABLE.with_name("table17.csv"), "| ST-CLIP"),
+        (ROOT / "docs" / "tables.md", TABLE.with_name("table18.csv"), "| ST-CLIP"),
         (ROOT / "docs" / "detectors.md", TABLE.with_name("detectors.csv"), "| tiny_finetuned"),
         *(
             (ROOT / "docs" / "ablations.md", TABLE.with_name(f"{name}.csv"), "| split 1")
@@ -35,6 +38,14 @@ SPEED = ROOT / "benchmarks" / "results"
         ),
         (ROOT / "docs" / "speed.md", TABLE.with_name("table10.csv"), "| Vita-CLIP"),
         (ROOT / "docs" / "scaling.md", ROOT / "docs/results/paper/plan.csv", "| detectors"),
+        *(
+            (
+                ROOT / "docs" / "deviations.md",
+                ROOT / f"docs/results/mini_{n}/table3_{n}.csv",
+                "| CLIP",
+            )
+            for n in ("words", "unannotated")
+        ),
         (ROOT / "docs" / "faults.md", TABLE.with_name("faults.csv"), "| full disk"),
         *(
             (ROOT / "docs" / "mini.md", ROOT / f"docs/results/mini_choice/{name}.csv", "| CLIP")

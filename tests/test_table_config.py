@@ -202,6 +202,26 @@ def test_a_table_of_chosen_splits_keeps_its_order_and_leaves_out_the_others() ->
         of_splits(other, ["2"], where="table11")
 
 
+def test_a_table_may_share_the_published_values_of_another(tmp_path: Path) -> None:
+    of_boxes, on_truth = (load_table(CONFIG, name, scale="paper") for name in ("table3", "table18"))
+    assert isinstance(of_boxes, MainTable)
+    assert isinstance(on_truth, MainTable)
+    assert on_truth.published == of_boxes.published
+    assert on_truth.published["voted"]["vitaclip"]["gt"]["avg"] == 96.57
+    own = {"voted": {"a5": {"gt": {"1": 1.0}}}}
+    for change, message in (
+        ({"published": own, "published_of": "table2"}, "give the one or the other"),
+        ({"published": {}, "published_of": "table22"}, r"published_of: unknown table 'table22'"),
+        ({"published": {}, "published_of": "other"}, r"'other' has no published values of jhmdb"),
+    ):
+        folder = write(tmp_path, table="table2", **change)
+        other = {"kind": "ablation", "title": "t", "note": "n", "dataset": "jhmdb"}
+        other |= {"reference": "st_clip", "rows": [{"method": "st_clip"}]}
+        (folder / "tables" / "other.yaml").write_text(yaml.safe_dump(other))
+        with pytest.raises(ConfigError, match=message):
+            load_table(folder, "mine", scale="mini")
+
+
 def test_an_unknown_kind_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown kind of .*mine\.yaml 'matrix'.*'ablation'"):
         load_table(write(tmp_path, kind="matrix"), "mine", scale="mini")
