@@ -79,7 +79,12 @@ RECORDED = Path(__file__).parent / "losses" / "metrics.json"
 
 
 def test_the_metrics_are_the_recorded_ones(project: Path) -> None:
-    """As `tests/losses` does for trainings; 0.02 mAP of room, for other processors."""
+    """As `tests/losses` does for trainings; 0.02 mAP of room, for other processors.
+
+    On boxes of a detector it is 1 mAP: one trained for 12 steps only is another detector on
+    another processor, while the scores on ground-truth boxes stay.
+    """
+    room = {"gt": 2e-4, "detected": 1e-2}
     recorded = json.loads(RECORDED.read_text("utf-8"))
     compared = set()
     for content in metrics(project).values():
@@ -90,9 +95,9 @@ def test_the_metrics_are_the_recorded_ones(project: Path) -> None:
                     name = f"{run['method']}/{boxes}/{labels}/{assumption}"
                     if name in recorded:
                         expected = {k: recorded[name][k] for k in ("mAP", "video_mAP")}
-                        assert cell["mAP"] == pytest.approx(expected["mAP"], abs=2e-4), name
-                        found = cell["video_mAP"]
-                        assert found == pytest.approx(expected["video_mAP"], abs=2e-4), name
+                        assert cell["mAP"] == pytest.approx(expected["mAP"], abs=room[boxes]), name
+                        found, wanted = cell["video_mAP"], expected["video_mAP"]
+                        assert found == pytest.approx(wanted, abs=room[boxes]), name
                         compared.add(name)
     assert compared == set(recorded)
 

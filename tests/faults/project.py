@@ -18,9 +18,6 @@ LONGEST_S = 3600  # a run that takes longer hangs
 ONE_DATASET = ("--config", "datasets=[jhmdb]")  # as `make table2`
 
 
-SHORT_METHODS = ["clip_frame", "st_clip"]  # one that trains nothing, one that trains
-
-
 def _train_less(scale: dict[str, Any]) -> None:
     scale["methods"]["st_clip"]["train"].update(iterations=15, checkpoint_every=5)
 
@@ -81,7 +78,6 @@ class Project:
         self.folder.mkdir()
         if self.short:
             make_project(self.folder)
-            edit(self.folder / "config/config.yaml", lambda c: c.update(methods=SHORT_METHODS))
             edit(self.folder / "config/scales/mini.yaml", _train_less)
         else:
             copy_project(self.folder)
