@@ -186,7 +186,11 @@ else:
     COMPARED = config["detectors"]
 USED_DETECTORS = {
     name: checked(settings.pick, OF_PERSONS, name, what="detector")
-    for name in [*COMPARED, *(dataset.detector for dataset in DATASETS.values())]
+    for name in [
+        *COMPARED,
+        *(dataset.detector for dataset in DATASETS.values()),
+        *(name for dataset in DATASETS.values() for name in dataset.compared),
+    ]
 } | {
     dataset.objects: checked(
         settings.pick,

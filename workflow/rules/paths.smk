@@ -115,7 +115,12 @@ def feature_options(features, objects):
 def compared_detectors(dataset):
     """The detectors of the table that have boxes for a data set; its own among them."""
     own = DATASETS[dataset].detector
-    fit = [n for n in COMPARED if dataset in (DETECTORS[n].datasets or [dataset])]
+    listed = DATASETS[dataset].compared if config["detectors"] == "all" else []
+    fit = [
+        name
+        for name in listed or COMPARED
+        if dataset in (DETECTORS[name].datasets or [dataset])
+    ]
     return fit if own in fit else [own, *fit]
 
 
