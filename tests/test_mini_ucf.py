@@ -232,7 +232,7 @@ def test_same_seed_same_bytes_whatever_the_workers(archives: Path, tmp_path: Pat
 def test_a_rar_of_the_videos_reads_back_identical(archives: Path, tmp_path: Path) -> None:
     videos = videos_of(archives)
     path = tmp_path / "UCF101.rar"
-    write_rar(path, [("UCF-101", None), *((f"UCF-101/{Path(n).name}", videos[n]) for n in videos)])
+    write_rar(path, {"UCF-101": None} | {f"UCF-101/{Path(n).name}": videos[n] for n in videos})
     with rarfile.RarFile(path) as archive:
         files = [info for info in archive.infolist() if not info.is_dir()]
         read = {f"UCF101/{Path(info.filename).name}": archive.read(info) for info in files}
