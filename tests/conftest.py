@@ -64,7 +64,10 @@ class World:
 
 
 # Files of tests that take longest: begun first, or the other cores wait for them at the end.
-LONGEST = ("faults", "pipeline", "versions", "slurm", "losses", "resume_identity", "train", "mini")
+LONGEST = (
+    *("faults", "pipeline", "versions", "slurm", "pipeline_ucf", "losses", "resume_identity"),
+    *("train", "mini"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
