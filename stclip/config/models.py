@@ -218,8 +218,8 @@ class _DatasetKeys(Strict):
     detector: str
     """the detector of the scale whose boxes are scored"""
     compared: Annotated[list[str], Once] = Field(default=[])
-    """those beside it in `results/detectors.csv`, where `detectors` of `config.yaml` is `all`; default:
-    all of the scale that need nothing by hand"""
+    """those beside it in `results/detectors.csv`, where `detectors` of `config.yaml` is `all`;
+    default: all of the scale that need nothing by hand"""
     objects: str | None = None
     """the detector of the scale, one with `params.objects`, for methods that look at objects"""
     family: str = "st-clip"
