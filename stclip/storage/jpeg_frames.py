@@ -19,19 +19,12 @@ import struct
 import zlib
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from stclip.storage.clip_files import ClipWriter, StoredClip
 
 SUFFIX = ".jpegs"
-_ENCODER = (
-    *(cv2.IMWRITE_JPEG_QUALITY, 95),
-    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
-)
-# A picture is taken as it lies in the file, as Pillow does: a rotation in its EXIF is not applied.
-_DECODER = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _ROW = np.dtype([("frame", "<u4"), ("crc", "<u4"), ("length", "<u4"), ("offset", "<u8")])
 _NUMBERS = struct.Struct("<3I")  # of frames, height, width
 _END = struct.Struct("<4IQ4s")
@@ -115,7 +108,13 @@ class JpegWriter(ClipWriter):
 
 
 def _encoded(picture: UInt8[np.ndarray, "H W 3"]) -> bytes:
-    written, content = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _ENCODER)
+    import cv2  # tables and metrics do without it
+
+    how = (
+        *(cv2.IMWRITE_JPEG_QUALITY, 95),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420),
+    )
+    written, content = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), how)
     assert written
     return content.tobytes()
 
@@ -124,4 +123,8 @@ def _decoded(content: bytes) -> UInt8[np.ndarray, "H W 3"] | None:
     """None where it is no JPEG or does not decode."""
     if content[:2] != b"\xff\xd8":
         return None
-    return cv2.imdecode(np.frombuffer(content, np.uint8), _DECODER)
+    import cv2
+
+    # As it lies in the file, as Pillow takes it: a rotation in its EXIF is not applied.
+    how = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.frombuffer(content, np.uint8), how)
