@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from download_server import server  # noqa: F401  a fixture
 from jhmdb_archives import raw  # noqa: F401  a fixture
 
 from stclip.config import EveryFrames, MethodConfig, load_method

@@ -2,10 +2,6 @@
 
 import io
 import logging
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,41 +11,29 @@ import pytest
 from conftest import ROOT
 from outside_annotations import SHARED
 from ucf101_files import (
-    FIRST,
+    ANNOTATED,
     FOUR,
-    FRAMES,
     ONE,
     THREE,
     TWO,
     UNANNOTATED,
     Raw,
+    clip_of,
     number_of,
+    numbers_in,
     packed_avi,
+    prepared_in,
     run,
-    tube,
+    shown_in,
 )
 
 from stclip.config import read_yaml
-from stclip.errors import DataError
-from stclip.prepare import gttubes, videos
+from stclip.prepare import gttubes
 from stclip.prepare.videos import VideoFile, store_video
 from stclip.records import BOX_COLUMNS, Boxes, Clips
-from stclip.storage.frame_store import read_clip, read_pixels, stored_clip
+from stclip.storage.frame_store import read_clip, read_pixels
 
 REAL_VIDEO = SHARED / "clips" / "test.avi"
-ANNOTATED = (ONE, TWO, THREE, FOUR)  # in the order of the tables
-
-
-def clip_of(name: str) -> str:
-    return name.split("/")[1]
-
-
-def numbers_in(frames: Path, name: str) -> list[int]:
-    return [number_of(pixels) for pixels in read_clip(frames, clip_of(name))]
-
-
-def shown_in(name: str) -> list[int]:
-    return [FIRST[name] + n for n in range(FRAMES[name])]
 
 
 @pytest.fixture
@@ -59,8 +43,7 @@ def raw() -> Raw:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ucf")
-    return run(Raw().zipped(folder / "raw"), folder / "out")
+    return prepared_in(tmp_path_factory.mktemp("ucf"))
 
 
 def test_clips(prepared: Path) -> None:
@@ -202,254 +185,3 @@ def test_a_real_video(tmp_path: Path) -> None:
     cut = store_video(VideoFile("b", content[: len(content) // 2], "b"), tmp_path, "jpeg", "sha")
     assert cut.is_cut
     assert cut.num_frames < 100
-
-
-def _rename(raw: Raw, old: str, new: str) -> None:
-    raw.videos[new] = raw.videos.pop(old)
-
-
-SPOILED: dict[str, tuple[Callable[[Raw], object], str]] = {
-    "video missing": (
-        lambda raw: raw.videos.pop(TWO),
-        r"UCF101_videos\.zip: 1 of 4 annotated videos are not there, the first: v_Biking_g08_c01\.",
-    ),
-    "class missing": (
-        lambda raw: [raw.videos.pop(name) for name in (ONE, TWO)],
-        r"2 of 4 annotated .*: v_Biking_g01_c01, v_Biking_g08_c01; no video at all of Biking\. Is",
-    ),
-    "annotation of an unknown video": (
-        lambda raw: raw.annotations.update({"Biking/v_Biking_g30_c01": raw.annotations[TWO]}),
-        r"UCF101_videos\.zip: 1 of 5 annotated videos are not there, the first: v_Biking_g30_c01",
-    ),
-    "no video": (
-        lambda raw: raw.videos.update({TWO: b"<html>" * 99}),
-        r"v_Biking_g08_c01\.avi: does not decode as video after 0 frames \(.*Get it again",
-    ),
-    "empty file": (
-        lambda raw: raw.videos.update({TWO: b""}),
-        r"v_Biking_g08_c01\.avi: does not decode as video after 0 frames",
-    ),
-    "video cut off": (
-        lambda raw: raw.videos.update({TWO: raw.videos[TWO][:-350]}),
-        r"v_Biking_g08_c01\.avi: ends early: \d of 8 frames decode, and the file is shorter",
-    ),
-    "video of another name": (
-        lambda raw: raw.videos.update({FOUR: packed_avi(4)}),
-        r"v_Diving_g19_c01\.avi: has a box in frame 8 \(0-based\), but 4 frames decode; the annot"
-        r"ators counted 10",
-    ),
-    "box beyond the video": (
-        lambda raw: raw.annotations[TWO]["annotations"].append(tube(0, 7, [[1, 1, 9, 9]] * 2)),
-        r"v_Biking_g08_c01\.avi: has a box in frame 8 .* 8 frames decode; the annotators counted 8",
-    ),
-    "video of another size": (
-        lambda raw: raw.videos.update({FOUR: packed_avi(10, height=20)}),
-        r"v_Diving_g19_c01\.avi: is 320x20, but boxes reach x 47, y 21 \(0-based\)",
-    ),
-    "empty tube": (
-        lambda raw: raw.annotations[TWO]["annotations"].append(tube(0, 3, [])),
-        r"pyannot\.pkl: Biking/v_Biking_g08_c01: annotations\[1\]: the tube has no boxes",
-    ),
-    "no tubes": (
-        lambda raw: raw.annotations[TWO].update(annotations=[]),
-        r"pyannot\.pkl: Biking/v_Biking_g08_c01: has no tubes",
-    ),
-    "fewer boxes than frames": (
-        lambda raw: raw.annotations[TWO]["annotations"][0].update(ef=9),
-        r"Biking/v_Biking_g08_c01: annotations\[0\]: 8 boxes, but frames 0 to 9",
-    ),
-    "tube of another class": (
-        lambda raw: raw.annotations[TWO]["annotations"].append(tube(1, 0, [[1, 1, 9, 9]])),
-        r"Biking/v_Biking_g08_c01: annotations\[1\] are of Diving, the video of Biking",
-    ),
-    "unknown label": (
-        lambda raw: raw.annotations[TWO]["annotations"].append(tube(9, 0, [[1, 1, 9, 9]])),
-        r"Biking/v_Biking_g08_c01: annotations\[1\]: label 9 is not among 0 to 1",
-    ),
-    "box from 0": (
-        lambda raw: raw.annotations[TWO]["annotations"].append(tube(0, 0, [[0, 1, 9, 9]])),
-        r"annotations\[1\]: x, y, width, height \[0, 1, 9, 9\] are no box of pixels that count fr",
-    ),
-    "box without width": (
-        lambda raw: raw.annotations[TWO]["annotations"].append(tube(0, 0, [[3, 1, 0, 9]])),
-        r"annotations\[1\]: x, y, width, height \[3, 1, 0, 9\] are no box",
-    ),
-    "not annotations": (
-        lambda raw: raw.annotations.update({TWO: {"numf": 3}}),
-        r"pyannot\.pkl: not built like the corrected annotations of UCF101-24 \(KeyError: 'label'",
-    ),
-    "video without class": (
-        lambda raw: raw.annotations.update(v_Biking_g08_c09=raw.annotations[TWO]),
-        r"pyannot\.pkl: videos are called <Class>/<video>, found 'v_Biking_g08_c09'",
-    ),
-    "test videos of another data set": (
-        lambda raw: setattr(raw, "tested", ["clap/a"]),
-        r"testlist01\.txt: none of the 1 test videos matches any of the annotated videos",
-    ),
-    "no list": (
-        lambda raw: setattr(raw, "tested", ["<html>"]),
-        r"testlist01\.txt: line 1: expected <Class>/<video>, found '<html>'",
-    ),
-    "empty list": (lambda raw: raw.tested.clear(), r"testlist01\.txt: lists no videos"),
-    "all tested": (
-        lambda raw: raw.tested.extend([TWO, FOUR]),
-        r"testlist01\.txt: all 4 annotated videos are test videos",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SPOILED)
-def test_spoiled_files_are_named_and_nothing_looks_whole(
-    name: str, raw: Raw, tmp_path: Path
-) -> None:
-    spoil, message = SPOILED[name]
-    spoil(raw)
-    with pytest.raises(DataError, match=message):
-        run(raw.zipped(tmp_path / "raw"), tmp_path / "out")
-    left = {path.name for path in (tmp_path / "out").glob("*")}
-    assert left <= {".frames.tmp"}
-
-
-def test_a_video_in_the_folder_of_another_class(raw: Raw, tmp_path: Path) -> None:
-    raw.videos[f"Diving/{clip_of(ONE)}"] = raw.videos.pop(ONE)
-    with pytest.raises(
-        DataError, match=r"video of 'Biking' by its name, in the folder of 'Diving'"
-    ):
-        run(raw.in_folders(tmp_path / "raw"), tmp_path / "out")
-
-
-def test_a_video_that_is_there_twice(raw: Raw, tmp_path: Path) -> None:
-    folder = raw.in_folders(tmp_path / "raw")
-    raw.in_one_folder(folder)
-    with pytest.raises(DataError, match=r"video 'v_Biking_g01_c01' is there twice, raw/Biking/v_B"):
-        run(folder, tmp_path / "out")
-
-
-@pytest.mark.parametrize("kind", ["zip", "rar"])
-def test_archives_cut_off(kind: str, raw: Raw, tmp_path: Path) -> None:
-    write, name = {
-        "zip": (Raw.zipped, "UCF101_videos.zip"),
-        "rar": (Raw.in_rar, "UCF101.rar"),
-    }[kind]
-    archive = write(raw, tmp_path / "raw") / name
-    archive.write_bytes(archive.read_bytes()[:-3000])
-    with pytest.raises(DataError, match=rf"{name}: .*ownload it again"):
-        run(tmp_path / "raw", tmp_path / "out", videos=name)
-
-
-@pytest.mark.parametrize("name", ["UCF101_videos.zip", "pyannot.pkl", "testlist01.txt"])
-def test_missing_files_are_named(name: str, raw: Raw, tmp_path: Path) -> None:
-    (raw.zipped(tmp_path / "raw") / name).unlink()
-    with pytest.raises(DataError, match=rf"{name}: no such file; run the download stage"):
-        run(tmp_path / "raw", tmp_path / "out")
-
-
-# Stops before the third video, as if it were a long one.
-KILLED = """
-import sys, time
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from stclip.prepare import videos
-from ucf101_files import run
-real, begun = videos.store_video, []
-def store_video(file, *rest):
-    begun.append(file)
-    if len(begun) == 3:
-        time.sleep(600)
-    return real(file, *rest)
-videos.store_video = store_video
-run(Path(sys.argv[2]), Path(sys.argv[3]))
-"""
-
-
-def test_a_killed_extraction_is_gone_on_with(
-    raw: Raw, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, out = raw.zipped(tmp_path / "raw"), tmp_path / "out"
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one video after the other
-    arguments = [str(Path(__file__).parent), str(source), str(out)]
-    process = subprocess.Popen([sys.executable, "-c", KILLED, *arguments])
-    journal, until = out / ".frames.tmp" / videos._JOURNAL, time.monotonic() + 60
-    try:
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 3:  # its key, two videos
-            assert process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (out / "clips.parquet").exists()
-    half = out / ".frames.tmp" / f".{clip_of(THREE)}.jpegs.1.tmp"  # what it was writing
-    half.write_bytes(b"half a video")
-    # one of the two that are there is another video now
-    raw.videos[TWO] = packed_avi(8, first=4000)
-    raw.zipped(source)
-
-    decoded = []
-    real = videos.store_video
-
-    def noted(file: VideoFile, *rest: object) -> object:
-        decoded.append(file.clip)
-        return real(file, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(videos, "store_video", noted)
-    run(source, out)
-    assert decoded == [clip_of(name) for name in (TWO, THREE, FOUR)]
-    assert numbers_in(out / "frames", TWO) == list(range(4000, 4008))
-    for name in (ONE, THREE, FOUR):
-        assert numbers_in(out / "frames", name) == shown_in(name)
-    assert sorted(p.name for p in (out / "frames").iterdir()) == [
-        f"{clip_of(name)}.jpegs" for name in ANNOTATED
-    ]
-    boxes = [Boxes.read(folder / "boxes.parquet") for folder in (out, prepared)]
-    assert boxes[0].content() == boxes[1].content()
-
-
-@pytest.fixture
-def broken_off(raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """Source and output of a try that ended after two videos."""
-    source, out = raw.zipped(tmp_path / "raw"), tmp_path / "out"
-    real = videos.store_video
-
-    def dies(file: VideoFile, *rest: object) -> object:
-        if file.clip == clip_of(THREE):
-            raise KeyboardInterrupt
-        return real(file, *rest)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patched:
-        patched.setenv("OMP_NUM_THREADS", "1")
-        patched.setattr(videos, "store_video", dies)
-        with pytest.raises(KeyboardInterrupt):
-            run(source, out)
-    assert (out / ".frames.tmp" / f"{clip_of(ONE)}.jpegs").is_file()
-    return source, out
-
-
-def test_another_setting_is_not_gone_on_with(broken_off: tuple[Path, Path]) -> None:
-    source, out = broken_off
-    run(source, out, frame_store="decoded")
-    assert {path.suffix for path in (out / "frames").iterdir()} == {".npy"}
-    assert len(stored_clip(out / "frames", clip_of(ONE)).numbers) == 9
-
-
-def test_videos_that_are_not_annotated_any_more_are_not_kept(
-    raw: Raw, broken_off: tuple[Path, Path], caplog: pytest.LogCaptureFixture
-) -> None:
-    source, out = broken_off
-    del raw.annotations[ONE]
-    with caplog.at_level(logging.INFO):
-        run(raw.zipped(source), out)
-    assert "1 of them were stored by an earlier try" in caplog.text
-    assert sorted(path.name for path in (out / "frames").iterdir()) == [
-        f"{clip_of(name)}.jpegs" for name in (TWO, THREE, FOUR)
-    ]
-
-
-def test_several_threads_give_the_same(
-    raw: Raw, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    out = run(raw.zipped(tmp_path / "raw"), tmp_path / "out")
-    for name in ANNOTATED:
-        file = f"frames/{clip_of(name)}.jpegs"
-        assert (out / file).read_bytes() == (prepared / file).read_bytes()

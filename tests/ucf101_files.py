@@ -19,6 +19,7 @@ from PIL import Image
 from rar4 import write_rar
 
 from stclip.prepare.ucf101_24 import prepare
+from stclip.storage.frame_store import read_clip
 
 HEIGHT, WIDTH = 32, 320
 BITS = 12  # of a number
@@ -213,3 +214,23 @@ def run(raw: Path, out: Path, *, videos: str = "UCF101_videos.zip", **params: An
     params = {"licence": "free", "frame_store": "jpeg"} | files | params
     prepare(raw, out, videos=videos, **params)
     return out
+
+
+ANNOTATED = (ONE, TWO, THREE, FOUR)  # in the order of the tables
+
+
+def clip_of(name: str) -> str:
+    return name.split("/")[1]
+
+
+def numbers_in(frames: Path, name: str) -> list[int]:
+    return [number_of(pixels) for pixels in read_clip(frames, clip_of(name))]
+
+
+def shown_in(name: str) -> list[int]:
+    return [FIRST[name] + n for n in range(FRAMES[name])]
+
+
+def prepared_in(folder: Path) -> Path:
+    """Draw, prepare; the folder of the result."""
+    return run(Raw().zipped(folder / "raw"), folder / "out")
