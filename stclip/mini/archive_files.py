@@ -1,9 +1,9 @@
-"""What the writers of drawn archives share: processes that draw, members without times, lists."""
+"""What the writers of drawn archives share: processes that draw, boxes of things, lists."""
 
 import json
 import signal
 import zipfile
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from stclip.errors import ConfigError
 from stclip.storage.files import digest, whole_file
 from stclip.storage.listings import LISTING, listing_line
 
@@ -49,16 +50,66 @@ def add_to_zip(
     archive.writestr(info, content, method)
 
 
+def check_counts(*, workers: int, **videos: int) -> None:
+    """Workers, and videos of a class by parameter: 1 or more of each.
+
+    Raises:
+        ConfigError: there are less.
+    """
+    for name, count in videos.items():
+        if count < 1:
+            raise ConfigError(f"{name} is {count}; each class needs at least 1.")
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}; at least 1 is needed.")
+
+
+def drawn_length(rng: np.random.Generator, *, shortest: int, mean: int, longest: int) -> int:
+    """Frames of a video: many are short, few are long."""
+    extra = rng.geometric(1 / (mean - shortest + 1)) - 1
+    return min(shortest + int(extra), longest)
+
+
+class ThingBoxes:
+    """The boxes of things, as a detector of objects would hand them out.
+
+    COCO results, and the list of images that they are of; persons would be category 1.
+    """
+
+    FILES = ("props.json", "props_images.json")
+
+    def __init__(self, kinds: Iterable[str]) -> None:
+        """`kinds`: of things, in the order of their categories."""
+        self._categories = {kind: number for number, kind in enumerate(kinds, start=2)}
+        self.images: list[dict[str, Any]] = []
+        self.boxes: list[dict[str, Any]] = []
+
+    def add(self, file_name: str, seen: Iterable[tuple[str, list[int]]]) -> None:
+        """The next image, and the kinds and boxes (xywh) of what is seen on it."""
+        self.images.append({"id": len(self.images) + 1, "file_name": file_name})
+        self.boxes += [
+            {
+                "image_id": len(self.images),
+                "category_id": self._categories[kind],
+                "bbox": box,
+                "score": 1,
+            }
+            for kind, box in seen
+        ]
+
+    def write(self, folder: Path) -> None:
+        """Write the two files."""
+        named = [{"id": number, "name": kind} for kind, number in self._categories.items()]
+        contents = (self.boxes, {"images": self.images, "categories": named})
+        for name, content in zip(self.FILES, contents, strict=True):
+            with whole_file(folder / name) as temporary:
+                # without line ends: of a row per box or frame nobody reads them
+                temporary.write_text(json.dumps(content), "utf-8")
+
+
 def xywh(box_xyxy: Float[np.ndarray, "4"]) -> list[int]:
     """A box as COCO has it: first column and row, number of columns and rows."""
     x1, y1, x2, y2 = map(int, box_xyxy)
     return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Without line ends: of a row per box or frame nobody reads them."""
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content), "utf-8")
 
 
 def write_listing(folder: Path, names: Sequence[str]) -> None:

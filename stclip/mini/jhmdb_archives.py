@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,11 +23,12 @@ from jaxtyping import UInt8
 from pydantic import NonNegativeInt, PositiveInt
 from scipy.io import savemat
 
-from stclip.errors import ConfigError
 from stclip.mini.archive_files import (
+    ThingBoxes,
     add_to_zip,
+    check_counts,
     drawn_in_order,
-    write_json,
+    drawn_length,
     write_listing,
     xywh,
 )
@@ -42,8 +42,6 @@ from stclip.storage.files import whole_file
 logger = logging.getLogger(__name__)
 FRAMES_ARCHIVE, SPLITS_ARCHIVE = "Rename_Images.tar.gz", "splits.zip"
 MASKS_ARCHIVE = "puppet_mask.zip"
-PROPS, PROPS_IMAGES = "props.json", "props_images.json"
-CATEGORIES = {kind: i for i, kind in enumerate([*BEHIND, *HELD], start=2)}  # 1 are persons
 NUM_SPLITS = 3
 SHORTEST, LONGEST, MEAN = 15, 40, 20  # frames of a video
 SHORT_MASKS = {("clap", 0): 6, ("clap", 1): 4, ("pour", 0): 1}  # frames without a mask at the end
@@ -95,16 +93,11 @@ def render_jhmdb(
     Raises:
         ConfigError: a class would have no training or no test videos, or there are no workers.
     """
-    for name, value in {"train_videos": train_videos, "test_videos": test_videos}.items():
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; each class needs at least 1.")
-    if workers < 1:
-        raise ConfigError(f"workers is {workers}; at least 1 is needed.")
+    check_counts(train_videos=train_videos, test_videos=test_videos, workers=workers)
     num_videos = train_videos + test_videos
     names: dict[str, list[str]] = {action: [] for action in ACTIONS}
     jobs = [(seed, action, video) for action in ACTIONS for video in range(num_videos)]
-    images: list[dict[str, Any]] = []
-    props: list[dict[str, Any]] = []
+    things = ThingBoxes([*BEHIND, *HELD])
     progress = Progress("render", total=len(jobs))
     with (
         whole_file(out / FRAMES_ARCHIVE) as frames_path,
@@ -119,33 +112,22 @@ def render_jhmdb(
             for i, (png, seen) in enumerate(zip(packed.frames, packed.props, strict=True), start=1):
                 name = f"{folder}/{i:05d}.png"
                 _add_to_tar(frames, f"Rename_Images/{name}", png)
-                images.append({"id": len(images) + 1, "file_name": name})
-                props += [
-                    {
-                        "image_id": len(images),
-                        "category_id": CATEGORIES[kind],
-                        "bbox": box,
-                        "score": 1,
-                    }
-                    for kind, box in seen
-                ]
+                things.add(name, seen)
             add_to_zip(masks, f"puppet_mask/{folder}/puppet_mask.mat", packed.mask)
             progress.advance()
     with whole_file(out / SPLITS_ARCHIVE) as path, zipfile.ZipFile(path, "w") as splits:
         for name, text in _split_files(names, seed=seed, num_train=train_videos):
             add_to_zip(splits, f"splits/{name}", text.encode())
-    categories = [{"id": number, "name": kind} for kind, number in CATEGORIES.items()]
-    write_json(out / PROPS, props)
-    write_json(out / PROPS_IMAGES, {"images": images, "categories": categories})
+    things.write(out)
     archives = (FRAMES_ARCHIVE, SPLITS_ARCHIVE, MASKS_ARCHIVE)
-    write_listing(out, [*archives, PROPS, PROPS_IMAGES])
+    write_listing(out, [*archives, *things.FILES])
     size = sum((out / archive).stat().st_size for archive in archives)
     logger.info(
         "rendered %d videos, %d frames with %d boxes of props, of %d classes (seed %d) into %s: "
         "%.0f MB",
         len(jobs),
-        len(images),
-        len(props),
+        len(things.images),
+        len(things.boxes),
         len(ACTIONS),
         seed,
         out,
@@ -157,8 +139,7 @@ def _pack(job: tuple[int, str, int]) -> _Packed:
     """Render and encode one video; a function of its arguments alone."""
     seed, action, index = job
     rng = np.random.default_rng([seed, ACTIONS.index(action), index])
-    extra = rng.geometric(1 / (MEAN - SHORTEST + 1)) - 1  # many short videos, few long ones
-    num_frames = min(SHORTEST + int(extra), LONGEST)
+    num_frames = drawn_length(rng, shortest=SHORTEST, mean=MEAN, longest=LONGEST)
     video = render(action, load_repertoire(), style=VIDEO, num_frames=num_frames, rng=rng)
     masks = video.masks[: num_frames - SHORT_MASKS.get((action, index), 0)]
     bgr = video.frames[..., ::-1]

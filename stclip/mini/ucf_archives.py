@@ -23,9 +23,11 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from stclip.errors import ConfigError
 from stclip.mini.archive_files import (
+    ThingBoxes,
     add_to_zip,
+    check_counts,
     drawn_in_order,
-    write_json,
+    drawn_length,
     write_listing,
     xywh,
 )
@@ -38,7 +40,6 @@ from stclip.storage.files import whole_file
 
 logger = logging.getLogger(__name__)
 VIDEOS_ARCHIVE, ANNOTATIONS, TEST_LIST = "UCF101_videos.zip", "pyannot.pkl", "testlist01.txt"
-PROPS, PROPS_IMAGES = "props.json", "props_images.json"
 Side = Literal["test", "train"]
 GROUPS: dict[Side, range] = {"test": range(1, 8), "train": range(8, 26)}  # of the official split
 SHORTEST, LONGEST, MEAN = 32, 96, 48  # frames of a video
@@ -107,23 +108,16 @@ def render_ucf(
         ConfigError: a class would have no training or no test videos, there is no such class, or
             there are no workers.
     """
-    for name, value in {"train_videos": train_videos, "test_videos": test_videos}.items():
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; each class needs at least 1.")
-    if workers < 1:
-        raise ConfigError(f"workers is {workers}; at least 1 is needed.")
+    check_counts(train_videos=train_videos, test_videos=test_videos, workers=workers)
     unknown = sorted({*classes} - {*UCF_ACTIONS})
     if unknown or not classes:
         raise ConfigError(f"classes: unknown {unknown}; expected some of {list(UCF_ACTIONS)}.")
     wanted = [name for name in UCF_ACTIONS if name in classes]
     jobs = list(_jobs(wanted, seed, {"test": test_videos, "train": train_videos}))
-    things = load_film_repertoire().things.values()
-    kinds = sorted({thing.kind for thing in things if thing.kind is not None})
-    categories = {kind: number for number, kind in enumerate(kinds, start=2)}  # 1 are persons
+    known = load_film_repertoire().things.values()
+    things = ThingBoxes(sorted({thing.kind for thing in known if thing.kind is not None}))
     database: dict[str, dict[str, Any]] = {}
     test_list: list[str] = []
-    images: list[dict[str, Any]] = []
-    props: list[dict[str, Any]] = []
     progress = Progress("render", total=len(jobs))
     with (
         whole_file(out / VIDEOS_ARCHIVE) as path,
@@ -140,34 +134,21 @@ def render_ucf(
             if packed.job.side == "test":
                 test_list.append(packed.key)
             for number, seen in enumerate(packed.props, start=1):
-                images.append(
-                    {"id": len(images) + 1, "file_name": f"{packed.key}/{number:05d}.jpg"}
-                )
-                props += [
-                    {
-                        "image_id": len(images),
-                        "category_id": categories[kind],
-                        "bbox": box,
-                        "score": 1,
-                    }
-                    for kind, box in seen
-                ]
+                things.add(f"{packed.key}/{number:05d}.jpg", seen)
     with whole_file(out / ANNOTATIONS) as path:
         path.write_bytes(pickle.dumps(database, PICKLE_PROTOCOL))
     with whole_file(out / TEST_LIST) as path:
         path.write_text("\n".join(test_list), "utf-8")  # the original's last line has no end either
-    named = [{"id": number, "name": kind} for kind, number in categories.items()]
-    write_json(out / PROPS, props)
-    write_json(out / PROPS_IMAGES, {"images": images, "categories": named})
-    write_listing(out, [VIDEOS_ARCHIVE, ANNOTATIONS, TEST_LIST, PROPS, PROPS_IMAGES])
+    things.write(out)
+    write_listing(out, [VIDEOS_ARCHIVE, ANNOTATIONS, TEST_LIST, *things.FILES])
     logger.info(
         "rendered %d videos, %d of them annotated, with %d frames, %d tubes and %d boxes of props, "
         "of %d classes (seed %d) into %s: %.1f MB",
         len(jobs),
         len(database),
-        len(images),
+        len(things.images),
         sum(len(video["annotations"]) for video in database.values()),
-        len(props),
+        len(things.boxes),
         len(wanted),
         seed,
         out,
@@ -193,8 +174,7 @@ def _pack(job: _Job) -> _Packed:
     other = int(job.class_name == OTHER_CLASS)
     place = [UCF_ACTIONS.index(job.action), groups, job.index, other]
     rng = np.random.default_rng([job.seed, *place])
-    extra = rng.geometric(1 / (MEAN - SHORTEST + 1)) - 1  # many short videos, few long ones
-    num_frames = min(SHORTEST + int(extra), LONGEST)
+    num_frames = drawn_length(rng, shortest=SHORTEST, mean=MEAN, longest=LONGEST)
     if (job.class_name, job.side, job.index) == LONG[:3]:
         num_frames = LONG[3]
     film = render_film(
