@@ -14,11 +14,10 @@ import pandas as pd
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from stclip.evaluate.error_kinds import BACKGROUND
-from stclip.evaluate.matching import FrameBoxes, frame_codes, overlapping_pairs
 from stclip.evaluate.protocol import Protocol
 from stclip.records import BOX_COLUMNS, Data, Scores
 from stclip.report.lettering import EMPTY, FAINT, FONT_SIZE, INK, PAPER, RIGHT, WRONG, fitting, font
+from stclip.report.overlaps import overlaps_of
 from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
 
@@ -53,22 +52,7 @@ def judge(scores: Scores, data: Data, *, clips: Sequence[str], protocol: Protoco
     table = table[data.key_frames.contain(table)]
     persons = table.explode("actions").rename(columns={"actions": "label"})
     persons = persons[persons["label"].isin(scores.labels)]
-    clip_names = pd.Index(clips)
-    found_codes, person_codes = frame_codes(
-        *(
-            (clip_names.get_indexer(pd.Index(side["clip"])), side["frame"].to_numpy())
-            for side in (scores.table, persons)
-        )
-    )
-    pairs = overlapping_pairs(
-        FrameBoxes(found_codes, scores.boxes_xyxy),
-        FrameBoxes(person_codes, persons[BOX_COLUMNS].to_numpy(np.float32)),
-        iou=protocol.iou,
-        least=BACKGROUND,
-    )
-    pairs = pairs.of(np.argsort(pairs.iou, kind="stable"))  # what is written last stays
-    row, overlap = np.full(len(persons), -1), np.zeros(len(persons))
-    row[pairs.truth], overlap[pairs.truth] = pairs.found, pairs.iou
+    row, overlap = overlaps_of(scores, persons, clips=clips, protocol=protocol).best_box()
     nothing = np.zeros((1, len(scores.labels)), np.float32)
     values = np.vstack([combined(scores), nothing])[row]  # row -1 is the last
     best_names = np.asarray(scores.labels)[values.argmax(1)]

@@ -14,11 +14,10 @@ import pandas as pd
 from PIL import Image, ImageDraw
 
 from stclip.errors import DataError
-from stclip.evaluate.error_kinds import BACKGROUND
-from stclip.evaluate.matching import FrameBoxes, frame_codes, overlapping_pairs
 from stclip.evaluate.protocol import Protocol
 from stclip.records import BOX_COLUMNS, Data, Scores
 from stclip.report.lettering import FAINT, FONT_SIZE, INK, PAPER, RIGHT, WRONG, fitting, font
+from stclip.report.overlaps import overlaps_of
 from stclip.report.predictions import combined
 from stclip.storage.files import whole_file
 from stclip.storage.frame_store import read_frame
@@ -64,22 +63,9 @@ def costliest_frame(
     """
     truth = data.boxes.table[data.boxes.table["clip"].isin(clips)]
     truth = truth[data.key_frames.contain(truth)]
-    names = pd.Index(clips)
-    found_codes, truth_codes = frame_codes(
-        *(
-            (names.get_indexer(pd.Index(side["clip"])), side["frame"].to_numpy())
-            for side in (scores.table, truth)
-        )
-    )
-    pairs = overlapping_pairs(
-        FrameBoxes(found_codes, scores.boxes_xyxy),
-        FrameBoxes(truth_codes, truth[BOX_COLUMNS].to_numpy(np.float32)),
-        iou=protocol.iou,
-        least=BACKGROUND,
-    )
-    pairs = pairs.of(np.argsort(pairs.iou, kind="stable"))  # what is written last stays
-    nearest, overlap = np.full(len(scores), -1), np.zeros(len(scores))
-    nearest[pairs.found], overlap[pairs.found] = pairs.truth, pairs.iou
+    overlaps = overlaps_of(scores, truth, clips=clips, protocol=protocol)
+    found_codes, truth_codes = overlaps.found_codes, overlaps.person_codes
+    nearest, overlap = overlaps.best_person()
     values = combined(scores)
     beside_hits = np.isin(found_codes, found_codes[overlap >= protocol.iou_threshold])
     alone = (nearest < 0) & beside_hits
