@@ -10,9 +10,7 @@ videos, and judged unfiltered and as the paper filters UCF's boxes, for its four
 import argparse
 import json
 import os
-import platform
 import resource
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy starts its threads
 
 import numpy as np
 import pandas as pd
+from results_file import one_core, put
 from ucf_annotations import annotated_key_frames, draw_detections, filled_split, read
 
 from stclip.config import BoxSource
@@ -61,13 +60,8 @@ def main() -> None:
     parser.add_argument("--boxes", type=int, default=10)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    machine = f"{platform.machine()}, one core, Python {platform.python_version()}"
-    versions = f"numpy {np.__version__}, pandas {pd.__version__}"
-    found = {"machine": f"{machine}, {versions}", **run(args.annotations, args.boxes)}
-    text = json.dumps(found, indent=1)
-    sys.stdout.write(text + "\n")
-    if args.out:
-        args.out.write_text(text + "\n", "utf-8")
+    found = {"machine": one_core(np, pd), **run(args.annotations, args.boxes)}
+    put(json.dumps(found, indent=1) + "\n", args.out)
 
 
 if __name__ == "__main__":

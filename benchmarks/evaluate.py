@@ -12,8 +12,6 @@ and their ratio. With the three files, the same on J-HMDB's real boxes, all 21 c
 import argparse
 import gzip
 import json
-import platform
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from results_file import one_core, put
 
 from stclip.evaluate.frame_map import LabelledBoxes, frame_map, shared_box_rows
 from stclip.evaluate.matching import FrameBoxes
@@ -171,11 +170,8 @@ def main() -> None:
         jhmdb = real(args.ground_truth, args.test_annotations, args.detections)
         results.append(measure(jhmdb, len(jhmdb.scores)))
     results.append(measure(synthetic(args.frames, args.boxes, args.classes), args.loop_classes))
-    machine = f"{platform.machine()}, one core, Python {platform.python_version()}"
-    text = json.dumps({"machine": f"{machine}, numpy {np.__version__}", "runs": results}, indent=1)
-    sys.stdout.write(text + "\n")
-    if args.out:
-        args.out.write_text(text + "\n", "utf-8")
+    found = {"machine": one_core(np), "runs": results}
+    put(json.dumps(found, indent=1) + "\n", args.out)
 
 
 if __name__ == "__main__":

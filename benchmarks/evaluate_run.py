@@ -11,9 +11,7 @@ run, on one core. Peak memory is that of the process so far, the drawn run inclu
 import argparse
 import json
 import os
-import platform
 import resource
-import sys
 import time
 from pathlib import Path
 
@@ -21,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy starts its threads
 
 import numpy as np
 import pandas as pd
+from results_file import one_core, put
 
 from stclip.boxes.linking import Linking
 from stclip.evaluate.bootstrap import NUM_REPLICATES
@@ -107,14 +106,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     result = {
-        "machine": f"{platform.machine()}, one core, Python {platform.python_version()}",
+        "machine": one_core(),
         "numpy": np.__version__,
         "runs": [measure(args.clips, args.frames, args.boxes, k) for k in sorted(args.labels)],
     }
-    text = json.dumps(result, indent=1)
-    sys.stdout.write(text + "\n")
-    if args.out:
-        args.out.write_text(text + "\n", "utf-8")
+    put(json.dumps(result, indent=1) + "\n", args.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ for `evaluate`) to the metrics, and the peak memory of that process.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy starts its threads
 
 import numpy as np
 import pandas as pd
+from results_file import one_core, put
 from ucf_annotations import (
     annotated_key_frames,
     draw_detections,
@@ -135,13 +135,8 @@ def main() -> None:
             command = [sys.executable, __file__, str(args.annotations), "--way", way]
             command += ["--drawn", str(folder)]
             runs.append(json.loads(subprocess.check_output(command)))
-    machine = f"{platform.machine()}, one core, Python {platform.python_version()}"
-    versions = f"numpy {np.__version__}, pandas {pd.__version__}"
-    about = {"machine": f"{machine}, {versions}", "split": args.split, "boxes": args.boxes}
-    text = json.dumps({**about, "runs": runs}, indent=1)
-    sys.stdout.write(text + "\n")
-    if args.out:
-        args.out.write_text(text + "\n", "utf-8")
+    about = {"machine": one_core(np, pd), "split": args.split, "boxes": args.boxes}
+    put(json.dumps({**about, "runs": runs}, indent=1) + "\n", args.out)
 
 
 if __name__ == "__main__":

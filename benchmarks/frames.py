@@ -17,7 +17,6 @@ A frame read is an RGB Pillow picture, as the methods get it.
 import argparse
 import io
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +26,7 @@ from statistics import median
 import cv2
 import numpy as np
 from PIL import Image
+from results_file import put
 
 from stclip.runtime.device import machine
 from stclip.storage.frame_store import StoreName, clip_file, read_frame, write_clip
@@ -179,10 +179,7 @@ def main() -> None:
         for form in options.forms:
             with tempfile.TemporaryDirectory() as folder:
                 text += measure(form, clips, Path(folder))
-    sys.stdout.write(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text, "utf-8")
+    put(text, options.out)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import argparse
 import math
 import os
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +30,7 @@ import numpy as np
 import pandas as pd
 from frames import decoded
 from PIL import Image
+from results_file import put
 
 from stclip.config import Augmentation
 from stclip.inputs.batch import Inputs, PersonSample
@@ -175,10 +175,7 @@ def main() -> None:
     ]
     table = pd.DataFrame(rows)
     table["on"] = f"{machine()}, Pillow {Image.__version__}, OpenCV {cv2.__version__}"
-    text = table.to_csv(index=False)
-    sys.stdout.write(text)
-    if args.out:
-        args.out.write_text(text, "utf-8")
+    put(table.to_csv(index=False), args.out)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ there are cores.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
+from results_file import put
 
 from stclip.runtime.device import machine
 from stclip.runtime.snakemake_notes import NOTES
@@ -51,10 +51,7 @@ def main() -> None:
     table["seconds"] = table["seconds"].round().astype(int)
     table["jobs"] = table["jobs"].astype("Int64")
     table["on"] = machine()
-    text = table.to_csv(index=False)
-    sys.stdout.write(text)
-    if args.out:
-        args.out.write_text(text, "utf-8")
+    put(table.to_csv(index=False), args.out)
 
 
 if __name__ == "__main__":

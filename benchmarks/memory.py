@@ -9,12 +9,12 @@ the worst case. Peak memory is that of the GPU, or of the process above what it 
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
 import open_clip
 import torch
+from results_file import put
 from st_clip import DEVICE, forget_peak, peak_gib
 
 from stclip.inputs.batch import PersonBatch, Pixels, no_objects, pixels_of
@@ -99,9 +99,7 @@ def main() -> None:
         "weights of 24 layers GiB": weights,
         "all GiB": work + pictures + weights,
     }
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+    put(json.dumps(found, indent=2) + "\n", options.out)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ at most.
 import argparse
 import json
 import os
-import platform
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -24,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy starts its threads
 
 import numpy as np
 import pandas as pd
+from results_file import one_core, put
 from ucf_annotations import annotated_key_frames, filled_split, read
 
 from stclip.boxes.select import select_boxes
@@ -99,13 +98,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    machine = f"{platform.machine()}, one core, Python {platform.python_version()}"
-    versions = f"numpy {np.__version__}, pandas {pd.__version__}"
-    found = {"machine": f"{machine}, {versions}", **measure(args.annotations, args.steps)}
-    text = json.dumps(found, indent=1)
-    sys.stdout.write(text + "\n")
-    if args.out:
-        args.out.write_text(text + "\n", "utf-8")
+    found = {"machine": one_core(np, pd), **measure(args.annotations, args.steps)}
+    put(json.dumps(found, indent=1) + "\n", args.out)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def test_a_run_s_metrics_are_measured(
 ) -> None:
     """Its data are drawn, so that it can run here, small."""
     path = ROOT / "benchmarks" / "evaluate_run.py"
+    monkeypatch.syspath_prepend(str(path.parent))
     options = ["--clips", "4", "--frames", "20", "--boxes", "2", "--labels", "2"]
     monkeypatch.setattr(sys, "argv", [str(path), *options])
     runpy.run_path(str(path), run_name="__main__")
