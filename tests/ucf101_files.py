@@ -8,25 +8,21 @@ import pickle
 import tarfile
 import zipfile
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from PIL import Image
 from rar4 import write_rar
 
+from stclip.mini.avi import Manner, as_avi
 from stclip.prepare.ucf101_24 import prepare
 from stclip.storage.frame_store import read_clip
 
 HEIGHT, WIDTH = 32, 320
 BITS = 12  # of a number
 _BLOCK = 16  # pixels of one
-_DIVX_PACKED = b"\x00\x00\x01\xb2DivX503b1393p"  # user data: B-frames are packed
-_PICTURE = b"\x00\x00\x01\xb6"
-_NOT_CODED = _PICTURE + b"\x57\x1f"  # a chunk without a picture of its own
 
 
 def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
@@ -44,47 +40,8 @@ def number_of(pixels: np.ndarray) -> int:
 @cache
 def packed_avi(num_frames: int, *, first: int = 0, height: int = HEIGHT) -> bytes:
     """MPEG-4 as UCF101 has it: one key frame, two pictures in a packet, an empty one behind it."""
-    first_packet, *packets = _packets(num_frames, first, height)
-    start = first_packet[0].find(_PICTURE)
-    chunks = [first_packet[0][:start] + _DIVX_PACKED + first_packet[0][start:]]
-    while packets:
-        (content, time), *packets = packets
-        if packets and packets[0][1] < time:  # a B-frame, shown before this one
-            chunks += [content + packets[0][0], _NOT_CODED]
-            packets = packets[1:]
-        else:
-            chunks.append(content)
-    file = io.BytesIO()
-    with av.open(file, "w", format="avi") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, height, "yuv420p"
-        stream.codec_context.codec_tag = "XVID"
-        for number, content in enumerate(chunks):
-            packet = av.Packet(content)
-            packet.stream, packet.time_base = stream, Fraction(1, 25)
-            packet.pts = packet.dts = number
-            packet.is_keyframe = number == 0
-            container.mux(packet)
-    return file.getvalue()
-
-
-def _packets(num_frames: int, first: int, height: int) -> list[tuple[bytes, int]]:
-    """Encoded pictures in the decoder's order, with the time at which each is shown."""
-    encoder = av.CodecContext.create("mpeg4", "w")
-    assert isinstance(encoder, av.VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = WIDTH, height, "yuv420p"
-    encoder.time_base = Fraction(1, 25)
-    encoder.options = {"g": "400", "bf": "1", "b_strategy": "0", "sc_threshold": "1000000000"}
-    encoder.qmin = encoder.qmax = 4
-    encoder.thread_count = 1
-    found = []
-    for number in [*range(num_frames), None]:
-        frame = None
-        if number is not None:
-            frame = av.VideoFrame.from_ndarray(picture(first + number, height), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-        found += [(bytes(packet), int(packet.pts or 0)) for packet in encoder.encode(frame)]
-    return found
+    pictures = [picture(first + number, height) for number in range(num_frames)]
+    return as_avi(np.stack(pictures), manner=Manner.PACKED)
 
 
 def tube(label: int, start: int, boxes: list[list[int]], dtype: Any = np.uint8) -> dict[str, Any]:
