@@ -29,7 +29,8 @@ logger = logging.getLogger(__name__)
 BACKWARD = 3  # a step over its forward pass; a bound, as frozen weights need no gradient
 FLOAT = 4  # bytes
 BOXES_PER_FRAME = 3  # found by a detector, before any filter; assumed
-STORED_BYTES = {"decoded": 240 * 320 * 3, "jpeg": 22_600}  # of a frame, by the data set's store
+# Of a frame, by the data set's store; JPEG as in benchmarks/results/frames_ucf.txt.
+STORED_BYTES = {"decoded": 240 * 320 * 3, "jpeg": 23_800}
 RUN_BYTES = 1_000_000  # curves, errors and replicates of a run, as at scale mini
 Wildcards = Mapping[str, str]
 

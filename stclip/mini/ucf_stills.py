@@ -13,7 +13,7 @@ from stclip.mini.ucf.repertoire import UCF_ACTIONS, load_film_repertoire
 
 RAW, SPACED = 0.5, 0.25  # shares of `IceDancing` and `Ice Dancing`; the others are `ice dancing`
 # CLIP's own world: studio shots of whole persons, often without the thing and in another place.
-# Trained nearer to the films, it tells six actions apart nearly always: nothing is left to learn.
+# Nearer to the films it would know too much: something is to be left to learn.
 CAPTIONED = replace(
     STILL,
     own_scene=0.4,
