@@ -295,7 +295,7 @@ class TinyClip(Strict):
     adamw_lr: float = Field(default=1.5e-3, gt=0)
     """of everything else"""
     precision: Literal["bf16", "fp32"] = "bf16"
-    """of the towers; fp32 is five times as fast on processors without instructions for bf16"""
+    """of the towers; fp32 where a processor has no instructions for bf16"""
 
 
 class TinyDetector(Strict):
