@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from test_tracking_failures import elsewhere, training_command  # noqa: F401  a 
 
 from stclip.costs import plan
 from stclip.errors import ConfigError
+from stclip.mini.archive_files import drawn_in_order
 from stclip.runtime import system_folders
 from stclip.runtime.gpus import _hold
 
@@ -233,6 +235,19 @@ def test_ctrl_c_prints_no_traceback(
         assert process.wait(60) in (130, -signal.SIGINT)
     assert "Traceback" not in told.read_text()
     assert "KeyboardInterrupt" not in told.read_text()
+
+
+def test_ctrl_c_while_processes_that_draw_begin_is_not_lost() -> None:
+    def jobs() -> Iterator[int]:  # read where the processes are started
+        os.kill(os.getpid(), signal.SIGINT)
+        yield 1
+
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(drawn_in_order(abs, jobs(), workers=2))  # type: ignore[arg-type]
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 @pytest.mark.usefixtures("elsewhere")

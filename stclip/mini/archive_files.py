@@ -5,7 +5,7 @@ import signal
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,11 +30,13 @@ def drawn_in_order(
     # Spawned, not forked: a fork of a process that has run OpenCV or torch threads may hang.
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
     try:
-        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for this process alone
+        resource_tracker.ensure_running()  # else it starts below, and takes back what is blocked
+        # Ctrl-C is for this process alone, and waits until the others are there.
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             drawn = pool.map(draw, jobs, chunksize=8)  # starts the others, which inherit that
         finally:
-            signal.signal(signal.SIGINT, heard)
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         yield from drawn
     finally:
         pool.shutdown(cancel_futures=True)

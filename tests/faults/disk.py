@@ -32,11 +32,11 @@ class Filler(threading.Thread):
 
 
 def full_disk(project: Project, rng: random.Random) -> str:
-    """Fill it at a random moment of a run; go on when there is room again."""
+    """Fill it after a random job of a run; go on when there is room again."""
     project.forget("data/mini/jhmdb", "runs/*", "results/*")
-    after_s = rng.uniform(project.startup_s, 0.8 * project.duration_s)
+    after = project.moment(rng)
     run = project.start()
-    expect(not run.ends_within(after_s), f"ended before the disk was filled; see {run.output}")
+    expect(not run.ends_before(after, rng), f"ended before the disk was filled; see {run.output}")
     filler = Filler(project.disk / "filler")
     filler.start()
     run.process.wait()
@@ -47,4 +47,4 @@ def full_disk(project: Project, rng: random.Random) -> str:
     expect(told, f"no message names a file and the way out; see {run.output}")
     assert told is not None
     project.finish()
-    return f"full after {after_s:.0f} s: {told[1]}: No space left; with room, the same table"
+    return f"full after {after} jobs: {told[1]}: No space left; with room, the same table"

@@ -7,16 +7,15 @@ from faults.project import WRITTEN, Project, expect
 
 
 def kills(project: Project, rng: random.Random) -> str:
-    """Kill and resume; the moments are drawn over the time that all of it takes."""
+    """Kill and resume; the moments are drawn over all jobs and lie within one."""
     times = 1 if project.short else 10
     project.forget(*WRITTEN)
-    total_s = project.duration_s + times * project.startup_s  # every start costs that anew
-    moments = sorted(rng.uniform(0, total_s) for _ in range(times))
-    legs = [after - before for before, after in zip([0.0, *moments], moments, strict=False)]
+    moments = sorted(project.moment(rng) for _ in range(times))
+    legs = [after - before for before, after in zip([0, *moments], moments, strict=False)]
     through = 0
-    for leg_s in legs:
+    for leg in legs:
         run = project.start()
-        if run.ends_within(leg_s):
+        if run.ends_before(leg, rng):
             through += 1
             project.finish()
             project.forget(*WRITTEN)
@@ -28,5 +27,5 @@ def kills(project: Project, rng: random.Random) -> str:
             time.sleep(0.05)
     expect(through < times, "every run ended before it could be killed")
     project.finish()
-    at = ", ".join(f"{leg_s:.0f}" for leg_s in legs)
-    return f"kills {at} s after a start, {through} of them too late: the same table"
+    at = ", ".join(map(str, legs))
+    return f"kills {at} jobs after a start, {through} of them too late: the same table"

@@ -1,6 +1,8 @@
 """A copy of the project to break, run as `make table2` runs it."""
 
 import os
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +17,7 @@ from small_project import copy_project, edit, environment, make_project, unlock
 
 WRITTEN = ("data/*", "runs/*", "results/*", "logs/*", ".snakemake")  # by the main job
 LONGEST_S = 3600  # a run that takes longer hangs
+WITHIN_S = 5  # a moment lies so long after the end of a job
 ONE_DATASET = ("--config", "datasets=[jhmdb]")  # as `make table2`
 
 
@@ -51,9 +54,17 @@ class Run:
             expect(time.monotonic() - began < LONGEST_S, f"{what} never came; see {self.output}")
             time.sleep(0.01)
 
-    def ends_within(self, seconds: float) -> bool:
+    @property
+    def jobs_done(self) -> int:
+        told = re.findall(r"^(\d+) of \d+ steps", self.text, re.MULTILINE)
+        return int(told[-1]) if told else 0
+
+    def ends_before(self, jobs: int, rng: random.Random) -> bool:
+        """Wait until so many jobs are done, and seconds: a load slows jobs, not their count."""
+        while self.jobs_done < jobs and self.process.poll() is None:
+            time.sleep(0.05)
         try:
-            self.process.wait(seconds)
+            self.process.wait(rng.uniform(0, WITHIN_S))
         except subprocess.TimeoutExpired:
             return False
         return True
@@ -85,6 +96,10 @@ class Project:
             (self.disk / name).mkdir()
             (self.folder / name).symlink_to(self.disk / name)
 
+    def moment(self, rng: random.Random) -> int:
+        """How many jobs are done then; the last ones are over before anything befalls them."""
+        return rng.randrange(int(0.8 * self.num_jobs))
+
     def measure(self) -> None:
         """The undisturbed run: what must come out, when its first stage speaks, when it ends."""
         began = time.monotonic()
@@ -92,7 +107,7 @@ class Project:
         run.until(lambda: " | " in run.text, "the first line of a stage")
         self.startup_s = time.monotonic() - began
         expect(run.process.wait(LONGEST_S) == 0, f"the undisturbed run fails; see {run.output}")
-        self.duration_s = time.monotonic() - began
+        self.duration_s, self.num_jobs = time.monotonic() - began, run.jobs_done
         self.undisturbed = self._results()
         expect("results/table2.csv" in self.undisturbed, "the undisturbed run wrote no table")
 
