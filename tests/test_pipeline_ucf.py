@@ -82,4 +82,5 @@ def test_the_figure_shows_an_annotated_person_and_a_box_of_nobody(project: Path)
 
 
 def test_a_second_run_has_nothing_to_do(project: Path) -> None:
-    assert "Nothing to be done" in snakemake(project, "-n", *TARGETS, *CHOSEN).stderr
+    done = snakemake(project, "-n", *TARGETS, *CHOSEN)
+    assert "Nothing to be done" in done.stdout + done.stderr
