@@ -71,7 +71,8 @@ def make_project(folder: Path) -> Path:
 
     def shrink(scale: dict) -> None:  # type: ignore[type-arg]
         scale["miniature"]["render"]["jhmdb"]["params"] |= {"train_videos": 1, "test_videos": 2}
-        scale["miniature"]["detectors"]["tiny_detector"]["steps"] = 12
+        for detector, steps in {"tiny_detector": 12, "tiny_many": 12}.items():
+            scale["miniature"]["detectors"][detector]["steps"] = steps
         scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
         scale["miniature"]["render"]["ucf101_24"]["params"] |= {"train_videos": 1, "test_videos": 1}
         scale["detectors"]["tiny_many_finetuned"]["finetune"]["epochs"] = 1

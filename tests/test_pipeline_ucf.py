@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     methods = {"methods": ["clip_frame", "st_clip"]}
     edit(project / "config" / "config.yaml", lambda c: c.update(methods))
     steps = {"iterations": 10, "checkpoint_every": 5}
-    edit(
-        project / "config" / "scales" / "mini.yaml",
-        lambda c: c["methods"]["st_clip"]["train"].update(steps),
-    )
+
+    def train(scale: dict[str, Any]) -> None:
+        scale["methods"]["st_clip"]["train"].update(steps)
+        # enough to find an annotated person, and somebody else
+        scale["miniature"]["detectors"]["tiny_many"]["steps"] = 50
+
+    edit(project / "config" / "scales" / "mini.yaml", train)
     done = snakemake(project, *TARGETS, *CHOSEN)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return project
