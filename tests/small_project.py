@@ -18,18 +18,15 @@ TOY = Path(__file__).parent / "toy"  # a second data set
 DUMMY_MODULE = '''
 """A video-level method: the mean CLIP feature of four frames; everyone gets the clip's scores."""
 
-from dataclasses import dataclass
-
 from torch.nn import functional as F
 
+from dummy_method_config import ClipMeanConfig
 from stclip.inputs.batch import Inputs, pixels_of
 from stclip.methods.contract import Method
 
 
 class ClipMean(Method):
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        num_frames: int = 4
+    Config = ClipMeanConfig
 
     def __init__(self, backbone, config):
         super().__init__(backbone, config)
@@ -41,6 +38,15 @@ class ClipMean(Method):
         clips = features.unflatten(0, batch.frames.shape).mean(1)
         return 100 * F.normalize(clips, dim=-1) @ F.normalize(text, dim=-1).T
 '''
+# Apart, as docs/add-a-method.md has it: whatever reads the method's YAML does without PyTorch.
+DUMMY_SETTINGS = """
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipMeanConfig:
+    num_frames: int = 4
+"""
 DUMMY_CONFIG = {
     "title": "Mean of frames",
     "target": "dummy_method:ClipMean",
@@ -85,6 +91,7 @@ def make_project(folder: Path) -> Path:
     chosen = {"methods": methods, "datasets": ["jhmdb"]}
     edit(folder / "config" / "config.yaml", lambda c: c.update(chosen))
     (folder / "dummy_method.py").write_text(DUMMY_MODULE)
+    (folder / "dummy_method_config.py").write_text(DUMMY_SETTINGS)
     (folder / "config" / "methods" / "dummy.yaml").write_text(yaml.safe_dump(DUMMY_CONFIG))
     add_toy(folder)
     return folder

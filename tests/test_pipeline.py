@@ -282,8 +282,9 @@ def test_kill_in_every_stage_ends_with_the_same_numbers(
     for stage, sign in STAGES.items():
         unlock(other)
         process = subprocess.Popen(
-            ["snakemake", "--cores", "2", TABLE], cwd=other, env=environment(other),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            ["stclip", "preloaded", "snakemake", "--cores", "2", TABLE], cwd=other,
+            env=environment(other), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True,
         )  # fmt: skip
         deadline = time.monotonic() + 300
         while not (other / sign).exists():

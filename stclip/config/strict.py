@@ -51,17 +51,23 @@ class Params(Strict):
 
 def refusal(error: ValidationError, config: type[Any], *, known: Collection[str]) -> ConfigError:
     """Says in one line what is wrong with the params of a `Config`."""
-    owner = config.__qualname__.removesuffix(".Config").removesuffix("Config").rpartition(".")[2]
     unknown = [str(e["loc"][0]) for e in error.errors() if e["type"] == "extra_forbidden"]
     if unknown:
-        return unknown_params(unknown, owner=owner, known=known)
-    return ConfigError(f"params of {owner}: " + "; ".join(map(complaint, error.errors())))
+        return unknown_params(unknown, config, known=known)
+    return ConfigError(f"params of {_owner(config)}: " + "; ".join(map(complaint, error.errors())))
 
 
-def unknown_params(names: Sequence[str], *, owner: str, known: Collection[str]) -> ConfigError:
-    """Says which params there are."""
+def unknown_params(
+    names: Sequence[str], config: type[Any], *, known: Collection[str]
+) -> ConfigError:
+    """Says which params a `Config` has."""
     told = known_names(names[0], known, lead="it takes")
-    return ConfigError(f"unknown params {list(names)} for {owner}; {told}")
+    return ConfigError(f"unknown params {list(names)} for {_owner(config)}; {told}")
+
+
+def _owner(config: type[Any]) -> str:
+    """`Method` of `Method.Config` and of `MethodConfig`."""
+    return config.__qualname__.removesuffix(".Config").removesuffix("Config").rpartition(".")[2]
 
 
 def complaint(e: ErrorDetails) -> str:

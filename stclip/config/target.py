@@ -98,8 +98,7 @@ def _of_dataclass(config: type[Any], params: Mapping[str, Any]) -> Any:
     known = {f.name for f in dataclasses.fields(config)}
     unknown = sorted(params.keys() - known)
     if unknown:
-        owner = config.__qualname__.removesuffix(".Config")
-        raise unknown_params(unknown, owner=owner, known=known)
+        raise unknown_params(unknown, config, known=known)
     try:
         return TypeAdapter(config).validate_python(dict(params))
     except ValidationError as error:
