@@ -231,8 +231,11 @@ def test_ctrl_c_prints_no_traceback(
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(after_s)
+        others = process.children(recursive=True)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) in (130, -signal.SIGINT)
+        _, left = psutil.wait_procs(others, timeout=30)
+        assert not left
     assert "Traceback" not in told.read_text()
     assert "KeyboardInterrupt" not in told.read_text()
 

@@ -1,6 +1,7 @@
 """What the writers of drawn archives share: processes that draw, boxes of things, lists."""
 
 import json
+import os
 import signal
 import zipfile
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stclip.errors import ConfigError
+from stclip.runtime.parent import end_with_parent
 from stclip.storage.files import digest, whole_file
 from stclip.storage.listings import LISTING, listing_line
 
@@ -28,7 +30,9 @@ def drawn_in_order(
         yield from map(draw, jobs)
         return
     # Spawned, not forked: a fork of a process that has run OpenCV or torch threads may hang.
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),)
+    )
     try:
         resource_tracker.ensure_running()  # else it starts below, and takes back what is blocked
         # Ctrl-C is for this process alone, and waits until the others are there.
