@@ -47,7 +47,6 @@ class Body(Role):
     labels: Names = ()  # other classes that it shows
     cycles: Span  # a second
     speed: float = Field(default=0, ge=0)  # along the ground, body heights a second
-    free_head: bool = True  # arms that are lent may turn the head too
 
 
 class Arms(Movement):
@@ -125,7 +124,7 @@ class AvaRepertoire(Strict):
         for name, body in self.bodies.items():
             _known(name, "pose", [body.pose], poses)
         for name, activity in self.activities.items():
-            for labels in (l for player in activity.players for l in self.all_labels(player)):
+            for labels in (each for p in activity.players for each in self.all_labels(p)):
                 others = labels[1:]
                 _known(name, "class", others, self.action_list.numbers.keys() - {*poses})
                 if len({*others}) != len(others) or len(others) > MAX_OTHERS:
@@ -182,9 +181,7 @@ def load_ava_repertoire(folder: Path = FOLDER) -> AvaRepertoire:
     plays = folder / "choreographies.yaml"
     content = read_yaml(plays) | read_yaml(folder / "things.yaml")
     content |= read_yaml(folder / "themes.yaml")
-    return ava_repertoire(
-        content | {"action_list": read_yaml(folder / "action_list.yaml")}, plays
-    )
+    return ava_repertoire(content | {"action_list": read_yaml(folder / "action_list.yaml")}, plays)
 
 
 def ava_repertoire(content: dict[str, Any], path: Path) -> AvaRepertoire:

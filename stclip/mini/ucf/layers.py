@@ -43,6 +43,14 @@ class Person:
         )
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What is seen of a person."""
+
+    box_xyxy: Float[np.ndarray, "4"]  # tight, inclusive corners; of what others cover too
+    share: float  # of its pixels in the picture that nothing covers
+
+
 class Layers:
     """A frame while it is drawn, from the back to the front, with the mask of all that is in it."""
 
@@ -72,15 +80,24 @@ class Layers:
 
     def persons(self) -> list[np.ndarray | None]:
         """Boxes of the persons; only what hides (water) takes from them, as annotators do."""
-        boxes = []
+        return [None if seen is None else seen.box_xyxy for seen in self.sightings()]
+
+    def sightings(self) -> list[Sighting | None]:
+        """What is seen of each person, in the order in which they were added."""
+        found: list[Sighting | None] = []
         for i, (owner, mask) in enumerate(self._drawn):
             if not isinstance(owner, Person):
                 continue
+            covered = np.zeros_like(mask)
             for other, above in self._drawn[i + 1 :]:
                 if isinstance(other, PlacedThing) and other.thing.layer == "hides":
                     mask = mask & ~above & 1
-            boxes.append(tight_box(mask) if np.count_nonzero(mask) >= SLIVER else None)
-        return boxes
+                covered |= above
+            num_pixels = np.count_nonzero(mask)
+            box = tight_box(mask) if num_pixels >= SLIVER else None
+            share = np.count_nonzero(mask & ~covered & 1) / max(1, num_pixels)
+            found.append(None if box is None else Sighting(box, share))
+        return found
 
     def props(self) -> tuple[SeenProp, ...]:
         """The things with a name of which something is seen."""

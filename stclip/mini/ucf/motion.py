@@ -16,7 +16,7 @@ from stclip.mini.scenery import Style
 from stclip.mini.ucf.repertoire import EXTRAS, FilmAction, Role, Window
 
 TURN, YAW, X, LIFT = range(NUM_ANGLES, NUM_ANGLES + EXTRAS + 1)
-ARMS = slice(2, 6)  # places of the arms in a pose
+HEAD, ARMS = 1, slice(2, 6)  # places of head and arms in a pose
 SHORTEST = 6  # frames of an action
 SWAY_DEGREES, SWAY_CYCLES = 4.0, 0.03  # of the arms of who stands idle; cycles a frame
 
