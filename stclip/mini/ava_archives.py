@@ -111,7 +111,7 @@ def render_ava(
         ConfigError: there would be no films of a side, films are too short, or there are no
             workers.
     """
-    check_counts(train_films=train_films, val_films=val_films, workers=workers)
+    check_counts(workers=workers, of="each side", train_films=train_films, val_films=val_films)
     if seconds < LEAST_SECONDS:
         raise ConfigError(f"seconds is {seconds}; a film needs at least {LEAST_SECONDS}.")
     repertoire = load_ava_repertoire()

@@ -24,8 +24,9 @@ FEATURED = 0.45  # chance of what the theme features, once all of it was shown
 TOGETHER = 0.6  # chance that two of a group do something together
 ENTERS, LEAVES, RUNS = 0.4, 0.35, 0.2  # chances that a group comes later, goes earlier, runs
 LATE = 0.1  # chance of a film that nobody is in at first
+COMES, COMES_LATE, GOES = (0.03, 0.25), (0.14, 0.26), (0.65, 0.88)  # when; shares of the film
 LONGEST_WAY = 1.3  # body heights before somebody turns round
-STEP = 0.08  # body heights; nearer than this nobody walks
+STEP = 0.08  # body heights; for less than this nobody walks
 HASTE = 1.6  # seconds that it takes at most to get where the next activity is
 BODY = 0.5  # body heights of room that a person needs to each side
 WALK, RUN = "walk", "run"  # bodies
@@ -109,7 +110,9 @@ def schedule(
         begun += size
         wide = stage / DEPTHS[row]
         group = _Group(rng, repertoire, decks, wide, middle * wide, size)
-        arrives = rng.uniform(4.0, 8.0) if late else _arrival(rng, first=not parts)
+        arrives: float | None = None
+        if late or (parts and rng.random() < ENTERS):
+            arrives = float(rng.uniform(*(COMES_LATE if late else COMES))) * seconds
         ways = group.play(arrives, seconds)
         back = row / (len(DEPTHS) - 1)
         parts += [Part(DEPTHS[row], back, tuple(segments)) for segments in ways]
@@ -119,11 +122,6 @@ def schedule(
 def _of_size(repertoire: AvaRepertoire, names: Sequence[str], size: int) -> list[Activity]:
     activities = [repertoire.activities[name] for name in names]
     return [activity for activity in activities if len(activity.players) == size]
-
-
-def _arrival(rng: np.random.Generator, *, first: bool) -> float | None:
-    """When a group comes; None: it is there from the start, as the first group always is."""
-    return float(rng.uniform(1.0, 7.0)) if rng.random() < ENTERS and not first else None
 
 
 class _Group:
@@ -162,7 +160,7 @@ class _Group:
             if inward > 0:
                 self.at.reverse()  # the one whose place is farther is ahead
             time = self._go(arrives, goals, body)
-        goes = float(rng.uniform(0.65, 0.88)) * seconds if rng.random() < LEAVES else math.inf
+        goes = float(rng.uniform(*GOES)) * seconds if rng.random() < LEAVES else math.inf
         end = min(goes, seconds)
         while time < end - 1:
             time = self._act(time, end)
@@ -214,6 +212,7 @@ class _Group:
         moved = self.repertoire.bodies[body]
         far = [abs(goal - at) for goal, at in zip(goals, self.at, strict=True)]
         if max(far) < STEP:
+            self.at = list(goals)
             return time
         takes = max(far) / moved.speed
         inside = all(0 <= at <= self.stage for at in [*goals, *self.at])
