@@ -295,14 +295,14 @@ def test_who_is_hidden_or_a_sliver_is_not_annotated(monkeypatch: pytest.MonkeyPa
 def test_a_person_looks_the_same_all_the_time() -> None:
     shirts = []
 
-    class Stage(film_module._Stage):
-        def scenes(self, part, times):
-            for scene in super().scenes(part, times):
-                shirts.append((self.number, scene.person.look))
-                yield scene
+    class Recorded(film_module.Actor):
+        def acts(self, segments, times):
+            for act in super().acts(segments, times):
+                shirts.append((self.number, act.person.look))
+                yield act
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(film_module, "_Stage", Stage)
+        patch.setattr(film_module, "Actor", Recorded)
         rng = np.random.default_rng(4)
         render_film("office", REPERTOIRE, seconds=10, rate=Fraction(1), rng=rng)
     assert len(shirts) > len({number for number, _ in shirts})

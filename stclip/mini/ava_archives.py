@@ -264,8 +264,8 @@ def _rows(packed: _Packed, repertoire: AvaRepertoire) -> Iterator[str]:
             box = (x1 / WIDTH, y1 / HEIGHT, (x2 + 1) / WIDTH, (y2 + 1) / HEIGHT)
             for label in seen.labels:
                 rows.append((*box, repertoire.action_list.numbers[label], person))
-        for *box, action, person in sorted(rows):
-            corners = ",".join(f"{corner:.3f}" for corner in box)
+        for *corners_xyxy, action, person in sorted(rows):
+            corners = ",".join(f"{corner:.3f}" for corner in corners_xyxy)
             yield f"{packed.job.video},{key.second:04d},{corners},{action},{person}\n"
 
 

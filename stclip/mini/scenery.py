@@ -197,11 +197,11 @@ class Sensor:
         k, y, x = rng.integers(0, (len(bank), 32, 32))
         grain = bank[k, y : y + (height + 1) // 2, x : x + (width + 1) // 2] * self.noise
         # of all colours in a row: numpy is slow over an axis of three
-        grain = np.rint(grain).astype(np.int16).repeat(2, 0).repeat(2 * colours, 1)
+        spread = np.rint(grain).astype(np.int16).repeat(2, 0).repeat(2 * colours, 1)
         table = (np.arange(256, dtype=np.float32) - 128) * self.contrast + 128 + self.brightness
         recorded = cv2.LUT(taken, np.rint(table).astype(np.int16)).reshape(height, -1)
-        recorded = np.clip(recorded + grain[:height, : width * colours], 0, 255).astype(np.uint8)
-        return (recorded & 0b11111100).reshape(image.shape)
+        recorded = np.clip(recorded + spread[:height, : width * colours], 0, 255)
+        return (recorded.astype(np.uint8) & np.uint8(0b11111100)).reshape(image.shape)
 
 
 @cache

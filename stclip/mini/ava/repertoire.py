@@ -106,8 +106,11 @@ class AvaRepertoire(Strict):
     def _complete(self) -> Self:
         for name, thing in self.things.items():
             _known(name, "colour", [part.colour for part in thing.parts], self.colours)
-        for name, moved in {**self.bodies, **self.arms}.items():
-            _known(name, "thing", moved.things, self.things)
+        for name, names in [
+            *((name, body.things) for name, body in self.bodies.items()),
+            *((name, arms.things) for name, arms in self.arms.items()),
+        ]:
+            _known(name, "thing", names, self.things)
         for name, activity in self.activities.items():
             for player in activity.players:
                 _known(name, "body", player.bodies, self.bodies)

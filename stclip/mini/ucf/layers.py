@@ -93,9 +93,9 @@ class Layers:
                 if isinstance(other, PlacedThing) and other.thing.layer == "hides":
                     mask = mask & ~above & 1
                 covered |= above
-            num_pixels = np.count_nonzero(mask)
+            num_pixels = int(np.count_nonzero(mask))
             box = tight_box(mask) if num_pixels >= SLIVER else None
-            share = np.count_nonzero(mask & ~covered & 1) / max(1, num_pixels)
+            share = int(np.count_nonzero(mask & ~covered & 1)) / max(1, num_pixels)
             found.append(None if box is None else Sighting(box, share))
         return found
 
