@@ -19,6 +19,8 @@ from stclip.mini.ava.containers import CONTAINERS, film_file
 from stclip.mini.ava.film import HEIGHT, WIDTH, Film, render_film, stage_film
 from stclip.mini.ava.repertoire import FOLDER, ava_repertoire, load_ava_repertoire
 from stclip.mini.ava.schedule import STEP, Segment
+from stclip.mini.ava_stills import ava_stills
+from stclip.mini.captions import all_phrases
 
 REPERTOIRE = load_ava_repertoire()
 POSES = {*REPERTOIRE.action_list.PERSON_MOVEMENT}
@@ -317,3 +319,38 @@ def test_same_seed_same_film_another_seed_another() -> None:
         ).frames.tobytes()
 
     assert film(0) == film(0) != film(1)
+
+
+def test_stills_show_each_class_whole_in_a_picture_of_clips_size() -> None:
+    stills = ava_stills()
+    assert stills.actions == REPERTOIRE.played
+    for number, action in enumerate(stills.actions):
+        still = stills.for_clip(action, np.random.default_rng([1, number]))
+        assert still.picture.shape == (96, 128, 3)
+        assert still.shirt in stills.shirts
+        assert still.scene in stills.scene_phrases
+        pair = {len(a.players) for a in REPERTOIRE.activities.values() if shows(a, action)}
+        assert len(still.boxes_xyxy) in pair, action
+        assert still.boxes_xyxy[:, 1].min() > 0, action  # no head is cut off
+        assert still.boxes_xyxy[:, 3].max() < 95, action
+
+
+def shows(activity, action: str) -> bool:
+    return any(action in labels for p in activity.players for labels in REPERTOIRE.all_labels(p))
+
+
+def test_a_detector_sees_moments_of_films() -> None:
+    stills = ava_stills()
+    drawn = [stills.for_detector("walk", np.random.default_rng(seed)) for seed in range(6)]
+    assert {still.picture.shape for still in drawn} == {(HEIGHT, WIDTH, 3)}
+    assert max(len(still.boxes_xyxy) for still in drawn) >= 3
+    assert all(still.boxes_xyxy.shape[1:] == (4,) for still in drawn)
+
+
+def test_captions_of_stills_name_each_class_in_full() -> None:
+    stills = ava_stills()
+    names = {name for spellings in stills.spellings.values() for _, name in spellings}
+    assert names == {*REPERTOIRE.played}
+    phrases = [p for phrases in stills.action_phrases.values() for p in phrases]
+    assert len({*phrases}) == len(phrases) >= 3 * 31
+    assert {"sit", "hug (a person)"} <= {*all_phrases(stills)}
