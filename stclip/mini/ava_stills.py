@@ -31,7 +31,8 @@ def ava_stills() -> Stills:
     repertoire = load_ava_repertoire()
     return Stills(
         actions=repertoire.played,
-        spellings={action: ((1.0, action),) for action in repertoire.played},
+        # of all classes, so that the text tower has the words of those that nobody plays
+        spellings={name: ((1.0, name),) for name, _ in repertoire.action_list.classes},
         action_phrases=repertoire.phrases,
         scene_phrases={name: scene.phrases for name, scene in repertoire.scenes.items()},
         shirts=tuple(SHIRTS),
