@@ -1,6 +1,7 @@
 """The films of the miniature AVA: what may be played, who plays when, what is drawn and known."""
 
 import copy
+import json
 import shutil
 from collections import Counter, defaultdict
 from fractions import Fraction
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import yaml
+from conftest import ROOT
 
 from stclip.errors import ConfigError
 from stclip.mini import ava_archives
@@ -88,6 +90,12 @@ def test_31_of_the_80_official_classes_are_played() -> None:
     ]
     assert len(REPERTOIRE.played) == 31
     assert {label for labels in UNSEEN.values() for label in labels} < {*REPERTOIRE.played}
+
+
+@pytest.mark.parametrize("split", UNSEEN)
+def test_the_unseen_classes_are_those_of_the_label_splits(split: int) -> None:
+    content = json.loads((ROOT / f"splits/ava/st-clip/{split}.json").read_text("utf-8"))
+    assert {*content["unseen"]} & {*REPERTOIRE.played} == UNSEEN[split]
 
 
 def test_everything_in_the_files_is_used() -> None:
