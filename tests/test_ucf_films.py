@@ -13,7 +13,7 @@ import yaml
 from stclip.errors import ConfigError
 from stclip.mini.render import HEIGHT, WIDTH, Manner
 from stclip.mini.scenery import STILL, VIDEO, Style
-from stclip.mini.ucf import film as film_module
+from stclip.mini.ucf import layers as layers_module
 from stclip.mini.ucf.film import Film, render_film
 from stclip.mini.ucf.motion import Clock, move
 from stclip.mini.ucf.repertoire import (
@@ -250,8 +250,8 @@ def test_a_tube_has_the_boxes_of_what_is_drawn(monkeypatch: pytest.MonkeyPatch) 
         draw_person(canvas, *args, **settings)
         masks.append(canvas.mask.copy())
 
-    draw_person = film_module.draw_person
-    monkeypatch.setattr(film_module, "draw_person", draw)
+    draw_person = layers_module.draw_person
+    monkeypatch.setattr(layers_module, "draw_person", draw)
     made = film("Fencing", num_frames=5, style=replace(VIDEO, bystander=0))
     assert made.num_people == 2
     assert made.shirt == "white"

@@ -56,15 +56,15 @@ def add_to_zip(
     archive.writestr(info, content, method)
 
 
-def check_counts(*, workers: int, **videos: int) -> None:
-    """Workers, and videos of a class by parameter: 1 or more of each.
+def check_counts(*, workers: int, of: str = "each class", **videos: int) -> None:
+    """Workers, and videos of a class (or of what else needs some) by parameter: 1 or more of each.
 
     Raises:
         ConfigError: there are less.
     """
     for name, count in videos.items():
         if count < 1:
-            raise ConfigError(f"{name} is {count}; each class needs at least 1.")
+            raise ConfigError(f"{name} is {count}; {of} needs at least 1.")
     if workers < 1:
         raise ConfigError(f"workers is {workers}; at least 1 is needed.")
 

@@ -188,12 +188,17 @@ def light(rng: np.random.Generator, style: Style) -> Callable[[Rgb], Rgb]:
 
 
 def backdrop(
-    rng: np.random.Generator, scene: Scene, style: Style
+    rng: np.random.Generator,
+    scene: Scene,
+    style: Style,
+    *,
+    picture: tuple[int, int] = (HEIGHT, WIDTH),
 ) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
     """Background with the camera's margin, and its horizon in picture heights."""
     horizon = rng.uniform(0.5, 0.8)
-    size = (HEIGHT + 2 * MARGIN, WIDTH + 2 * MARGIN)
-    line = (horizon * HEIGHT + MARGIN) / size[0]
+    height, width = picture
+    size = (height + 2 * MARGIN, width + 2 * MARGIN)
+    line = (horizon * height + MARGIN) / size[0]
     return background(rng, size, scene, style, horizon=line), horizon
 
 

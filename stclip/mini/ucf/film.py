@@ -4,34 +4,20 @@ Legend: T frames, H height, W width, N persons of a frame. Pictures are RGB, box
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from stclip.mini.choreography import Colour
-from stclip.mini.drawing import Canvas, Look, Point, draw_person, tight_box
-from stclip.mini.render import (
-    HEIGHT,
-    MARGIN,
-    SHIRTS,
-    WIDTH,
-    Manner,
-    SeenProp,
-    backdrop,
-    light,
-    person_look,
-)
+from stclip.mini.render import HEIGHT, MARGIN, WIDTH, Manner, SeenProp, backdrop
 from stclip.mini.scenery import Sensor, Style, camera_path
 from stclip.mini.ucf.framing import Placement, frame_bystander, frame_cast
+from stclip.mini.ucf.layers import Layers, Person
 from stclip.mini.ucf.motion import Clock, Motion, move, move_together
 from stclip.mini.ucf.repertoire import FilmRepertoire
-from stclip.mini.ucf.things import PlacedThing, place_thing
+from stclip.mini.ucf.wardrobe import Wardrobe
 
-SLIVER = 24  # pixels; of less than this nobody would annotate a person
-LIMB = 0.075  # body heights; the usual width of a limb, in which things are measured
 MAX_BYSTANDERS = 2
-Mask = UInt8[np.ndarray, "H W"]
 Boxes = Float[np.ndarray, "N 4"]
 
 
@@ -56,31 +42,6 @@ class Film:
     num_people: int  # actors and passers-by
 
 
-@dataclass(frozen=True)
-class _Person:
-    """A person of a film and the things that go along, in pixels."""
-
-    motion: Motion
-    look: Look
-    shirt: str  # name of its colour
-    pixels: Float[np.ndarray, "T J 2"]
-    facing: int
-    things: tuple[PlacedThing, ...]
-    acts: bool
-
-    def draw(self, canvas: Canvas, index: int, camera: Point, held: "_Layers") -> None:
-        """Draw the person of a frame with what is in the hands."""
-        at = dict(zip(self.motion.names, self.pixels[index] - camera, strict=True))
-        draw_person(
-            canvas,
-            at,
-            self.look,
-            front=self.motion.role.facing == "front",
-            direction=self.facing,
-            holding=lambda: held.draw(self.things, "held"),
-        )
-
-
 def render_film(
     action: str,
     repertoire: FilmRepertoire,
@@ -99,19 +60,20 @@ def render_film(
     own = rng.random() < style.own_scene
     scene = plan.scene if own else str(rng.choice(list(repertoire.scenes)))
     camera = camera_path(rng, num_frames, height=HEIGHT, limit=MARGIN - 1, style=style)
-    wardrobe = _Wardrobe(rng, repertoire, style)
+    wardrobe = Wardrobe(rng, repertoire.colours, repertoire.things, style)
+    cast = _Cast(rng, repertoire, style, wardrobe)
     back, horizon = backdrop(rng, repertoire.scenes[scene], style)
     num_groups = 1 + int(rng.choice(len(plan.groups), p=plan.groups))
     groups = [move_together(rng, plan, clock, style, still=still) for _ in range(num_groups)]
     places = frame_cast(rng, plan, groups, style, horizon=horizon, still=still)
     actors = [
-        wardrobe.person(motion, place)
+        cast.person(motion, place)
         for group, place in zip(groups, places, strict=True)
         for motion in group
     ]
     scenery = wardrobe.things(plan.set, groups[0][0], places[0])
     passing = rng.integers(1, MAX_BYSTANDERS + 1) if rng.random() < style.bystander else 0
-    bystanders = [wardrobe.bystander(clock, places[0]) for _ in range(passing)]
+    bystanders = [cast.bystander(clock, places[0]) for _ in range(passing)]
     people = [*bystanders, *reversed(actors)]  # from the back to the front
     sensor = Sensor.draw(rng, style)
 
@@ -121,12 +83,12 @@ def render_film(
     for t in range(num_frames):
         x, y = (np.rint(camera[t]).astype(int) + MARGIN).tolist()
         image = np.ascontiguousarray(back[y : y + HEIGHT, x : x + WIDTH])
-        layers = _Layers(image, t, camera[t])
-        layers.draw(scenery, "behind")
+        layers = Layers(image, camera[t])
+        layers.draw(scenery, "behind", t)
         for person in people:
-            layers.add_person(person)
+            layers.add_person(person, t)
         for name in ("front", "hides"):
-            layers.draw(scenery, name)
+            layers.draw(scenery, name, t)
         boxes.append(layers.persons())
         props.append(layers.props())
         frames[t] = sensor.expose(rng, image)
@@ -144,102 +106,27 @@ def render_film(
     )
 
 
-class _Wardrobe:
-    """Gives persons their looks and things their colours, in the light of one film."""
+@dataclass(frozen=True)
+class _Cast:
+    """Gives persons of one film their looks and things."""
 
-    def __init__(self, rng: np.random.Generator, repertoire: FilmRepertoire, style: Style) -> None:
-        self.rng, self.repertoire, self.style = rng, repertoire, style
-        self.tint = light(rng, style)
-        self.colours = {name: self.tint(self._one(rgb)) for name, rgb in repertoire.colours.items()}
+    rng: np.random.Generator
+    repertoire: FilmRepertoire
+    style: Style
+    wardrobe: Wardrobe
 
-    def _one(self, colour: Colour | tuple[Colour, ...]) -> Colour:
-        if isinstance(colour[0], tuple):
-            return colour[self.rng.integers(len(colour))]
-        return colour
-
-    def person(self, motion: Motion, place: Placement, *, acts: bool = True) -> _Person:
+    def person(self, motion: Motion, place: Placement, *, acts: bool = True) -> Person:
         """A person in the role's outfit; what it leaves open is anyone's."""
-        outfit = motion.role.outfit
-        shirt = outfit.shirt or str(self.rng.choice(list(SHIRTS)))
-        look = person_look(self.rng, place.scale, shirt=self.tint(SHIRTS[shirt]), tint=self.tint)
-        if outfit.trousers is not None:
-            look = replace(look, trousers=self.tint(outfit.trousers))
+        look, shirt = self.wardrobe.look(motion.role.outfit, place.scale)
         pixels = place.to_pixels(motion.body)
-        things = self.things(motion.role.things, motion, place)
-        return _Person(motion, look, shirt, pixels, motion.sign * place.direction, things, acts)
+        things = self.wardrobe.things(motion.role.things, motion, place)
+        return Person(motion, look, shirt, pixels, motion.sign * place.direction, things, acts)
 
-    def bystander(self, clock: Clock, nearest: Placement) -> _Person:
+    def bystander(self, clock: Clock, nearest: Placement) -> Person:
         """Somebody who passes by."""
         role = self.repertoire.bystander
         motion = move(role, clock, Manner.draw(self.rng, role, self.style))
         return self.person(motion, frame_bystander(self.rng, nearest), acts=False)
-
-    def things(
-        self, names: Sequence[str], motion: Motion, place: Placement
-    ) -> tuple[PlacedThing, ...]:
-        """The things of these names; one that is optional may be missing."""
-        chosen = [self.repertoire.things[name] for name in names]
-        return tuple(
-            place_thing(
-                thing,
-                motion,
-                self.colours,
-                scale=place.scale,
-                line=place.scale * LIMB,
-                to_pixels=place.to_pixels,
-            )
-            for thing in chosen
-            if not thing.optional or self.rng.random() < self.style.props
-        )
-
-
-class _Layers:
-    """A frame while it is drawn, from the back to the front, with the mask of all that is in it."""
-
-    def __init__(self, image: UInt8[np.ndarray, "H W 3"], index: int, camera: Point) -> None:
-        self.image, self.index, self.camera = image, index, camera
-        self._drawn: list[tuple[PlacedThing | _Person, Mask]] = []
-
-    def draw(self, things: Sequence[PlacedThing], layer: str) -> None:
-        """Draw the things of a layer."""
-        for placed in things:
-            if placed.thing.layer == layer:
-                canvas = Canvas(self.image)
-                placed.draw(canvas, self.index, self.camera)
-                self._drawn.append((placed, canvas.mask))
-
-    def add_person(self, person: _Person) -> None:
-        """Draw a person among their things."""
-        self.draw(person.things, "behind")
-        canvas = Canvas(self.image)
-        person.draw(canvas, self.index, self.camera, self)
-        self._drawn.append((person, canvas.mask))
-        self.draw(person.things, "front")
-        self.draw(person.things, "hides")
-
-    def persons(self) -> list[np.ndarray | None]:
-        """Boxes of the persons; only what hides (water) takes from them, as annotators do."""
-        boxes = []
-        for i, (owner, mask) in enumerate(self._drawn):
-            if not isinstance(owner, _Person):
-                continue
-            for other, above in self._drawn[i + 1 :]:
-                if isinstance(other, PlacedThing) and other.thing.layer == "hides":
-                    mask = mask & ~above & 1
-            boxes.append(tight_box(mask) if np.count_nonzero(mask) >= SLIVER else None)
-        return boxes
-
-    def props(self) -> tuple[SeenProp, ...]:
-        """The things with a name of which something is seen."""
-        covered = np.zeros_like(self._drawn[0][1])
-        seen = []
-        for owner, mask in reversed(self._drawn):
-            if isinstance(owner, PlacedThing) and owner.thing.kind is not None:
-                box = tight_box(mask & ~covered & 1)
-                if box is not None:
-                    seen.append(SeenProp(owner.thing.kind, box))
-            covered |= mask
-        return tuple(reversed(seen))
 
 
 def _idle(boxes: Sequence[np.ndarray | None], acting: Sequence[bool]) -> Boxes:

@@ -10,13 +10,13 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float
 
-from stclip.mini.choreography import NUM_ANGLES, Joints, pose, skeleton
+from stclip.mini.choreography import NUM_ANGLES, Joints, Movement, pose, skeleton
 from stclip.mini.render import Manner
 from stclip.mini.scenery import Style
 from stclip.mini.ucf.repertoire import EXTRAS, FilmAction, Role, Window
 
 TURN, YAW, X, LIFT = range(NUM_ANGLES, NUM_ANGLES + EXTRAS + 1)
-ARMS = slice(2, 6)  # places of the arms in a pose
+HEAD, ARMS = 1, slice(2, 6)  # places of head and arms in a pose
 SHORTEST = 6  # frames of an action
 SWAY_DEGREES, SWAY_CYCLES = 4.0, 0.03  # of the arms of who stands idle; cycles a frame
 
@@ -94,17 +94,26 @@ def move_together(
 
 def move(role: Role, clock: Clock, manner: Manner) -> Motion:
     """Where a person's joints are in each frame."""
-    fixed = np.zeros(EXTRAS + 1)
-    jitter = np.append(manner.jitter[:NUM_ANGLES], fixed)
-    numbers = pose(
-        role,
-        clock.times,
+    numbers = numbers_in_time(role, clock.times, manner)
+    return placed(role, clock, manner, _idle(role, clock, numbers, _jitter(manner)))
+
+
+def numbers_in_time(
+    movement: Movement, times: Float[np.ndarray, " T"], manner: Manner
+) -> Float[np.ndarray, "T A"]:
+    """The numbers of the pose of a body that moves in its own manner; keys are `FilmKey`s."""
+    return pose(
+        movement,
+        times,
         num_cycles=manner.num_cycles,
         phase=manner.phase,
-        amplitude=np.append(np.full(NUM_ANGLES, manner.amplitude), fixed + 1),
-        jitter=jitter,
+        amplitude=np.append(np.full(NUM_ANGLES, manner.amplitude), np.ones(EXTRAS + 1)),
+        jitter=_jitter(manner),
     )
-    numbers = _idle(role, clock, numbers, jitter)
+
+
+def placed(role: Role, clock: Clock, manner: Manner, numbers: Float[np.ndarray, "T A"]) -> Motion:
+    """Where the joints are in poses of these numbers."""
     at = skeleton(numbers, front=role.facing == "front", proportions=manner.proportions)
     body = _turned(np.stack(list(at.values()), 1), numbers)
     sign = -1 if role.mirrored else 1
@@ -115,6 +124,11 @@ def move(role: Role, clock: Clock, manner: Manner) -> Motion:
     body = body * [sign, 1] + np.stack([track[:, 0], up], 1)[:, None]
     turns = clock.times * manner.num_cycles + manner.phase
     return Motion(role, tuple(at), body, track, clock, turns, sign)
+
+
+def _jitter(manner: Manner) -> Float[np.ndarray, " A"]:
+    """Of the angles; the other numbers have none."""
+    return np.append(manner.jitter[:NUM_ANGLES], np.zeros(EXTRAS + 1))
 
 
 def _idle(
