@@ -107,8 +107,13 @@ def read_excluded(path: Path) -> pd.DataFrame:
     Raises:
         DataError: missing, or not built like that.
     """
-    table = csv_table(content_of(path), path, columns=["clip", "second"])
-    at, given = line_of(path, table), table["second"]
+    return parse_excluded(content_of(path), path)
+
+
+def parse_excluded(content: bytes, where: str | Path) -> pd.DataFrame:
+    """`read_excluded` of a file's content; `where` is for messages."""
+    table = csv_table(content, where, columns=["clip", "second"])
+    at, given = line_of(where, table), table["second"]
     alone = (given == "").to_numpy()
     refuse(alone, table["clip"], "video", at, "stands alone; expected are lines `video,second`")
     seconds = as_whole(given, "second", at)
