@@ -44,24 +44,24 @@ def key_frames(
     scale: ScaleName,
     clips: ClipsFile,
     boxes: BoxesFile,
+    raw: RawFolder,
     out: Out,
-    excluded: Annotated[
-        Path | None, typer.Option(help="csv `video,second` of what counts on neither side.")
-    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """List the key frames: those that are tested, and the annotated ones of training clips."""
     from stclip import config as c
     from stclip.records import Boxes, Clips
-    from stclip.splits.key_frames import make_key_frames, read_excluded
+    from stclip.splits.key_frames import make_key_frames, read_all_excluded
 
     settings = c.load_dataset(config, dataset, scale=scale)
+    rule = settings.key_frames
+    excluded = rule.excluded if isinstance(rule, c.Seconds) else []
     make_key_frames(
-        settings.key_frames,
+        rule,
         clips=Clips.read(clips),
         boxes=Boxes.read(boxes),
         test_split=settings.test_split,
-        excluded=read_excluded(excluded) if excluded else None,
+        excluded=read_all_excluded(raw, excluded) if excluded else None,
     ).write(out)
 
 
