@@ -29,10 +29,12 @@ from ava_files import (
     run,
 )
 from PIL import Image
+from test_verify import verify
 
 from stclip.config import Seconds
-from stclip.errors import DataError
+from stclip.errors import ConfigError, DataError
 from stclip.prepare import films
+from stclip.prepare.counts import count, differences, published_counts
 from stclip.prepare.film_pictures import CutPictures
 from stclip.prepare.resumable import JOURNAL
 from stclip.records import Boxes, Clips
@@ -299,3 +301,33 @@ def test_frames_of_a_larger_film_are_made_smaller_and_boxes_with_them(tmp_path: 
     boxes = Boxes.read(out / "boxes.parquet")
     assert boxes.boxes_xyxy[0] == pytest.approx([9.6, 6, 48, 24])
     assert numbers_in(out / "frames", A) == [MP4.nearest(second) for second in STORED]
+
+
+def test_what_is_prepared_is_compared_with_what_is_published(prepared: Path) -> None:
+    status, printed = verify("--clips", str(prepared / "clips.parquet"), "--boxes",
+                             str(prepared / "boxes.parquet"), dataset="ava")  # fmt: skip
+    assert status == 1
+    for row in ("all: videos 299 3", "val: videos 64 1", "labels 80 4",
+                "val: excluded seconds 37 1"):  # fmt: skip
+        assert row in printed
+    assert "films left out" not in printed  # 0 both
+    assert "class " not in printed  # nothing is published of classes
+    assert "10 counts differ; 11 are published" in printed
+
+
+def test_counts_that_the_data_set_names_agree(prepared: Path) -> None:
+    content = {
+        "all": [3], "train": [2], "val": [1],
+        "counted": {"labels": 4, "seconds with key frames": 4, "val: excluded seconds": 1},
+    }  # fmt: skip
+    published = published_counts(content, "ava_counts.yaml")
+    found = count(
+        Clips.read(prepared / "clips.parquet"), Boxes.read(prepared / "boxes.parquet"), [],
+        units=published.units,
+    )  # fmt: skip
+    own = read_json(prepared / "counts.json")
+    assert differences(published.counts, published.comparable(found, own=own)) == []
+    missing = differences(published.counts, published.comparable(found, own={}))
+    assert [d.what for d in missing] == [*content["counted"]]
+    with pytest.raises(ConfigError, match=r"ava_counts\.yaml: counted: expected whole numbers"):
+        published_counts({"counted": {"labels": "4"}}, "ava_counts.yaml")

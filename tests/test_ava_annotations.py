@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from ava_files import LEFT, RIGHT, TRAIN, A, B, C, Raw, line
+from conftest import ROOT
 
+from stclip.config import load_dataset, read_yaml
 from stclip.errors import DataError
 from stclip.prepare.ava_annotations import Annotations, Truth, read_annotations, read_truth
+from stclip.prepare.counts import published_counts
 from stclip.prepare.label_map import label_types, parse_label_map
 
 AVA = Path(__file__).parents[2] / "shared" / "data" / "ava"
@@ -233,21 +236,21 @@ def test_the_real_validation_files() -> None:
     found = read_real("ava_val_v2.1_pose_only.csv.gz")
     assert (found.counts["videos"], found.counts["boxes"]) == (64, 93393)
     assert found.counts["boxes with several poses"] == 7
+    # version 2.1 in place of 2.2: the same films and excluded seconds
     truth = read_truth(
         AVA,
-        {"val": "ava_val_v2.2_excerpt.csv"},
+        {"val": "ava_val_v2.1_pose_only.csv.gz"},
         label_map="ava_action_list_v2.2.pbtxt",
         included="ava_included_timestamps_v2.2.txt",
         excluded=["ava_val_excluded_timestamps_v2.2.csv"],
-        sha256={
-            "ava_val_excluded_timestamps_v2.2.csv": (
-                "f8ef802d9bae45bc86097e80aff95428543e1a3d254ce4c2197f22eecb628d46"
-            )
-        },
+        sha256=load_dataset(ROOT / "config", "ava", scale="paper").params["sha256"],
     )
     assert truth.seconds == list(KEY_SECONDS)
-    kinds = {what: n for what, n in truth.counts.items() if what.startswith("label")}
-    assert kinds == {
-        "labels": 80, "labels, OBJECT_MANIPULATION": 49, "labels, PERSON_INTERACTION": 17,
-        "labels, PERSON_MOVEMENT": 14,
-    }  # fmt: skip
+    path = ROOT / "config" / "published" / "ava_counts.yaml"
+    published = published_counts(read_yaml(path), str(path)).counts
+    assert published["val: videos"] == truth.counts["val: videos"]
+    of_films = {"all: videos", "train: videos", "films left out"}
+    expected = {what: number for what, number in published.items() if what not in of_films}
+    assert {what: truth.counts[what] for what in expected} == expected
+    # what is excluded is not annotated
+    assert truth.counts["val: boxes in excluded seconds"] == 0

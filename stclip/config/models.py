@@ -112,7 +112,7 @@ class DatasetForm(Strict):
 
     target: str
     """`module:function` that prepares it"""
-    archives: dict[str, Download] = Field(default={})
+    archives: dict[str, Download]
     """file name under `raw/` -> where from, as downloads below"""
     lists: list[FileList] = Field(default=[])
     """files of which there are many, beside `archives`"""

@@ -16,6 +16,7 @@ import pandas as pd
 
 from stclip.errors import DataError
 from stclip.prepare.ava_annotations import Truth, read_truth
+from stclip.prepare.counts import COUNTS_FILE
 from stclip.prepare.film_pictures import CutPictures, find_pictures
 from stclip.prepare.films import find_films
 from stclip.prepare.moments import FilmSource, Moments, StoredFilm, moments_depend_on
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 _RATES = (10, 61)  # frames/s of films; others are told
 _SHOWN = 10  # names in a warning
-COUNTS = "counts.json"  # beside clips.parquet
 
 
 def prepare(
@@ -78,9 +78,13 @@ def prepare(
             message, are missing, do not decode or end before their annotations.
     """
     truth = read_truth(
-        raw, dict(annotations), label_map=label_map, included=included, excluded=excluded,
+        raw,
+        {str(side): name for side, name in annotations.items()},
+        label_map=label_map,
+        included=included,
+        excluded=excluded,
         sha256=sha256 or {},
-    )  # fmt: skip
+    )
     kept, counts = _leave_out(truth, without)
     first, last = min(truth.seconds), max(truth.seconds)
     moments = Moments(max(first - context_s, 0), last + context_s, rate)
@@ -109,7 +113,7 @@ def prepare(
             *(len(clips), clips.table["num_frames"].sum(), len(boxes)),
             len(boxes.table[["clip", "frame"]].drop_duplicates()),
         )
-        write_json(out / COUNTS, truth.counts | counts)
+        write_json(out / COUNTS_FILE, truth.counts | counts)
         return clips, boxes
 
     write_prepared(out, build, resume=depends_on)

@@ -126,31 +126,28 @@ def _read_rows(
         raise DataError(f"{where}: has no lines.")
     no_name = ~table["video"].str.fullmatch(_VIDEO).to_numpy(bool)
     refuse(no_name, table["video"], "video", at, "is no name of a video of AVA")
-    numbers = {
-        "second": as_whole(table["second"], "second", at),
-        "action": as_whole(table["action"], "action", at),
+    whole: dict[str, np.ndarray] = {
+        column: as_whole(table[column], column, at) for column in ("second", "action")
     }
     named = (table["person"] != "").to_numpy()
     if named.any():
         refuse(~named, table["person"], "person id", at, "is missing; other lines have one")
-    numbers["person"] = (
-        as_whole(table["person"], "person id", at) if named.any() else np.full(len(table), -1)
-    )
+        whole["person"] = as_whole(table["person"], "person id", at)
+        refuse(whole["person"] < 0, table["person"], "person id", at, "is negative")
+    else:
+        whole["person"] = np.full(len(table), -1)
     given = table["second"]
-    out = ~np.isin(numbers["second"], list(seconds))
+    out = ~np.isin(whole["second"], list(seconds))
     refuse(
         out, given, "second", at, f"has no key frame; those are {min(seconds)} to {max(seconds)}"
     )
-    unknown = ~np.isin(numbers["action"], list(labels))
+    unknown = ~np.isin(whole["action"], list(labels))
     refuse(
         unknown, table["action"], "action", at,
         f"is not among the {len(labels)} of the label map; take the one of all 80 actions",
     )  # fmt: skip
-    if named.any():
-        negative = numbers["person"] < 0
-        refuse(np.asarray(negative), table["person"], "person id", at, "is negative")
     corners = np.stack([as_numbers(table[c], c, at) for c in BOX_COLUMNS], axis=1)  # (N, 4)
-    beyond = ((corners < -_BEYOND) | (corners > 1 + _BEYOND)).any(axis=1)
+    beyond = np.abs(corners - 0.5).max(axis=1) > 0.5 + _BEYOND
     refuse(beyond, list(corners), "box", at, "leaves the picture; corners are shares of it, 0 to 1")
     clipped = corners.clip(0, 1)
     moved = (clipped != corners).any(axis=1)
@@ -159,7 +156,7 @@ def _read_rows(
             "%s: %d corners outside the picture were put on its border", where, moved.sum()
         )
     boxes = pd.DataFrame(clipped, columns=BOX_COLUMNS, index=table.index)
-    return boxes.assign(video=table["video"], **numbers)
+    return boxes.assign(video=table["video"], **whole)
 
 
 @dataclass(frozen=True)
