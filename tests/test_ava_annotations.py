@@ -106,8 +106,14 @@ def test_what_cannot_be_right_is_refused(lines: list[str], message: str) -> None
 
 
 def test_a_file_without_lines_is_refused() -> None:
-    with pytest.raises(DataError, match=r"ava\.csv: has no lines"):
-        read("")
+    for lines in ("", f"{A},0020"):
+        with pytest.raises(DataError, match=r"ava\.csv: has no lines with a person"):
+            read(lines)
+
+
+def test_a_line_without_a_box_is_a_second_without_a_person() -> None:
+    found = read(f"{A},0021", GOOD)
+    assert (found.counts["rows"], found.counts["seconds without a person"]) == (1, 3)
 
 
 # --- all files together -------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
 A row is one action of one person; corners are shares of the picture. Rows of the same box are one
 person who does several things. Person ids link a video's persons over the seconds; versions before
-2.2 have none.
+2.2 have none. A line `video,second` alone is a second without a person.
 
 N: boxes.
 """
@@ -121,9 +121,10 @@ def _read_rows(
 ) -> pd.DataFrame:
     """The rows, as numbers; person -1 where the file has none."""
     table = csv_table(content, where, columns=_COLUMNS)
+    table = table[(table[_COLUMNS[2:]] != "").any(axis=1)]
     at = line_of(where, table)
     if table.empty:
-        raise DataError(f"{where}: has no lines.")
+        raise DataError(f"{where}: has no lines with a person.")
     no_name = ~table["video"].str.fullmatch(_VIDEO).to_numpy(bool)
     refuse(no_name, table["video"], "video", at, "is no name of a video of AVA")
     whole: dict[str, np.ndarray] = {
