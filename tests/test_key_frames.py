@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from stclip.config import AnnotatedFrames, EveryFrames, KeyFrameRule, Seconds
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips, KeyFrames
-from stclip.splits.key_frames import make_key_frames, read_excluded
+from stclip.splits.key_frames import make_key_frames, read_all_excluded, read_excluded
 
 EVERY = EveryFrames(rule="every", frames=3)
 ANNOTATED = AnnotatedFrames(rule="annotated")
@@ -150,3 +151,14 @@ def test_rules_of_the_settings_are_checked() -> None:
     ):
         with pytest.raises(ValidationError, match=message):
             adapter.validate_python(content)
+
+
+def test_lists_may_lie_in_an_archive(tmp_path: Path) -> None:
+    (tmp_path / "more.csv").write_text("b,904\n")
+    with ZipFile(tmp_path / "ava.zip", "w") as archive:
+        archive.writestr("ava/out.csv", "b,903\n")
+    found = read_all_excluded(tmp_path, ["ava.zip/out.csv", "more.csv"])
+    assert found.to_numpy().tolist() == [["b", 903], ["b", 904]]
+    (tmp_path / "ava.zip").unlink()
+    with pytest.raises(DataError, match=r"neither ava\.zip/out\.csv nor out\.csv is there"):
+        read_all_excluded(tmp_path, ["ava.zip/out.csv"])

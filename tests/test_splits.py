@@ -278,3 +278,52 @@ def test_labels_survive_parquet(tmp_path: Path) -> None:
     clips = clips_of([("a", "train", ["walk", "run"], 1), ("b", "test", ["sit"], 1)])
     clips.write(tmp_path / "clips.parquet")
     assert labels_of(Clips.read(tmp_path / "clips.parquet")) == ["run", "sit", "walk"]
+
+
+# --- AVA ----------------------------------------------------------------------------------------
+
+AVA = REAL.parent / "ava"
+AVA_UNSEEN = {  # the paper's Table 9, on the names of the label map
+    "1": [
+        "crawl", "dance", "jump/leap", "martial art", "swim", "brush teeth", "chop", "cook", "dig",
+        "extract", "fishing", "kick (an object)", "play board game", "row boat", "sail boat",
+        "shovel", "stir", "take a photo",
+    ],
+    "2": [
+        "martial art", "swim", "play board game", "play with pets", "row boat", "shovel",
+        "take a photo", "work on a computer", "hand clap", "kick (a person)", "lift (a person)",
+        "play with kids",
+    ],
+    "3": [
+        "press", "shovel", "stir", "text on/look at a cellphone", "turn (e.g., a screwdriver)",
+        "hug (a person)",
+    ],
+}  # fmt: skip
+
+
+def ava_split(name: str) -> LabelSplit:
+    return read_committed(ROOT / "splits" / "ava" / "st-clip" / f"{name}.json")
+
+
+@pytest.mark.parametrize("name", AVA_UNSEEN)
+def test_ava_s_splits_are_those_of_the_paper(name: str) -> None:
+    split = ava_split(name)
+    assert list(split.unseen) == AVA_UNSEEN[name]
+    assert len({*split.base, *split.unseen}) == 80
+
+
+def test_ava_s_splits_share_some_of_28_unseen_actions() -> None:
+    every = [label for labels in AVA_UNSEEN.values() for label in labels]
+    assert (len(every), len({*every})) == (36, 28)
+    assert {label for label in every if every.count(label) == 3} == {"shovel"}
+
+
+@pytest.mark.skipif(not AVA.is_dir(), reason="the real annotations are not here")
+def test_videos_without_an_unseen_action_are_trained_on() -> None:
+    labels = pd.read_csv(AVA / "ava_label_map_v2.2.csv").set_index("id")["name"]
+    assert {*labels} == {*ava_split("1").base, *ava_split("1").unseen}
+    rows = pd.read_csv(AVA / "ava_test_v1.0.csv.gz", header=None, dtype={0: str})
+    actions = rows[6].map(labels).groupby(rows[0]).unique()
+    clips = clips_of([(video, "train", list(own), 905) for video, own in actions.items()])
+    found = {n: len(select_clips(ava_split(n), clips)["train"]) for n in AVA_UNSEEN}
+    assert (len(clips), found) == (38, {"1": 12, "2": 17, "3": 12})  # counted beforehand

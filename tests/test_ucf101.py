@@ -166,7 +166,7 @@ def test_a_packed_video_of_one_key_frame(tmp_path: Path) -> None:
         times = [frame.pts for frame in container.decode(video=0)]
     assert sum(packet.is_keyframe for packet in packets) == 1
     assert times != sorted(times)
-    found = store_video(VideoFile("a", content, "a.avi"), tmp_path, "decoded", "sha")
+    found = store_video(VideoFile("a", content, "a.avi"), tmp_path, "decoded")
     assert (found.num_frames, found.fps, found.num_damaged, found.is_cut) == (164, 25, 0, False)
     assert [number_of(pixels) for pixels in read_clip(tmp_path, "a")] == list(range(164))
 
@@ -174,7 +174,7 @@ def test_a_packed_video_of_one_key_frame(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL_VIDEO.is_file(), reason=f"needs {REAL_VIDEO}")
 def test_a_real_video(tmp_path: Path) -> None:
     content = REAL_VIDEO.read_bytes()
-    found = store_video(VideoFile("a", content, "a.avi"), tmp_path, "jpeg", "sha")
+    found = store_video(VideoFile("a", content, "a.avi"), tmp_path, "jpeg")
     assert (found.num_frames, found.height, found.width, found.fps) == (164, 240, 320, 25)
     assert (found.num_damaged, found.is_cut) == (0, False)
     with av.open(io.BytesIO(content)) as container:
@@ -182,6 +182,6 @@ def test_a_real_video(tmp_path: Path) -> None:
     for number in (0, 77, 163):
         stored = read_pixels(tmp_path, "a", number).astype(int)
         assert np.abs(stored - shown[number]).mean() < 1.5  # grey levels that JPEG costs
-    cut = store_video(VideoFile("b", content[: len(content) // 2], "b"), tmp_path, "jpeg", "sha")
+    cut = store_video(VideoFile("b", content[: len(content) // 2], "b"), tmp_path, "jpeg")
     assert cut.is_cut
     assert cut.num_frames < 100

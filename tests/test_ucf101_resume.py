@@ -24,6 +24,7 @@ from ucf101_files import (
 )
 
 from stclip.prepare import videos
+from stclip.prepare.resumable import JOURNAL
 from stclip.prepare.videos import VideoFile
 from stclip.records import Boxes
 from stclip.storage.frame_store import stored_clip
@@ -64,7 +65,7 @@ def test_a_killed_extraction_is_gone_on_with(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one video after the other
     arguments = [str(Path(__file__).parent), str(source), str(out)]
     process = subprocess.Popen([sys.executable, "-c", KILLED, *arguments])
-    journal, until = out / ".frames.tmp" / videos._JOURNAL, time.monotonic() + 60
+    journal, until = out / ".frames.tmp" / JOURNAL, time.monotonic() + 60
     try:
         while not journal.exists() or journal.read_bytes().count(b"\n") < 3:  # its key, two videos
             assert process.poll() is None

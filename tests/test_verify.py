@@ -192,7 +192,7 @@ def test_published_counts_add_up() -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ({"all": [1]}, r"all: expected \['videos', 'boxes'\] or \['videos', .*\], found \[1\]"),
+        ({"all": []}, r"all: expected \['videos'\] or \['videos', 'boxes'\] or .*\], found \[\]"),
         ({"all": [1, 2], "test": [1, 2, 1]}, r"test: expected \['videos', 'boxes'\], found \[1, 2"),
         ({"frames": "many"}, "frames: expected"),
         ({"classes": {"clap": [1, 2]}}, r"classes\.clap: expected a mapping"),

@@ -44,24 +44,24 @@ def key_frames(
     scale: ScaleName,
     clips: ClipsFile,
     boxes: BoxesFile,
+    raw: RawFolder,
     out: Out,
-    excluded: Annotated[
-        Path | None, typer.Option(help="csv `video,second` of what counts on neither side.")
-    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
     """List the key frames: those that are tested, and the annotated ones of training clips."""
     from stclip import config as c
     from stclip.records import Boxes, Clips
-    from stclip.splits.key_frames import make_key_frames, read_excluded
+    from stclip.splits.key_frames import make_key_frames, read_all_excluded
 
     settings = c.load_dataset(config, dataset, scale=scale)
+    rule = settings.key_frames
+    excluded = rule.excluded if isinstance(rule, c.Seconds) else []
     make_key_frames(
-        settings.key_frames,
+        rule,
         clips=Clips.read(clips),
         boxes=Boxes.read(boxes),
         test_split=settings.test_split,
-        excluded=read_excluded(excluded) if excluded else None,
+        excluded=read_all_excluded(raw, excluded) if excluded else None,
     ).write(out)
 
 
@@ -86,18 +86,22 @@ def verify(
     import pandas as pd
 
     from stclip import config as c
-    from stclip.prepare.counts import count, differences, published_counts
+    from stclip.prepare.counts import COUNTS_FILE, count, differences, published_counts
     from stclip.prepare.ground_truth import load_ground_truth
     from stclip.records import Boxes, Clips, LabelSplit
+    from stclip.storage.files import read_json
 
     path = config / "published" / f"{dataset}_counts.yaml"
     published = published_counts(c.read_yaml(path), str(path))
     settings = c.load_dataset(config, dataset, scale=scale)
     files = [splits / dataset / settings.family / f"{name}.json" for name in settings.splits]
+    own = {}
     if ground_truth:
         tables = load_ground_truth(ground_truth)
     else:
-        folder = Path("data", scale, dataset)
+        folder = clips.parent if clips else Path("data", scale, dataset)
+        if (folder / COUNTS_FILE).exists():
+            own = read_json(folder / COUNTS_FILE)
         tables = (
             Clips.read(clips or folder / "clips.parquet"),
             Boxes.read(boxes or folder / "boxes.parquet"),
@@ -108,7 +112,7 @@ def verify(
         test_split=settings.test_split,
         units=published.units,
     )
-    different = differences(published.counts, found)
+    different = differences(published.counts, published.comparable(found, own=own))
     if different:
         rows = [
             (d.what, *("-" if n is None else f"{n:,}" for n in (d.published, d.found)))

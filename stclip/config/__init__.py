@@ -2,6 +2,7 @@
 
 from stclip.config.chosen import check_chosen, only_splits
 from stclip.config.detector_models import DetectorConfig, FinetuneConfig
+from stclip.config.download_models import Download
 from stclip.config.fields import BARE_LABEL
 from stclip.config.method_models import (
     Augmentation,
@@ -28,7 +29,6 @@ from stclip.config.models import (
     DatasetConfig,
     DatasetFile,
     DatasetForm,
-    Download,
     EveryFrames,
     KeyFrameRule,
     LinkingConfig,

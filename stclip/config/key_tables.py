@@ -18,9 +18,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from stclip.config.detector_models import DetectorConfig
+from stclip.config.download_models import Download
 from stclip.config.figure import Figure
 from stclip.config.method_models import MethodFile, Variants
-from stclip.config.models import DatasetFile, Download, Scale
+from stclip.config.models import DatasetFile, Scale
 from stclip.config.resolve import load_scale
 from stclip.config.strict import Params
 from stclip.config.table import KINDS

@@ -3,64 +3,16 @@
 Here those of data sets and scales; those of methods and detectors have modules of their own.
 """
 
-import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from stclip.config.detector_models import DetectorConfig
+from stclip.config.download_models import Download, FileList
 from stclip.config.fields import BARE_LABEL, Formed, LocalPath, OfTarget, Once, Templates
 from stclip.config.method_models import BackboneConfig, LabelText
-from stclip.config.names import check_name, check_once
+from stclip.config.names import check_name
 from stclip.config.strict import Strict
-
-
-def _addresses(url: str | list[str]) -> str | list[str]:
-    urls = [url] if isinstance(url, str) else url
-    check_once(urls, what="addresses")
-    for each in urls or [""]:
-        if not re.match("(https?|file|manual):", each):
-            raise ValueError(
-                f"an address begins with https:, http:, file: or manual:, found {each!r}"
-            )
-    return url
-
-
-class Download(Strict):
-    """A file to download and how to know that it is whole: by one checksum."""
-
-    url: Annotated[str | list[str], AfterValidator(_addresses)]
-    """where from: `https:`, `file:` and a path, or `manual:` and the page where a person gets it.
-    Or a list of these: the next is asked where one has not the file, or not the right one"""
-    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
-    """its SHA-256. Where none is given, that of the first download is kept in `config/checksums/`
-    and compared ever after ([docs/versions.md](../docs/versions.md))"""
-    # 8 digits are what torchvision puts into its file names; fewer prove too little
-    sha256_prefix: str | None = Field(default=None, pattern="^[0-9a-fA-F]{8,64}$")
-    """how that begins, for sources that publish no more, as torchvision's names"""
-    md5: str | None = Field(default=None, pattern="^[0-9a-fA-F]{32}$")
-    """its MD5"""
-    checksums: str | None = None
-    """url of a `sha256sum` listing that names the file; `manual:` files may have no checksum"""
-
-    @model_validator(mode="after")
-    def _one_checksum(self) -> Self:
-        given = [k for k in ("sha256", "sha256_prefix", "md5", "checksums") if getattr(self, k)]
-        if not given and all(url.startswith("manual:") for url in self.urls):
-            return self  # some pages publish none
-        if len(given) != 1:
-            raise ValueError(f"{self.urls[0]}: give exactly one checksum, got {given or 'none'}")
-        return self
-
-    @property
-    def urls(self) -> list[str]:
-        """Its addresses, in the order in which they are asked."""
-        return [self.url] if isinstance(self.url, str) else self.url
-
-    @property
-    def checksum_given(self) -> bool:
-        """Whether it is known how the file should be."""
-        return any((self.sha256, self.sha256_prefix, self.md5, self.checksums))
 
 
 class BoxSource(Strict):
@@ -109,8 +61,9 @@ class Seconds(Strict):
     """second of the first key frame"""
     last: int
     """of the last one"""
-    excluded: str | None = None
-    """csv of (video, second) among the archives: rows that are no key frames"""
+    excluded: Annotated[list[str], Once] = Field(default=[])
+    """csv files of (video, second) among the archives, `a.zip/b.csv` is one in an archive: rows
+    that are no key frames"""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -161,6 +114,8 @@ class DatasetForm(Strict):
     """`module:function` that prepares it"""
     archives: dict[str, Download]
     """file name under `raw/` -> where from, as downloads below"""
+    lists: list[FileList] = Field(default=[])
+    """files of which there are many, beside `archives`"""
     params: dict[str, Any] = Field(default={})
     """its keyword arguments, beside the data set's"""
 

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 from stclip.config.clip_models import model_preprocessing
 from stclip.config.clip_tags import check_weights_path
 from stclip.config.detector_models import DetectorConfig
+from stclip.config.file_lists import listed_files
 from stclip.config.method_models import MethodConfig, MethodFile, Variant, Variants
 from stclip.config.models import DatasetConfig, DatasetFile, Scale
 from stclip.config.names import check_form, check_name, known_names, pick
@@ -181,10 +182,13 @@ def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig
     file = checked(DatasetFile, content, where)
     chosen = pick(file.forms, file.form, what=f"form of {where}")
     del content["forms"]
+    params = merge(content["params"], chosen.params)
+    with naming(where):
+        listed = listed_files(chosen.lists, path.parent, params)
     content |= {
         "target": chosen.target,
-        "archives": {} if content.get("extracted") else chosen.archives,
-        "params": merge(content["params"], chosen.params),
+        "archives": {} if content.get("extracted") else chosen.archives | listed,
+        "params": params,
     }
     return checked(DatasetConfig, content, where)
 

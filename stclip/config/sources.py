@@ -20,7 +20,7 @@ from stclip.errors import ConfigError
 
 OWN = __name__.partition(".")[0]
 SUITE = {  # what settings name of the suite; a listed module's stage must be raised by hand
-    *(f"{OWN}.prepare.{name}" for name in ("authors", "gttubes", "jhmdb", "ucf101_24")),
+    *(f"{OWN}.prepare.{name}" for name in ("authors", "ava", "gttubes", "jhmdb", "ucf101_24")),
     *(f"{OWN}.detect.backends.{name}" for name in ("detectron2", "file", "torchvision")),
     *(
         f"{OWN}.mini.{name}"

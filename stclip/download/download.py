@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Checksum:
     algorithm: str
-    hexdigest: str  # or how it begins, where the publisher says no more
+    hexdigest: str  # or how it begins, where the publisher says no more; "" where he says nothing
 
     def fits(self, found: str) -> bool:
         """Whether a file of this hex digest is the one meant."""
@@ -69,6 +69,9 @@ def download(
     with requests.Session() as session:
         fetcher = Fetcher(session, retries=retries, backoff_s=backoff_s, timeout_s=timeout_s)
         expected = _expected(source, fetcher)
+        if out.exists() and not source.checksum_given:
+            logger.info("%s: kept, its publisher gives no checksum", out)
+            return
         if out.exists():
             if expected.fits(hash_file(out, expected.algorithm).hexdigest()):
                 logger.info("%s: kept, its %s is right", out, expected.algorithm)
@@ -129,8 +132,9 @@ def _from_one(url: str, out: Path, part: Path, expected: _Checksum, fetcher: Fet
         )
     part.replace(out)
     logger.info(
-        "%s: %d bytes from %s in %.1f s, %s is right",
-        *(out, size, url, time.monotonic() - start, expected.algorithm),
+        "%s: %d bytes from %s in %.1f s, %s",
+        *(out, size, url, time.monotonic() - start),
+        f"{expected.algorithm} is right" if expected.hexdigest else "no checksum is published",
     )
 
 
@@ -151,23 +155,23 @@ def _scheme(url: str) -> str:
 
 def _expected(source: Download, fetcher: Fetcher) -> _Checksum:
     """The checksum given in the source, or looked up in the listing it names."""
-    if source.checksums is None:
+    listing = source.listing
+    if listing is None:
         algorithm = "md5" if source.md5 else "sha256"
         hexdigest = (source.sha256 or source.sha256_prefix or source.md5 or "").lower()
         return _Checksum(algorithm, hexdigest)
     names = [unquote(PurePosixPath(urlsplit(url).path).name) for url in source.urls]
-    if source.checksums.startswith("file:"):
-        path = _local_path(source.checksums)
+    if listing.startswith("file:"):
+        path = _local_path(listing)
         if not path.is_file():
             raise DataError(f"{path}: no such file; it should list the checksum of {names[0]}.")
-        listing = path.read_text("utf-8")
+        listed = parse_listing(path.read_text("utf-8"))
     else:
-        listing = fetcher.text(source.checksums)
-    listed = parse_listing(listing)
+        listed = parse_listing(fetcher.text(listing))
     name = next((name for name in names if name in listed), None)
     if name is None:
         raise DataError(
-            f"{source.checksums}: no checksum of {' or '.join(dict.fromkeys(names))}; it lists "
+            f"{listing}: no checksum of {' or '.join(dict.fromkeys(names))}; it lists "
             f"{sorted(listed)}."
         )
     return _Checksum("sha256" if len(listed[name]) == 64 else "md5", listed[name])

@@ -17,6 +17,7 @@ from stclip.splits.label_splits import select_clips
 Counts = dict[str, int]
 
 
+COUNTS_FILE = "counts.json"  # what a data set counts itself, beside clips.parquet
 UNITS = ("videos", "boxes", "annotated frames")  # what is counted of each group, in this order
 
 
@@ -27,6 +28,12 @@ class Published:
     counts: Counts
     note: str
     units: tuple[str, ...] = UNITS[:2]
+
+    def comparable(self, found: Counts, *, own: Counts) -> Counts:
+        """What was found of the kinds that are published; of the data set's `own` what is named."""
+        kinds = {_kind(what) for what in self.counts}
+        counted = {what: number for what, number in found.items() if _kind(what) in kinds}
+        return counted | {what: own[what] for what in self.counts if what in own}
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,17 @@ def count(
     return counts
 
 
+def _kind(what: str) -> str:
+    """Whether it counts frames, a class, what a label split selects, or an official split."""
+    named = (kind for kind in ("class ", "label split ", "frames") if what.startswith(kind))
+    return next(named, "official split")
+
+
 def published_counts(content: Mapping[str, Any], where: str) -> Published:
     """Counts of a YAML: `frames`, sides, `classes` and `splits`, each side [videos, boxes].
 
-    A third number, if all have one, is that of the annotated frames.
+    A third number, if all have one, is that of the annotated frames; all may have the first alone.
+    `counted` are further ones, under the names that the data set's own counts have.
 
     Raises:
         ConfigError: the mapping is not built like that.
@@ -101,8 +115,8 @@ def published_counts(content: Mapping[str, Any], where: str) -> Published:
     def add(what: str, numbers: Any) -> None:
         nonlocal units
         fits = isinstance(numbers, list) and all(type(n) is int for n in numbers)
-        if not fits or len(numbers) not in ({len(units)} if units else {2, 3}):
-            expected = list(units) or f"{list(UNITS[:2])} or {list(UNITS)}"
+        if not fits or len(numbers) not in ({len(units)} if units else {1, 2, 3}):
+            expected = list(units) or " or ".join(str(list(UNITS[:n])) for n in (1, 2, 3))
             raise ConfigError(f"{where}: {what}: expected {expected}, found {numbers!r}.")
         units = UNITS[: len(numbers)]
         for unit, number in zip(units, numbers, strict=True):
@@ -112,6 +126,11 @@ def published_counts(content: Mapping[str, Any], where: str) -> Published:
     for key, value in content.items():
         if key == "frames" and type(value) is int:
             counts["frames"] = value
+        elif key == "counted" and isinstance(value, Mapping):
+            wrong = {what: number for what, number in value.items() if type(number) is not int}
+            if wrong:
+                raise ConfigError(f"{where}: counted: expected whole numbers, found {wrong}.")
+            counts |= dict(value)
         elif key in sections and isinstance(value, Mapping):
             for name, sides in value.items():
                 if not isinstance(sides, Mapping):

@@ -1,4 +1,4 @@
-"""Reads AVA's label maps: which number means which action."""
+"""Reads AVA's label maps: which number means which action, and of what kind it is."""
 
 import csv
 import io
@@ -14,6 +14,7 @@ from stclip.storage.outside_files import content_of, csv_parts, text_of
 _BLOCK = re.compile(r"\b(?:label|item)\s*\{(.*?)\}", re.DOTALL)
 _NAME = re.compile(r"""\bname:\s*(?:"([^"]+)"|'([^']+)')""")
 _ID = re.compile(r"\b(?:label_id|id):\s*([^\s,;]+)")
+_TYPE = re.compile(r"\blabel_type:\s*(\w+)")
 
 
 def read_label_map(path: Path) -> dict[int, str]:
@@ -22,7 +23,11 @@ def read_label_map(path: Path) -> dict[int, str]:
     Raises:
         DataError: missing, without any class, or with a number or name twice or none in an entry.
     """
-    content = content_of(path)
+    return parse_label_map(content_of(path), path)
+
+
+def parse_label_map(content: bytes, path: str | Path) -> dict[int, str]:
+    """`read_label_map` of a file's content; `path` is for messages."""
     text = text_of(content, path)
     if blocks := _BLOCK.findall(text):
         found, places = [_entry(block) for block in blocks], "entry"
@@ -46,6 +51,13 @@ def read_label_map(path: Path) -> dict[int, str]:
             f"{len(labels)} numbers and {len(set(labels.values()))} names."
         )
     return labels
+
+
+def label_types(content: bytes, path: str | Path) -> dict[int, str]:
+    """The kind of each action by its number, as PERSON_MOVEMENT, from a .pbtxt that says it."""
+    blocks = _BLOCK.findall(text_of(content, path))
+    found = ((_entry(block)[0], _TYPE.search(block)) for block in blocks)
+    return {int(number): kind[1] for number, kind in found if kind}
 
 
 def _entry(block: str) -> tuple[str, str]:

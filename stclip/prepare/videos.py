@@ -2,32 +2,23 @@
 
 Times in the container are ignored: in UCF101's AVIs (one key frame, two pictures in a packet) they
 do not even rise. A frame's number is its place in that order, from 0.
-
-Videos are decoded in threads: FFmpeg and OpenCV work outside of Python's lock, and no process is
-left behind when this one is killed.
 """
 
 import hashlib
 import io
-import logging
 import struct
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
 from av.error import FFmpegError
 
 from stclip.errors import DataError
-from stclip.progress import Progress
-from stclip.runtime.threads import cpu_threads
-from stclip.storage.frame_store import StoreName, clip_file, clip_writer, whole_clips
-from stclip.storage.resume_log import Journal, open_journal
+from stclip.prepare.resumable import ClipJob, store_clips
+from stclip.storage.frame_store import StoreName, clip_writer
 
-logger = logging.getLogger(__name__)
-
-_JOURNAL = ".videos.journal"  # in the folder of frames, until all of them are there
 _RIFF = struct.Struct("<4sI")  # how an AVI begins: a mark, the number of bytes that follow
 
 
@@ -35,7 +26,6 @@ _RIFF = struct.Struct("<4sI")  # how an AVI begins: a mark, the number of bytes 
 class StoredVideo:
     """What was found in a video file and stored."""
 
-    sha256: str  # of the file
     num_frames: int
     height: int
     width: int
@@ -68,8 +58,7 @@ def store_videos(
 ) -> dict[str, StoredVideo]:
     """Decode and store videos; those that an earlier try has stored are not decoded again.
 
-    As many are decoded at a time as there are CPU threads; one waits. A video counts as stored
-    earlier if its file is the same, byte for byte.
+    A video counts as stored earlier if its file is the same, byte for byte.
 
     Args:
         files: read one after the other.
@@ -84,54 +73,19 @@ def store_videos(
     Raises:
         DataError: a file is no video, does not decode or has no frames; or as `check` raises.
     """
-    found: dict[str, StoredVideo] = {}
-    pending: dict[Future[StoredVideo], str] = {}
-    workers = cpu_threads()
-    progress = Progress("videos decoded", total=total)
-    num_known = 0
 
-    def take(clip: str, video: StoredVideo) -> None:
-        found[clip] = video
-        check(clip, video)
-        progress.advance()
+    def jobs() -> Iterator[ClipJob[StoredVideo]]:
+        for file in files:
+            sha256 = hashlib.sha256(file.content).hexdigest()
+            yield ClipJob(file.clip, sha256, partial(store_video, file, frames, store))
 
-    def finish(futures: Iterable[Future[StoredVideo]]) -> None:
-        # what succeeded is noted before a failure ends the work
-        for future in sorted(futures, key=lambda done: done.exception() is not None):
-            clip, video = pending.pop(future), future.result()
-            journal.add(clip, asdict(video))
-            take(clip, video)
-
-    with open_journal(frames / _JOURNAL, key=frames_depend_on(store)) as journal:
-        earlier = _earlier(journal, whole_clips(frames))
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        try:
-            for file in files:
-                sha256 = hashlib.sha256(file.content).hexdigest()
-                known = earlier.get(file.clip)
-                if known is not None and known.sha256 == sha256:
-                    num_known += 1
-                    take(file.clip, known)
-                    continue
-                pending[pool.submit(store_video, file, frames, store, sha256)] = file.clip
-                while len(pending) > workers:  # one waits
-                    finish(wait(pending, return_when=FIRST_COMPLETED).done)
-            finish(wait(pending).done)
-        finally:
-            pool.shutdown(cancel_futures=True)
-        for clip in whole_clips(frames).keys() - found.keys():  # an earlier try had other videos
-            clip_file(frames, clip, store).unlink()
-    if num_known:
-        logger.info("%d of them were stored by an earlier try", num_known)
-    return found
+    depends_on = frames_depend_on(store)
+    return store_clips(
+        jobs(), StoredVideo, frames, store, depends_on=depends_on, total=total, check=check
+    )
 
 
-def _earlier(journal: Journal, whole: Collection[str]) -> dict[str, StoredVideo]:
-    """What an earlier try has noted as stored, if its frames are there."""
-    return {clip: StoredVideo(**row) for clip, row in journal.done.items() if clip in whole}
-
-
-def store_video(file: VideoFile, frames: Path, store: StoreName, sha256: str) -> StoredVideo:
+def store_video(file: VideoFile, frames: Path, store: StoreName) -> StoredVideo:
     """Decode and store one video, whole or not at all, in the memory of one frame.
 
     Raises:
@@ -165,7 +119,7 @@ def store_video(file: VideoFile, frames: Path, store: StoreName, sha256: str) ->
     if rate is None:
         raise DataError(f"{file.where}: does not tell its frame rate. {again}")
     return StoredVideo(
-        sha256, num_frames, stored.height, stored.width, float(rate), num_damaged,
+        num_frames, stored.height, stored.width, float(rate), num_damaged,
         is_cut=_is_cut(file.content),
     )  # fmt: skip
 

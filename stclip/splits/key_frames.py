@@ -1,6 +1,7 @@
 """Which frames of a clip are key frames: those that are tested, and those that are trained on."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pandas as pd
 from stclip.config import AnnotatedFrames, EveryFrames, KeyFrameRule, Seconds
 from stclip.errors import DataError
 from stclip.records import Boxes, Clips, KeyFrames
+from stclip.storage.archives import content_in
 from stclip.storage.name_matching import match_names
 from stclip.storage.numbers import as_whole, line_of, refuse
 from stclip.storage.outside_files import content_of, csv_table
@@ -63,8 +65,10 @@ def make_key_frames(
     out = np.zeros(len(table), bool) if excluded is None else _excluded(table, excluded)
     made = KeyFrames(table[kept & ~out])
     logger.info(
-        "key frames: %d of %d tested clips, %d of %d training clips; %d excluded",
-        *(of for side in (True, False) for of in _counts(made, side)), out.sum(),
+        "key frames: %d of %d tested clips, %d of %d training clips; %d excluded, %d of them "
+        "annotated",
+        *(of for side in (True, False) for of in _counts(made, side)),
+        *(out.sum(), (out & shown).sum()),
     )  # fmt: skip
     return made
 
@@ -101,14 +105,28 @@ def _seconds(rule: Seconds, num_frames: int, fps: float) -> tuple[np.ndarray, np
 _PLACES: dict[type, Any] = {EveryFrames: _every, AnnotatedFrames: _every, Seconds: _seconds}
 
 
+def read_all_excluded(folder: Path, names: Sequence[str]) -> pd.DataFrame:
+    """Columns clip and second of csv files that settings name, found by `content_in`.
+
+    Raises:
+        DataError: one is missing, or not built as `read_excluded` says.
+    """
+    return pd.concat([parse_excluded(*content_in(folder, name)) for name in names])
+
+
 def read_excluded(path: Path) -> pd.DataFrame:
     """Columns clip and second of a csv `video,second` without header.
 
     Raises:
         DataError: missing, or not built like that.
     """
-    table = csv_table(content_of(path), path, columns=["clip", "second"])
-    at, given = line_of(path, table), table["second"]
+    return parse_excluded(content_of(path), path)
+
+
+def parse_excluded(content: bytes, where: str | Path) -> pd.DataFrame:
+    """`read_excluded` of a file's content; `where` is for messages."""
+    table = csv_table(content, where, columns=["clip", "second"])
+    at, given = line_of(where, table), table["second"]
     alone = (given == "").to_numpy()
     refuse(alone, table["clip"], "video", at, "stands alone; expected are lines `video,second`")
     seconds = as_whole(given, "second", at)

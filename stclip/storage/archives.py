@@ -16,6 +16,7 @@ from typing import BinaryIO
 from stclip.errors import DataError
 from stclip.progress import Progress
 from stclip.storage.archive_readers import DAMAGE, READERS, Member
+from stclip.storage.outside_files import content_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,39 @@ def locate(folder: Path, archive: str) -> Path:
     packed = folder / archive
     unpacked = folder / _stem(archive)
     return unpacked if unpacked.is_dir() and not packed.exists() else packed
+
+
+def file_with(folder: Path, name: str) -> Path | None:
+    """The file of a folder that is, or holds, what settings call `name`; None where there is none.
+
+    `a.zip/b.csv` is b.csv in the archive a.zip; where there is no such archive it is b.csv as
+    somebody has unpacked it: in the folder, or in one up to two folders below.
+    """
+    direct, archive = folder / name, folder / PurePosixPath(name).parts[0]
+    if direct.is_file() or archive.is_file():
+        return direct if direct.is_file() else archive
+    bare = PurePosixPath(name).name
+    return next((f for deep in ("", "*/", "*/*/") for f in sorted(folder.glob(deep + bare))), None)
+
+
+def content_in(folder: Path, name: str) -> tuple[bytes, str]:
+    """The content of a file that settings call `name`, unzipped, and its place for messages.
+
+    Raises:
+        DataError: there is none (`file_with`), it is damaged, or not in the archive just once.
+    """
+    path, bare = file_with(folder, name), PurePosixPath(name).name
+    if path is None:
+        raise DataError(
+            f"{folder}: neither {name} nor {bare} is there; run the download stage first, or put "
+            "it into the folder of an unpacked copy."
+        )
+    if path.name == bare:
+        return content_of(path), str(path)
+    found = list(matching_members(path, rf"(?:.*/)?{re.escape(bare)}", verify_unwanted=False))
+    if len(found) != 1:
+        raise DataError(f"{path}: has {len(found)} files called {bare}, not one; get it again.")
+    return found[0][2], f"{path}: {found[0][0]}"
 
 
 def matching_members(

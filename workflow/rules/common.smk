@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stclip.config import hashes, package_files
 from stclip.download.first_download import is_as_published
+from stclip.storage.archives import file_with
 from stclip.storage.digests import content_of
 
 # The stclip beside this snakemake, also where the environment is not activated. The process that

@@ -2,7 +2,7 @@
 def local_archive(wildcards):
     """An archive that is copied, and the listing of its checksum."""
     source = DATASETS[wildcards.dataset].archives[wildcards.archive]
-    return local_files(*source.urls, source.checksums)
+    return local_files(*source.urls, source.listing)
 
 
 rule download_archive:

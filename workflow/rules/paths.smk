@@ -16,7 +16,7 @@ SOURCES = {
 FETCHED = {
     f"data/{SCALE}/{name}": source
     for name, source in SOURCES.items()
-    if source.checksums is None
+    if source.listing is None
 }
 
 
@@ -53,6 +53,13 @@ def by_content(paths):
 def raw_folder(dataset):
     """Where the archives are, or an unpacked copy."""
     return DATASETS[dataset].extracted or f"data/{SCALE}/{dataset}/raw"
+
+
+def excluded_files(dataset):
+    """The lists of what counts on neither side, or the archives in which they lie."""
+    folder = Path(raw_folder(dataset))
+    for name in getattr(DATASETS[dataset].key_frames, "excluded", []):
+        yield str(file_with(folder, name) or folder / Path(name).parts[0])
 
 
 def split_file(dataset, family, split):

@@ -34,18 +34,12 @@ rule prepare:
         " --out data/{wildcards.scale:q}/{wildcards.dataset:q}"
 
 
-def excluded_seconds(wildcards):
-    """The list of what counts on neither side, among the archives."""
-    name = getattr(DATASETS[wildcards.dataset].key_frames, "excluded", None)
-    return [] if name is None else [f"{raw_folder(wildcards.dataset)}/{name}"]
-
-
 # Which frames are tested, and which are trained on.
 rule key_frames:
     input:
         clips=PREPARED["clips"],
         boxes=PREPARED["boxes"],
-        excluded=lambda w: by_content(excluded_seconds(w)),
+        excluded=lambda w: by_content(excluded_files(w.dataset)),
     output:
         PREPARED["key_frames"],
     log:
@@ -56,8 +50,8 @@ rule key_frames:
             DATASETS[w.dataset].key_frames,
             DATASETS[w.dataset].test_split,
         ),
-        brought=lambda w: brought(*excluded_seconds(w)),
-        excluded=lambda w, input: options("--excluded", input.excluded),
+        brought=lambda w: brought(*excluded_files(w.dataset)),
+        raw=lambda w: raw_folder(w.dataset),
     shell:
         "stclip --log {log:q} key-frames --dataset {wildcards.dataset:q} --scale {wildcards.scale:q}"
-        " --clips {input.clips:q} --boxes {input.boxes:q} {params.excluded:q} --out {output:q}"
+        " --clips {input.clips:q} --boxes {input.boxes:q} --raw {params.raw:q} --out {output:q}"
