@@ -123,7 +123,7 @@ KeyFrameRule = Annotated[EveryFrames | AnnotatedFrames | Seconds, Field(discrimi
 Overlap = Annotated[float, Field(gt=0, le=1)]
 # The evaluators of `stclip.evaluate`, by metric; named here as they are checked before it is there.
 PROTOCOLS = {
-    "frame_map": ("iclip", "tf", "hit", "act"),
+    "frame_map": ("iclip", "tf", "activitynet", "hit", "act"),
     "video_map": ("act", "multisports"),
 }
 
@@ -134,7 +134,7 @@ class Metric(Strict):
     name: Literal["frame_map", "video_map"]
     """exactly one is `frame_map`, at most one `video_map`"""
     protocol: str
-    """`iclip`, `tf`, `hit`, `act`; of `video_map` `act`, `multisports`
+    """`iclip`, `tf`, `activitynet`, `hit`, `act`; of `video_map` `act`, `multisports`
     ([protocol.md](../docs/protocol.md))"""
     iou: Annotated[list[Overlap | Literal["0.5:0.95"]], Once] = Field(min_length=1)
     """thresholds; `frame_map` has one, `video_map` may have `0.5:0.95`"""
@@ -163,6 +163,9 @@ class DatasetForm(Strict):
     """file name under `raw/` -> where from, as downloads below"""
     params: dict[str, Any] = Field(default={})
     """its keyword arguments, beside the data set's"""
+
+
+LabelGroup = Annotated[list[str], Field(min_length=1), Once]
 
 
 class _DatasetKeys(Strict):
@@ -207,6 +210,9 @@ class _DatasetKeys(Strict):
     scored_labels: Literal["apart", "together"] = "apart"
     """`apart`: unseen labels on clips of unseen classes, base labels on the others; `together`: all
     labels of the split on every tested clip, means over each group"""
+    label_groups: Annotated[dict[str, LabelGroup], Formed] = Field(default={})
+    """kinds of labels, by name, of which `metrics.json` has means beside those of unseen and base
+    labels ([protocol.md](../docs/protocol.md))"""
     voting: bool = True
     """whether a clip shows one action, so that its boxes may vote"""
     linking: LinkingConfig = LinkingConfig()
