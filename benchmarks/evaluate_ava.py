@@ -112,7 +112,7 @@ def measure(protocol: str, folder: Path) -> dict[str, Any]:
         ("detected", group): Scores.read(folder / f"scores_{group}.parquet")
         for group in LABEL_GROUPS
     }
-    rules = Rules(frames=PROTOCOLS[protocol], assumptions=(INDEPENDENT,))
+    rules = Rules(frames=PROTOCOLS[protocol], assumptions=(INDEPENDENT,), together=True)
     start = time.process_time()
     found = evaluate_run(
         scores, ground_truth=boxes, key_frames=key_frames, split=split, rules=rules
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--split", default="1")
     for name, default in (("films", 64), ("seconds", 897), ("boxes", 265_617)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--protocol", nargs="+", default=["tf"], choices=PROTOCOLS)
+    parser.add_argument("--protocol", nargs="+", default=["tf", "activitynet"], choices=PROTOCOLS)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--drawn", type=Path, help="folder of drawn files; default: one that goes")
     parser.add_argument("--alone", action="store_true", help="measure in this process")

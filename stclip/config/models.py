@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from stclip.config.detector_models import DetectorConfig
 from stclip.config.fields import BARE_LABEL, Formed, LocalPath, OfTarget, Once, Templates
-from stclip.config.method_models import BackboneConfig, LabelText
+from stclip.config.method_models import BackboneConfig, LabelText, TwoScores
 from stclip.config.names import check_name, check_once
 from stclip.config.strict import Strict
 
@@ -152,6 +152,10 @@ class LinkingConfig(Strict):
     """seconds without a box, before a track ends"""
     min_length_s: float = Field(default=0.5, ge=0)
     """seconds of a tube that video mAP judges, at least"""
+    two_scores: TwoScores | None = None
+    """how detected boxes become persons' tracks, for methods that look at them, where they are
+    linked otherwise than tubes are: in two rounds by score, each the assignment of most overlap.
+    null: as tubes are"""
 
 
 class DatasetForm(Strict):
