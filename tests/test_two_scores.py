@@ -34,8 +34,9 @@ def linked(rows: list[tuple[int, float, float]], *, patience_s: float = 2.0) -> 
 
 
 def test_all_tracks_choose_at_once_so_that_most_overlaps() -> None:
-    # In frame 1 the box at 6 overlaps both, the one at 14 the second alone. Best first, the first
-    # track would take 6 and the second 14 as well; with 6 the better of the second one they swap.
+    # Of frame 1 the box at 10 overlaps both tracks (IoU 10/30 and 18/22), the one at -4 the first
+    # alone (16/24). Best first, the first track would take the box at 10, and the other two are
+    # left apart.
     rows = [(0, 0.0, 0.9), (0, 12.0, 0.8), (1, 10.0, 0.9), (1, -4.0, 0.7)]
     assert linked(rows) == [0, 1, 1, 0]
 
