@@ -117,16 +117,19 @@ def test_a_new_split_is_made_and_resolved(world: World, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     dataset = world.config / "datasets" / "jhmdb.yaml"
-    dataset.write_text(
-        dataset.read_text().replace("exclusive_labels: null", "exclusive_labels: [rnu]")
-    )
-    wrong = run(
-        "splits", "resolve", *options, "--split", str(made), "--scale", "small",
-        "--config", str(world.config), "--out", str(resolved),
-    )  # fmt: skip
-    assert wrong.returncode == 1
-    assert "unknown label of jhmdb, exclusive_labels: 'rnu'; known are" in wrong.stderr
-    assert "the nearest is 'run'" in wrong.stderr
+    content = dataset.read_text()
+    for written, key in (
+        ("exclusive_labels: [rnu]", "exclusive_labels"),
+        ("exclusive_labels: null\nlabel_groups: {pose: [walk, rnu]}", "label_groups.pose"),
+    ):
+        dataset.write_text(content.replace("exclusive_labels: null", written))
+        wrong = run(
+            "splits", "resolve", *options, "--split", str(made), "--scale", "small",
+            "--config", str(world.config), "--out", str(resolved),
+        )  # fmt: skip
+        assert wrong.returncode == 1
+        assert f"unknown label of jhmdb, {key}: 'rnu'; known are" in wrong.stderr
+        assert "the nearest is 'run'" in wrong.stderr
     split = LabelSplit.read(resolved)
     # Of ten clips, two an action, the first of each is official train: three base, two unseen.
     assert (len(split.train_clips), len(split.base_clips), len(split.unseen_clips)) == (3, 3, 2)

@@ -247,3 +247,23 @@ def test_hash_follows_training_settings_and_nothing_else() -> None:
     faster = config.model_copy(update={"train": config.train.model_copy(update={"lr": 1.0})})
     assert config_hash(training_settings(config)) == config_hash(training_settings(renamed))
     assert config_hash(training_settings(config)) != config_hash(training_settings(faster))
+
+
+@pytest.mark.parametrize(
+    ("method", "iterations", "warmup", "params"),
+    [
+        ("st_clip", 20_000, 2000, {"interest_tokens": 100}),
+        ("iclip", 30_000, 2000, {"before": 30, "after": 30}),
+        ("vitaclip", 10_000, 1000, {"unit": "tracklet", "crops": True}),
+    ],
+)
+def test_settings_on_ava_are_those_of_table_19(
+    world: World, method: str, iterations: int, warmup: int, params: dict[str, object]
+) -> None:
+    datasets = world.config / "datasets"
+    (datasets / "ava.yaml").write_text((datasets / "jhmdb.yaml").read_text())
+    config = load_method(world.config, method, dataset="ava", scale="small")
+    schedule = (config.train.iterations, config.train.warmup_iterations, config.train.warmup_factor)
+    assert schedule == (iterations, warmup, 0.25)
+    assert (config.train.lr, config.train.batch_frames) == (4e-4, 8)
+    assert config.params.items() >= params.items()

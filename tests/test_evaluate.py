@@ -8,7 +8,12 @@ import pytest
 
 from stclip.boxes.iou import paired_iou
 from stclip.evaluate.average_precision import all_point, trapezoid, weighted_all_point
-from stclip.evaluate.bootstrap import clip_weights, interval, replicate_maps
+from stclip.evaluate.bootstrap import (
+    clip_weights,
+    interval,
+    mean_replicates,
+    replicate_aps,
+)
 from stclip.evaluate.frame_map import ClassRows, LabelledBoxes, frame_map, own_box_rows
 from stclip.evaluate.matching import FrameBoxes, frame_codes
 from stclip.evaluate.protocol import PROTOCOLS
@@ -279,12 +284,14 @@ def test_classes_without_truth_in_a_replicate_leave_its_mean() -> None:
     a = class_rows([(0, 1, BOX)], [(0, BOX)], "a")
     b = class_rows([(0, 1, BOX)], [(1, BOX)], "b")
     result = frame_map([a, b], PROTOCOLS["iclip"])
-    replicates = replicate_maps(
+    by_class = replicate_aps(
         result,
         found_clips=np.array([0]),
         truth_clips={"a": np.array([0]), "b": np.array([1])},
         weights=np.array([[1, 2, 0, 0], [1, 0, 1, 0]], np.uint8),
     )
+    assert list(by_class) == ["a", "b"]
+    replicates = mean_replicates(list(by_class.values()))
     assert replicates[:3].tolist() == [0.5, 1, 0]
     assert math.isnan(replicates[3])
     assert interval(replicates) == (pytest.approx(0.025), pytest.approx(0.975))

@@ -111,3 +111,13 @@ def test_iou_chooses_which_video_maps_are_reported(every: int) -> None:
     }  # fmt: skip
     chosen = VIDEO_MAP.model_copy(update={"iou": [0.75, 0.5]})
     assert cell(FRAME_MAP, chosen)["video_mAP"] == {"0.75": 0, "0.5": 1}
+
+
+def test_labels_judged_together_and_their_groups_come_from_the_data_set() -> None:
+    groups = {"pose": ["sit", "stand"]}
+    rules = rules_of(settings(scored_labels="together", label_groups=groups), key_frames())
+    assert (rules.together, rules.label_groups) == (True, groups)
+    assert (rules_of(settings(), key_frames()).together, settings().label_groups) == (False, {})
+    capped = settings(metrics=[FRAME_MAP.model_copy(update={"protocol": "activitynet"})])
+    frames = rules_of(capped, key_frames()).frames
+    assert (frames.max_rows, frames.annotated_frames_only) == (50, True)

@@ -233,6 +233,11 @@ def test_a_detector_s_params_are_checked_with_the_scale(world: World) -> None:
         (c.Seconds, {"rule": "seconds", "start": -1, "first": 0, "last": 2}, "start: .*equal to 0"),
         (c.LinkingConfig, {"patience_s": 0}, "patience_s: .*greater than 0"),
         (
+            c.LinkingConfig,
+            {"two_scores": {"high": 2}},
+            "two_scores.high: .*less than or equal to 1",
+        ),
+        (
             c.Metric,
             {"name": "frame_map", "protocol": "iclipp", "iou": [0.5]},
             "unknown protocol of frame_map 'iclipp'",
@@ -260,7 +265,9 @@ def test_numbers_outside_their_range_are_refused(
         c.checked(model, content, "here")
 
 
-@pytest.mark.parametrize("key", ["label_text", "exclusive_labels", "patience_s", "name"])
+@pytest.mark.parametrize(
+    "key", ["label_text", "exclusive_labels", "patience_s", "two_scores", "name"]
+)
 def test_a_method_sets_nothing_that_is_the_data_set_s(world: World, key: str) -> None:
     """It would have been overwritten."""
     path = world.config / "methods" / "st_clip.yaml"

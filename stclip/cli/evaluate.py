@@ -76,7 +76,7 @@ def evaluate_file(
     ground_truth: Annotated[Path, typer.Option(help="Published annotations, as a file.")],
     detections: Annotated[Path, typer.Option(help="csv: video,frame,class,score,x1,y1,x2,y2.")],
     out: Out,
-    protocol: Annotated[str, typer.Option(help="iclip, tf, hit or act.")] = "iclip",
+    protocol: Annotated[str, typer.Option(help="iclip, tf, activitynet, hit or act.")] = "iclip",
     iou: Annotated[float, typer.Option(help="IoU that counts as found.", min=0, max=1)] = 0.5,
     labels: Annotated[str, typer.Option(help="unseen, base or all labels.")] = "unseen",
     label_map: Annotated[
@@ -120,7 +120,7 @@ def evaluate_file(
         label_map=label_map,
         exclude=exclude,
         max_rows=max_rows,
-        unannotated_frames="ignore" if ignore_unannotated_frames else "count",
+        unannotated_frames="ignore" if ignore_unannotated_frames else None,
         video_protocol=video_map,
         report=report,
     )
@@ -133,7 +133,12 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Folder of a run.")],
     second: Annotated[Path, typer.Argument(help="Folder of another run of the same split.")],
     boxes: Annotated[str, typer.Option(help="Box source to compare on.")] = "detected",
-    labels: Annotated[str, typer.Option(help="unseen or base.")] = "unseen",
+    labels: Annotated[
+        str, typer.Option(help="unseen or base; all, if judged together.")
+    ] = "unseen",
+    label_group: Annotated[
+        str | None, typer.Option(help="Of the data set's label_groups: those of these labels.")
+    ] = None,
     assumption: Annotated[str, typer.Option(help="independent or voted.")] = "independent",
     second_assumption: Annotated[
         str | None, typer.Option(help="Of the second run, where it differs.")
@@ -150,14 +155,16 @@ def compare(
         read_run(second),
         boxes=boxes,
         labels=labels,
+        label_group=label_group,
         assumptions=(assumption, second_assumption or assumption),
     )
     if out:
         write_json(out, found | {"runs": [str(first), str(second)]})
     one, other = found["mAP"]
     low, high = found["interval"]
+    shown = f"{labels} labels" if label_group is None else f"{labels} labels of group {label_group}"
     typer.echo(
         f"{100 * one:.2f} - {100 * other:.2f} = {100 * found['difference']:+.2f} mAP, 95% interval "
         f"[{100 * low:+.2f}, {100 * high:+.2f}], p = {found['p_value']:.3g} "
-        f"({boxes} boxes, {labels} labels, {found['replicates']} replicates)"
+        f"({boxes} boxes, {shown}, {found['replicates']} replicates)"
     )

@@ -39,9 +39,12 @@ def splits_resolve(
     labels = [*label_split.base, *label_split.unseen]
     check_labels(labels, form=data.label_text, where=str(split))
     table = Clips.read(clips)
-    for label in data.exclusive_labels or ():  # a misspelt one would have a sigmoid of its own
-        known = {*labels, *labels_of(table)}
-        c.check_name(label, known, what=f"label of {label_split.dataset}, exclusive_labels:")
+    known = {*labels, *labels_of(table)}
+    lists = {"exclusive_labels": data.exclusive_labels or ()}  # misspelt: a sigmoid of its own
+    lists |= {f"label_groups.{name}": group for name, group in data.label_groups.items()}
+    for key, named in lists.items():
+        for label in named:
+            c.check_name(label, known, what=f"label of {label_split.dataset}, {key}:")
     resolve_split(
         label_split,
         table,

@@ -19,6 +19,7 @@ from stclip.config.method_models import (
     ScoreConfig,
     Statistics,
     TrainConfig,
+    TwoScores,
     Variant,
     Variants,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "TinyClip",
     "TinyDetector",
     "TrainConfig",
+    "TwoScores",
     "Variant",
     "Variants",
     "check_chosen",

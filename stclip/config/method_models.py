@@ -170,6 +170,17 @@ class ScoreConfig(Strict):
     """as `train.compile`"""
 
 
+class TwoScores(Strict):
+    """Persons' boxes are linked in two rounds by detector score, as ByteTrack does."""
+
+    high: float = Field(default=0.6, ge=0, le=1)
+    """score from which a box is of the first round; the others take the tracks that are left"""
+    iou: float = Field(default=0.2, gt=0, le=1)
+    """least overlap with a track's last box"""
+    low_iou: float = Field(default=0.5, gt=0, le=1)
+    """that in the second round"""
+
+
 class Variant(BaseModel):
     """What a variant of a method replaces; keys beside the title are checked with the method's."""
 
@@ -235,6 +246,7 @@ class MethodConfig(_MethodKeys, OfTarget):
     label_templates: Templates = BARE_LABEL
     exclusive_labels: list[str] | None = None
     patience_s: float = Field(default=1 / 6, gt=0)  # of tracks of detected boxes, by the data set
+    two_scores: TwoScores | None = None  # of the same, by the data set
 
     @field_validator("params")
     @classmethod

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from stclip.config.detector_models import DetectorConfig
 from stclip.config.download_models import Download, FileList
 from stclip.config.fields import BARE_LABEL, Formed, LocalPath, OfTarget, Once, Templates
-from stclip.config.method_models import BackboneConfig, LabelText
-from stclip.config.names import check_name
+from stclip.config.method_models import BackboneConfig, LabelText, TwoScores
+from stclip.config.names import check_name, check_once
 from stclip.config.strict import Strict
 
 
@@ -76,7 +76,7 @@ KeyFrameRule = Annotated[EveryFrames | AnnotatedFrames | Seconds, Field(discrimi
 Overlap = Annotated[float, Field(gt=0, le=1)]
 # The evaluators of `stclip.evaluate`, by metric; named here as they are checked before it is there.
 PROTOCOLS = {
-    "frame_map": ("iclip", "tf", "hit", "act"),
+    "frame_map": ("iclip", "tf", "activitynet", "hit", "act"),
     "video_map": ("act", "multisports"),
 }
 
@@ -87,7 +87,7 @@ class Metric(Strict):
     name: Literal["frame_map", "video_map"]
     """exactly one is `frame_map`, at most one `video_map`"""
     protocol: str
-    """`iclip`, `tf`, `hit`, `act`; of `video_map` `act`, `multisports`
+    """`iclip`, `tf`, `activitynet`, `hit`, `act`; of `video_map` `act`, `multisports`
     ([protocol.md](../docs/protocol.md))"""
     iou: Annotated[list[Overlap | Literal["0.5:0.95"]], Once] = Field(min_length=1)
     """thresholds; `frame_map` has one, `video_map` may have `0.5:0.95`"""
@@ -105,6 +105,10 @@ class LinkingConfig(Strict):
     """seconds without a box, before a track ends"""
     min_length_s: float = Field(default=0.5, ge=0)
     """seconds of a tube that video mAP judges, at least"""
+    two_scores: TwoScores | None = None
+    """how detected boxes become persons' tracks, for methods that look at them, where they are
+    linked otherwise than tubes are: in two rounds by score, each the assignment of most overlap.
+    null: as tubes are"""
 
 
 class DatasetForm(Strict):
@@ -118,6 +122,9 @@ class DatasetForm(Strict):
     """files of which there are many, beside `archives`"""
     params: dict[str, Any] = Field(default={})
     """its keyword arguments, beside the data set's"""
+
+
+LabelGroup = Annotated[list[str], Field(min_length=1), Once]
 
 
 class _DatasetKeys(Strict):
@@ -162,6 +169,9 @@ class _DatasetKeys(Strict):
     scored_labels: Literal["apart", "together"] = "apart"
     """`apart`: unseen labels on clips of unseen classes, base labels on the others; `together`: all
     labels of the split on every tested clip, means over each group"""
+    label_groups: Annotated[dict[str, LabelGroup], Formed] = Field(default={})
+    """kinds of labels, by name, of which `metrics.json` has means beside those of unseen and base
+    labels ([protocol.md](../docs/protocol.md))"""
     voting: bool = True
     """whether a clip shows one action, so that its boxes may vote"""
     linking: LinkingConfig = LinkingConfig()

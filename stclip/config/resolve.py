@@ -223,6 +223,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
         "label_templates": data.label_templates,
         "exclusive_labels": data.exclusive_labels,
         "patience_s": data.linking.patience_s,
+        "two_scores": data.linking.two_scores and data.linking.two_scores.model_dump(),
     }
     _refuse_given(content, {"name": "the file", **dict.fromkeys(of_dataset, "the data set")}, where)
     checked(MethodFile, content, where)

@@ -41,14 +41,14 @@ def clip_weights(
     return weights
 
 
-def replicate_maps(
+def replicate_aps(
     result: FrameMap,
     *,
     found_clips: Int[np.ndarray, " N"],
     truth_clips: dict[str, Int[np.ndarray, " _"]],
     weights: UInt8[np.ndarray, "C R"],
-) -> Float[np.ndarray, " R"]:
-    """Frame mAP of every replicate, by all-point AP.
+) -> dict[str, Float[np.ndarray, " R"]]:
+    """All-point AP of every class in every replicate.
 
     Args:
         result: the evaluation of N boxes.
@@ -57,16 +57,28 @@ def replicate_maps(
         weights: (C, R) of `clip_weights`.
 
     Returns:
-        (R,), fractions. A class without ground truth in a replicate is left out of that replicate's
-        mean; NaN where no class is left.
+        Per class (R,), fractions, NaN where a replicate has no ground truth of it.
     """
-    total = np.zeros(weights.shape[1])
-    num_classes = np.zeros(weights.shape[1], int)
-    for label, ranking in result.rankings.items():
-        positives = np.bincount(truth_clips[label], minlength=len(weights))
-        ap = weighted_all_point(
-            ranking.is_hit(), found_clips[ranking.boxes[ranking.order]], positives, weights
+    return {
+        label: weighted_all_point(
+            ranking.is_hit(),
+            found_clips[ranking.boxes[ranking.order]],
+            np.bincount(truth_clips[label], minlength=len(weights)),
+            weights,
         )
+        for label, ranking in result.rankings.items()
+    }
+
+
+def mean_replicates(aps: Sequence[Float[np.ndarray, " R"]]) -> Float[np.ndarray, " R"]:
+    """Frame mAP of every replicate: the mean over the classes that have ground truth in it.
+
+    Returns:
+        (R,), fractions; NaN where no class is left. Empty without any class.
+    """
+    num_replicates = len(aps[0]) if aps else 0
+    total, num_classes = np.zeros(num_replicates), np.zeros(num_replicates, int)
+    for ap in aps:
         total += np.nan_to_num(ap)
         num_classes += np.isfinite(ap)
     return np.divide(total, num_classes, out=np.full(len(total), np.nan), where=num_classes > 0)

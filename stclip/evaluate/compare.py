@@ -5,11 +5,12 @@ test set easy or hard cancels in the difference.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
+from stclip.config import pick
 from stclip.errors import ConfigError, DataError
 
 _SAME = ("scale", "benchmark", "split", "split_sha256")
@@ -21,6 +22,7 @@ def compare_runs(
     *,
     boxes: str = "detected",
     labels: str = "unseen",
+    label_group: str | None = None,
     assumptions: tuple[str, str] = ("independent", "independent"),
 ) -> dict[str, Any]:
     """The difference of two runs' mAP, first minus second.
@@ -29,7 +31,8 @@ def compare_runs(
         first: metrics.json and replicates of a run, as `read_run` gives them.
         second: the same of another.
         boxes: box source to compare on.
-        labels: "unseen" or "base".
+        labels: "unseen" or "base", or "all" where they are judged together.
+        label_group: of the data set's `label_groups`, to compare on its labels among these.
         assumptions: of the first and of the second run.
 
     Returns:
@@ -60,6 +63,9 @@ def compare_runs(
                 f"{found[1]}); score both with the same."
             )
     names = [f"{boxes}/{labels}/{assumption}" for assumption in assumptions]
+    if label_group is not None:
+        cells = [_of_group(c, label_group, n) for c, n in zip(cells, names, strict=True)]
+        names = [f"{name}/{label_group}" for name in names]
     samples = [
         table[name].to_numpy(np.float64)
         for table, name in zip((replicates, others), names, strict=True)
@@ -96,3 +102,13 @@ def _cell(run: Mapping[str, Any], boxes: str, labels: str, assumption: str) -> M
             f"run of {run.get('method')}: has no {name}; known are {', '.join(known)}."
         )
     return cell
+
+
+def _of_group(cell: Mapping[str, Any], label_group: str, name: str) -> Mapping[str, Any]:
+    mean = pick(cell.get("label_groups", {}), label_group, what=f"label group of {name}")
+    if not mean["num_classes"]:
+        raise DataError(
+            f"{name}: no label of group {label_group} has ground truth here ({mean['num_labels']} "
+            "are of it), so there is no mean to compare."
+        )
+    return cast("Mapping[str, Any]", mean)

@@ -5,13 +5,19 @@ in frames without ground truth are false positives.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from stclip.evaluate.matching import FrameBoxes, Pairs, in_ranking, overlapping_pairs
+from stclip.evaluate.matching import (
+    FrameBoxes,
+    Pairs,
+    falling_order,
+    in_ranking,
+    overlapping_pairs,
+)
 from stclip.evaluate.protocol import Protocol
 
 
@@ -51,6 +57,7 @@ def shared_box_rows(
     truth: LabelledBoxes,
     *,
     protocol: Protocol,
+    counted: Bool[np.ndarray, "K N"] | None = None,
 ) -> Iterator[ClassRows]:
     """Classes of boxes that are all scored for all of them; overlaps are computed once.
 
@@ -60,11 +67,19 @@ def shared_box_rows(
         found: (N,), the boxes.
         truth: ground truth of all classes.
         protocol: gives overlap and threshold.
+        counted: (K, N), the rows that are there at all; None: all of them.
     """
     pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=protocol.iou_threshold)
     pairs, pair_labels = truth.per_label(pairs)
-    boxes = np.arange(len(found.frames))
-    yield from _by_label(labels, [boxes] * len(labels), list(scores), pairs, pair_labels, truth)
+    boxes, own = [np.arange(len(found.frames))] * len(labels), list(scores)
+    if counted is not None:
+        there = counted[pair_labels, pairs.found]
+        pairs, pair_labels = pairs.of(there), pair_labels[there]
+        place = np.cumsum(counted, axis=1, dtype=np.int32) - 1  # of a row among those of its label
+        pairs = replace(pairs, found=place[pair_labels, pairs.found].astype(np.int64))
+        boxes = [np.flatnonzero(of_label) for of_label in counted]
+        own = [of_label[rows] for of_label, rows in zip(scores, boxes, strict=True)]
+    yield from _by_label(labels, boxes, own, pairs, pair_labels, truth)
 
 
 def own_box_rows(
@@ -136,7 +151,7 @@ class Ranking:
     @cached_property
     def order(self) -> Int[np.ndarray, " N"]:
         """Rows by falling score, ties in row order."""
-        return np.argsort(-self.scores, kind="stable")
+        return falling_order(self.scores)
 
     def is_hit(self) -> Bool[np.ndarray, " N"]:
         """Whether the row at each rank is a true positive."""

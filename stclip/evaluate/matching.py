@@ -139,6 +139,22 @@ def _first_of_runs(values: np.ndarray) -> np.ndarray:
     return first
 
 
+def falling_order(scores: Float[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+    """Rows by falling score, ties in row order: a stable sort, several times faster.
+
+    NumPy sorts without stability by vector instructions; only rows that tie are put in order after.
+    """
+    order = np.argsort(-scores)
+    ranked = scores[order]
+    same = ranked[1:] == ranked[:-1]
+    if same.any():
+        run = np.concatenate([[0], np.cumsum(~same)])
+        tied = np.flatnonzero(np.append(same, False) | np.append(False, same))
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((rows, run[tied]))]
+    return order
+
+
 def in_ranking(
     rows: Int[np.ndarray, " C"], scores: Float[np.ndarray, " N"]
 ) -> tuple[Int[np.ndarray, " C"], Int[np.ndarray, " C"]]:
@@ -158,7 +174,7 @@ def in_ranking(
     end = np.searchsorted(ascending, wanted, side="right")
     if (ascending[np.maximum(end - 2, 0)] == wanted)[end > 1].any():
         places = np.empty(len(scores), np.int64)
-        places[np.argsort(-scores, kind="stable")] = np.arange(len(scores))
+        places[falling_order(scores)] = np.arange(len(scores))
         order = np.argsort(places[rows])
         return order, places[rows[order]]
     return order[::-1], (len(ascending) - end)[::-1]

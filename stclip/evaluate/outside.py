@@ -62,7 +62,7 @@ def evaluate_file(
     label_map: Path | None = None,
     exclude: Path | None = None,
     max_rows: int | None = None,
-    unannotated_frames: Literal["count", "ignore"] = "count",
+    unannotated_frames: Literal["count", "ignore"] | None = None,
     video_protocol: str | None = None,
     report: Path | None = None,
 ) -> dict[str, Any]:
@@ -79,9 +79,10 @@ def evaluate_file(
         labels: which labels of the split are evaluated, one of `GROUPS`.
         label_map: AVA's list of actions; classes it lacks do not exist on either side.
         exclude: csv `video,timestamp` of frames that count on neither side.
-        max_rows: best (box, class) rows of a frame that are kept, over all classes.
+        max_rows: best (box, class) rows of a frame that are kept, over all classes; None: as the
+            protocol says.
         unannotated_frames: whether rows in frames that the ground truth does not list are false
-            positives.
+            positives (`count`); None: as the protocol says.
         video_protocol: a key of `VIDEO_PROTOCOLS`; rows are linked to tubes and video mAP added.
         report: folder for curves, errors and their figure.
 
@@ -99,9 +100,11 @@ def evaluate_file(
         raise ConfigError(f"iou {iou} is not in (0, 1].")
     if labels not in GROUPS:
         raise ConfigError(f"unknown labels {labels!r}; known are {list(GROUPS)}.")
-    rules = replace(
-        pick(PROTOCOLS, protocol, what="protocol"), iou_threshold=iou, max_rows=max_rows
-    )
+    rules = replace(pick(PROTOCOLS, protocol, what="protocol"), iou_threshold=iou)
+    if max_rows is not None:
+        rules = replace(rules, max_rows=max_rows)
+    if unannotated_frames is not None:
+        rules = replace(rules, annotated_frames_only=unannotated_frames == "ignore")
     if video_protocol:
         pick(VIDEO_PROTOCOLS, video_protocol, what="video protocol")
     everything = [*split.base, *split.unseen]
@@ -121,7 +124,6 @@ def evaluate_file(
         [label for label in group if label in exists],
         protocol=rules,
         exclude=_read_excluded(exclude, truth) if exclude else None,
-        unannotated_frames=unannotated_frames,
         where=str(ground_truth),
     )
     counts = {
@@ -146,8 +148,8 @@ def evaluate_file(
         "labels": labels,
         "protocol": protocol,
         "iou": iou,
-        "max_rows": max_rows,
-        "unannotated_frames": unannotated_frames,
+        "max_rows": rules.max_rows,
+        "unannotated_frames": "ignore" if rules.annotated_frames_only else "count",
         "label_map": label_map.name if label_map else None,
         "label_map_sha256": digest(label_map) if label_map else None,
         "excluded": exclude.name if exclude else None,
@@ -168,7 +170,6 @@ def evaluate_rows(
     *,
     protocol: Protocol,
     exclude: pd.MultiIndex | None = None,
-    unannotated_frames: Literal["count", "ignore"] = "count",
     where: str = "ground truth",
 ) -> OutsideResult:
     """Judge detection rows that are already read.
@@ -179,8 +180,6 @@ def evaluate_rows(
         labels: the classes evaluated.
         protocol: the rules.
         exclude: (video, frame) pairs that count on neither side.
-        unannotated_frames: whether rows in frames that the ground truth does not list are false
-            positives.
         where: names the ground truth in messages.
     """
     boxes = truth.boxes
@@ -197,7 +196,7 @@ def evaluate_rows(
             f"videos; its classes are {sorted(truth.boxes['class'].unique())}."
         )
     rows, dropped = _as_the_protocol_reads(
-        rows, truth, protocol, truth.frames if unannotated_frames == "ignore" else None
+        rows, truth, protocol, truth.frames if protocol.annotated_frames_only else None
     )
     judged = rows[rows["class"].isin(labels)]
     names = truth.videos.index

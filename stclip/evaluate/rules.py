@@ -1,7 +1,7 @@
 """By what rules a data set's score files are judged: its metrics and assumptions, resolved."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from stclip.boxes.linking import Linking, frames_within
 from stclip.config import DatasetConfig, LinkingConfig, pick
@@ -27,6 +27,8 @@ class Rules:
     frames: Protocol = PROTOCOLS["iclip"]
     tubes: TubeRules | None = None
     assumptions: tuple[str, ...] = tuple(ASSUMPTIONS)
+    together: bool = False  # unseen and base labels are judged as one list, on the same boxes
+    label_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)  # with means beside
 
 
 def rules_of(data: DatasetConfig, key_frames: KeyFrames) -> Rules:
@@ -48,6 +50,8 @@ def rules_of(data: DatasetConfig, key_frames: KeyFrames) -> Rules:
         frames=replace(frames, iou_threshold=float(metric.iou[0])),
         tubes=tubes,
         assumptions=tuple(ASSUMPTIONS) if data.voting else (INDEPENDENT,),
+        together=data.scored_labels == "together",
+        label_groups=data.label_groups,
     )
 
 

@@ -12,7 +12,8 @@ from jaxtyping import Integer
 
 from stclip.boxes.linking import Linking, frames_within, link
 from stclip.boxes.tubes import Tubes
-from stclip.config import LinkingConfig
+from stclip.boxes.two_scores import TwoScoreLinking, track_numbers
+from stclip.config import LinkingConfig, TwoScores
 from stclip.records import BOX_COLUMNS
 
 # Every box is of some track: none is suppressed, none too short, none too weak.
@@ -23,18 +24,25 @@ PATIENCE_S = LinkingConfig().patience_s
 
 
 def tracks(
-    table: pd.DataFrame, *, fps: Mapping[str, float], patience_s: float = PATIENCE_S
+    table: pd.DataFrame,
+    *,
+    fps: Mapping[str, float],
+    patience_s: float = PATIENCE_S,
+    two_scores: TwoScores | None = None,
 ) -> Integer[np.ndarray, " n"]:
     """The number of each box's track within its clip (and box source, column `source`).
 
     Boxes that have a `tube` keep it. Others are linked from frame to frame: the best tracks so far
     choose first, each takes the best-scored box of IoU >= 0.2 with its last one; `patience_s`
-    without one end it (the linking of Kalogeiton et al. 2017 that video mAP uses).
+    without one end it (the linking of Kalogeiton et al. 2017 that video mAP uses). With
+    `two_scores` all tracks choose at once, those boxes first that the detector is sure of
+    (`stclip.boxes.two_scores`).
 
     Args:
         table: clip, frame, x1..y2, detector_score; index 0 .. n-1.
         fps: frames a second of each clip.
         patience_s: seconds between two boxes of a track, at most; never less than a frame.
+        two_scores: thresholds of the other linking.
     """
     found = (
         table["tube"].to_numpy(float, copy=True) if "tube" in table else np.full(len(table), np.nan)
@@ -44,6 +52,15 @@ def tracks(
     frames = {clip: frames_within(patience_s, 1 / rate) for clip, rate in fps.items()}
     for patience, alike in open_rows.groupby(open_rows["clip"].map(frames)):
         groups = alike.groupby(keys, sort=False).ngroup()
+        if two_scores is not None:
+            found[alike.index] = track_numbers(
+                groups=groups.to_numpy(),
+                frames=alike["frame"].to_numpy(),
+                boxes_xyxy=alike[BOX_COLUMNS].to_numpy(np.float64),
+                scores=alike["detector_score"].to_numpy(np.float64),
+                linking=TwoScoreLinking(**two_scores.model_dump(), patience=patience),
+            )
+            continue
         tubes = link(
             clips=groups.to_numpy(),
             frames=alike["frame"].to_numpy(),

@@ -8,6 +8,7 @@ import pandas as pd
 
 from stclip.boxes.clipping import clip_to_picture
 from stclip.boxes.select import check_frames
+from stclip.config import TwoScores
 from stclip.inputs.batch import (
     NO_OBJECTS,
     Inputs,
@@ -27,12 +28,14 @@ def make_samples(
     inputs: Inputs,
     objects: Detections | None = None,
     patience_s: float = PATIENCE_S,
+    two_scores: TwoScores | None = None,
 ) -> list[Sample]:
     """Group boxes into samples, in table order: per key frame, per clip or per person's track.
 
     A table may hold several box sources, column `source`: a clip is the same for all of them, key
     frames and tracks are not. Tracks are those of the column `tube`, or linked here with
-    `patience_s`. `objects`: all that a detector found, where the method looks at them.
+    `patience_s` and `two_scores`. `objects`: all that a detector found, where the method looks at
+    them.
     """
     about = clips.table.set_index("clip")
     lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
@@ -43,6 +46,7 @@ def make_samples(
             table,
             fps=dict(zip(clips.table["clip"], clips.table["fps"], strict=True)),
             patience_s=patience_s,
+            two_scores=two_scores,
         )
         table = table.assign(tube=tube).sort_values("frame", kind="stable")
     boxes = table[BOX_COLUMNS].to_numpy(np.float32)

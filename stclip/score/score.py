@@ -113,8 +113,9 @@ def score_boxes(
     """
     found = np.zeros((len(table), num_labels), np.float32)
     samples = make_samples(
-        table, clips, inputs=method.inputs, objects=objects, patience_s=config.patience_s
-    )
+        table, clips, inputs=method.inputs, objects=objects, patience_s=config.patience_s,
+        two_scores=config.two_scores,
+    )  # fmt: skip
     if method.inputs.memory_pool == "visited":
         samples = _with_scored(samples)
     # The box sources of a frame side by side: what they share is computed once.

@@ -229,7 +229,7 @@ def numbers_of(values: Mapping[str, Any], above: str = "") -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for key, value in values.items():
-        if key == "interval":
+        if key == "interval" and value is not None:  # of a mean over no class
             value = dict(zip(("low", "high"), value, strict=True))
         if isinstance(value, Mapping):
             found |= numbers_of(value, f"{above}{key}/")
