@@ -11,7 +11,7 @@ from stclip.config.detector_models import DetectorConfig
 from stclip.config.download_models import Download, FileList
 from stclip.config.fields import BARE_LABEL, Formed, LocalPath, OfTarget, Once, Templates
 from stclip.config.method_models import BackboneConfig, LabelText, TwoScores
-from stclip.config.names import check_name, check_once
+from stclip.config.names import check_name
 from stclip.config.strict import Strict
 
 

@@ -18,6 +18,8 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from stclip.config import TinyDetector
 from stclip.config.target import call_target
+from stclip.mini.ava.film import HEIGHT as FILM_HEIGHT
+from stclip.mini.ava.film import WIDTH as FILM_WIDTH
 from stclip.mini.render import HEIGHT, WIDTH
 from stclip.mini.reproducible import finite, one_thread, write_weights
 from stclip.mini.stills import Stills, load_stills
@@ -86,12 +88,31 @@ def build_many() -> FasterRCNN:
     )
 
 
+def build_films() -> FasterRCNN:
+    """The same for films: wider pictures, several smaller persons."""
+    return _faster_rcnn(
+        picture=(FILM_HEIGHT, FILM_WIDTH),
+        anchors=(20, 32, 46),
+        proposals=60,
+        sampled=64,
+        detections=12,
+        overlap=0.5,
+    )
+
+
 def _faster_rcnn(
-    *, anchors: tuple[int, ...], proposals: int, sampled: int, detections: int, overlap: float
+    *,
+    picture: tuple[int, int] = (HEIGHT, WIDTH),
+    anchors: tuple[int, ...],
+    proposals: int,
+    sampled: int,
+    detections: int,
+    overlap: float,
 ) -> FasterRCNN:
     """A Faster R-CNN for the miniature's pictures.
 
     Args:
+        picture: their height and width; others are scaled to it.
         anchors: square roots of their areas, in pixels.
         proposals: regions of a picture that are looked at.
         sampled: regions of a picture that the head is trained on.
@@ -101,8 +122,8 @@ def _faster_rcnn(
     backbone = _Backbone()
     return FasterRCNN(
         backbone,
-        min_size=HEIGHT,
-        max_size=WIDTH,
+        min_size=picture[0],
+        max_size=picture[1],
         rpn_anchor_generator=AnchorGenerator((anchors,), ((0.75, 1.4, 2.4),)),
         box_roi_pool=MultiScaleRoIAlign(["0"], ROI_SIZE, 1),
         box_head=_Head(backbone.out_channels * ROI_SIZE**2),
