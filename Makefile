@@ -42,7 +42,7 @@ ablations: setup unlock
 	snakemake --cores $(CORES) ablations
 
 # Mini's settings of training, compared on other videos than mini's.
-SETTINGS := $(filter-out settings_ucf,$(filter settings%,$(TABLES)))
+SETTINGS := $(filter settings%,$(TABLES))
 choice: setup unlock
 	snakemake --cores $(CORES) $(SETTINGS:%=results/%.csv) --config scale=mini_choice
 	mkdir -p docs/results/mini_choice
