@@ -9,13 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from baselines.clip_crop_config import ClipCropConfig
+from baselines.clip_frame import as_logits
 from stclip.inputs.batch import Inputs, PersonBatch
 from stclip.methods.clip.backbone import Backbone, cosine
 from stclip.methods.contract import Method
 
 
 class ClipCrop(Method):
-    """Cosine of each crop's feature and each label text, times CLIP's own logit scale."""
+    """Cosine of each crop's feature and each label text, over the temperature."""
 
     takes_features = True
 
@@ -33,4 +34,4 @@ class ClipCrop(Method):
         if self.config.with_frame:
             frames = cosine(self.image_features(batch.pictures), text, dtype=text.dtype)  # (U, K)
             similarity = (similarity + frames[batch.key][batch.box_sample]) / 2
-        return self.backbone.logit_scale * similarity
+        return as_logits(similarity, self.backbone, self.config)

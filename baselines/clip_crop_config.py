@@ -1,9 +1,9 @@
-"""The person-crop baseline's own setting. Light: no torch here."""
+"""The person-crop baseline's own settings. Light: no torch here."""
 
-from stclip.config import Params
+from baselines.clip_frame_config import ClipFrameConfig
 
 
-class ClipCropConfig(Params):
+class ClipCropConfig(ClipFrameConfig):
     """Whether the whole frame counts too."""
 
     with_frame: bool = False

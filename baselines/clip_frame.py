@@ -14,7 +14,7 @@ from stclip.methods.contract import Method
 
 
 class ClipFrame(Method):
-    """Cosine of the full frame's feature and each label text, times CLIP's own logit scale."""
+    """Cosine of the full frame's feature and each label text, over the temperature."""
 
     takes_features = True
 
@@ -23,10 +23,20 @@ class ClipFrame(Method):
     def __init__(self, backbone: Backbone, config: ClipFrameConfig) -> None:
         """Keep the backbone as it is."""
         super().__init__(backbone, config)
+        self.config: ClipFrameConfig
         self.inputs = Inputs(unit="person")
 
     def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """The frame's logits, repeated for each of its boxes."""
         frames, which = batch.key.unique(return_inverse=True)
         similarity = cosine(self.image_features(batch.pictures)[frames], text, dtype=text.dtype)
-        return self.backbone.logit_scale * similarity[which][batch.box_sample]
+        return as_logits(similarity, self.backbone, self.config)[which][batch.box_sample]
+
+
+def as_logits(
+    similarity: Float[Tensor, "B K"], backbone: Backbone, config: ClipFrameConfig
+) -> Float[Tensor, "B K"]:
+    """Cosines over the temperature, or times CLIP's own logit scale."""
+    if config.temperature is None:
+        return backbone.logit_scale * similarity
+    return similarity / config.temperature

@@ -9,11 +9,15 @@ from pathlib import Path
 import yaml
 from conftest import ROOT
 
+from stclip.mini.ava_archives import film_names
+
 BIN = Path(sys.executable).parent
 TABLE, PAGE = "results/table2.csv", "results/mini/report.html"
 DETECTORS = "results/detectors.csv"
 RUN = "runs/mini/jhmdb/st-clip/1"  # the folder of a split's runs
 TOY = Path(__file__).parent / "toy"  # a second data set
+
+FEW_FILMS = {"train_films": 6, "val_films": 4}
 
 DUMMY_MODULE = '''
 """A video-level method: the mean CLIP feature of four frames; everyone gets the clip's scores."""
@@ -77,16 +81,20 @@ def make_project(folder: Path) -> Path:
 
     def shrink(scale: dict) -> None:  # type: ignore[type-arg]
         scale["miniature"]["render"]["jhmdb"]["params"] |= {"train_videos": 1, "test_videos": 2}
-        for detector, steps in {"tiny_detector": 12, "tiny_many": 12}.items():
+        for detector, steps in {"tiny_detector": 12, "tiny_many": 12, "tiny_films": 12}.items():
             scale["miniature"]["detectors"][detector]["steps"] = steps
         scale["detectors"]["tiny_finetuned"]["finetune"]["epochs"] = 1
         scale["miniature"]["render"]["ucf101_24"]["params"] |= {"train_videos": 1, "test_videos": 1}
         scale["detectors"]["tiny_many_finetuned"]["finetune"]["epochs"] = 1
-        for dataset in ("jhmdb", "ucf101_24"):
+        scale["miniature"]["render"]["ava"]["params"] |= FEW_FILMS | {"seconds": 12}
+        scale["datasets"]["ava"]["key_frames"] |= {"last": 9}
+        for dataset in ("jhmdb", "ucf101_24", "ava"):
             scale["datasets"][dataset] |= {"splits": ["1"]}
         scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
 
     edit(folder / "config" / "scales" / "mini.yaml", shrink)
+    films = folder / "config" / "datasets" / "ava_mini_films.txt"
+    films.write_text("".join(f"{name}\n" for name in film_names(**FEW_FILMS)))
     methods = ["clip_frame", "st_clip", "dummy"]  # of each kind one: more take only longer
     chosen = {"methods": methods, "datasets": ["jhmdb"]}
     edit(folder / "config" / "config.yaml", lambda c: c.update(chosen))

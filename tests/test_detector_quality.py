@@ -93,6 +93,17 @@ def test_the_ceiling_knows_every_class(world: World) -> None:
     assert ceiling(both, truth, split=world.split, clips=world.clips) == pytest.approx(0.75)
 
 
+def test_the_ceiling_of_persons_with_labels_of_their_own(world: World) -> None:
+    """Two persons a frame of whom each does something else; a box of nobody has no label."""
+    near = table(("clip_8", 0, BOX), ("clip_8", 0, [50, 0, 60, 10]))
+    truth = near.assign(actions=[["clap", "run"], ["jump"]])
+    found = pd.concat([near, table(("clip_8", 0, [70, 0, 80, 10]))]).assign(detector_score=0.9)
+    alike = {"split": world.split, "clips": world.clips}
+    assert ceiling(found, truth, together=True, **alike) == 1
+    assert ceiling(found, truth, **alike) < 1  # every box has its clip's label, clap
+    assert ceiling(found.iloc[1:], truth, together=True, **alike) == 0.5  # clap is lost
+
+
 def sources() -> dict[str, BoxSource]:
     return {
         "detected": BoxSource(source="detections", within=0.001),

@@ -16,6 +16,7 @@ import pytest
 from conftest import ROOT
 
 from stclip.config import load_scale
+from stclip.config.file_lists import listed_names
 from stclip.errors import ConfigError
 from stclip.mini import ava_archives
 from stclip.mini.ava.film import HEIGHT, WIDTH, KeyFrame, SeenPerson
@@ -212,7 +213,10 @@ def test_the_scale_names_the_files_that_are_written() -> None:
     recipe = load_scale(ROOT / "config", "mini").miniature.render["ava"]
     films = {key: recipe.params[key] for key in COUNTS}
     others = ["ava_v2.2.zip", "ava_file_names_trainval_v2.1.txt", "SHA256SUMS"]
-    assert recipe.files == [*others, "props.json", "props_images.json", *film_names(**films)]
+    assert recipe.files == [*others, "props.json", "props_images.json"]
+    assert recipe.names is not None
+    listed = listed_names(ROOT / "config" / "datasets" / recipe.names)
+    assert listed == film_names(**films)
 
 
 @pytest.mark.parametrize(

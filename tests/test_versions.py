@@ -44,7 +44,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     stages = folder / "dvc.yaml"
-    both = "datasets: [jhmdb, ucf101_24]"
+    both = "datasets: [jhmdb, ucf101_24, ava]"
     assert both in stages.read_text()
     stages.write_text(stages.read_text().replace(both, "datasets: [jhmdb]"))
     methods = ["clip_frame", "st_clip"]

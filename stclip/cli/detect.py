@@ -1,7 +1,7 @@
 """Boxes of persons and objects: finetune, detect, quality."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -138,12 +138,13 @@ def quality(
     settings = c.load_dataset(config, dataset, scale=scale)
     splits = [LabelSplit.read(path) for path in split]
     data = read_data(clips, boxes, key_frames, Path())  # no picture is looked at
-    rows = measure_ground_truth(data, sources=settings.boxes, splits=splits)
+    judged: dict[str, Any] = {"splits": splits, "together": settings.scored_labels == "together"}
+    rows = measure_ground_truth(data, sources=settings.boxes, **judged)
     for name, paths in _by_detector(detections, [s.name for s in splits]).items():
         tables = {path: Detections.read(path) for path in dict.fromkeys(paths.values())}
         boxes_of_split = {s: tables[path] for s, path in paths.items()}
         filters = box_filters(settings.boxes)
-        rows += measure(name, boxes_of_split, data, filters=filters, splits=splits)
+        rows += measure(name, boxes_of_split, data, filters=filters, **judged)
     about = {"scale": scale, "dataset": dataset, "title": settings.title}
     about["benchmark"] = settings.benchmark_of(settings.family)
     write_quality(out, rows, about | {"splits": [s.name for s in splits]})

@@ -28,7 +28,7 @@ def listed_files(
     found: dict[str, Download] = {}
     for one in lists:
         path = folder / one.names
-        names = _read_names(path)
+        names = listed_names(path)
         stems = {PurePosixPath(name).stem for name in names}
         gone = params.get(one.left_out_by, ()) if one.left_out_by else ()
         unknown = sorted(map(str, {*gone} - stems))
@@ -44,7 +44,12 @@ def listed_files(
     return found
 
 
-def _read_names(path: Path) -> list[str]:
+def listed_names(path: Path) -> list[str]:
+    """The file names in a list, one a line.
+
+    Raises:
+        ConfigError: it is missing, empty, or names a file twice, or what is no file.
+    """
     try:
         lines = path.read_text("utf-8").split()
     except FileNotFoundError:

@@ -238,6 +238,8 @@ class Rendering(OfTarget):
     """`module:function(out, *, workers, ...)` that draws them"""
     files: Annotated[list[str], Field(min_length=1), Once]
     """what it writes into `data/{scale}/source/{dataset}/`"""
+    names: str | None = None
+    """file of `config/datasets` with names of more that it writes, one a line"""
     params: dict[str, Any] = Field(default={})
     """its keyword arguments"""
 

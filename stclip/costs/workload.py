@@ -155,7 +155,7 @@ class Workload:
         if not isinstance(data.key_frames, c.Seconds):
             boxes, frames = (n // data.key_frames.frames for n in (boxes, frames))
         sources = len(self._built["boxes"])
-        samples = (frames if sample.per_frame else videos) * sources
+        samples = (frames if sample.per_frame else split.get("tracks", videos)) * sources
         rows = boxes * sources
         return Work(
             operations=samples * sample.score + 2 * sample.text, precision=config.score.precision,
@@ -168,7 +168,9 @@ class Workload:
         return c.read_yaml(self.config / "config.yaml")
 
     def _counts(self, w: Wildcards) -> dict[str, Any]:
-        return c.read_yaml(self.config / "published" / f"{w['dataset']}_counts.yaml")
+        """The published counts, and those that are assumed where none are."""
+        counts = c.read_yaml(self.config / "published" / f"{w['dataset']}_counts.yaml")
+        return counts | counts.get("assumed", {})
 
     def _method(self, method: str, dataset: str) -> c.MethodConfig:
         return c.load_method(self.config, method, dataset=dataset, scale=self.name)

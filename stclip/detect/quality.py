@@ -64,6 +64,7 @@ def measure(
     *,
     filters: Mapping[str, BoxSource],
     splits: Sequence[LabelSplit],
+    together: bool = False,
 ) -> list[Quality]:
     """Judge a detector on the key frames of the tested clips, under every filter.
 
@@ -73,6 +74,7 @@ def measure(
         data: every ground-truth box is a person.
         filters: box source by name.
         splits: the label splits with their clips filled in.
+        together: whether persons have labels of their own, as of `ceiling`.
 
     Raises:
         DataError: there is nothing to judge, or a box lies where no frame is.
@@ -98,7 +100,9 @@ def measure(
                 values = _measure_boxes(table, truth, num_frames=len(tested))
                 measured[id(found)] = (table, values)
             table, _ = measured[id(found)]
-            ceilings[split.name] = ceiling(table, truth, split=split, clips=data.clips)
+            ceilings[split.name] = ceiling(
+                table, truth, split=split, clips=data.clips, together=together
+            )
         fields = ("ap", "ap50", "ar", "boxes_per_frame", "frames_without_box", "recall50")
         per_field = zip(*(values for _, values in measured.values()), strict=True)
         averages = {field: mean(values) for field, values in zip(fields, per_field, strict=True)}
@@ -108,19 +112,30 @@ def measure(
 
 
 def measure_ground_truth(
-    data: Data, *, sources: Mapping[str, BoxSource], splits: Sequence[LabelSplit]
+    data: Data,
+    *,
+    sources: Mapping[str, BoxSource],
+    splits: Sequence[LabelSplit],
+    together: bool = False,
 ) -> list[Quality]:
     """The row of the data set's ground-truth box source: what perfect boxes reach."""
     filters = {name: s for name, s in sources.items() if s.source == "ground_truth"}
     nothing = Detections(pd.DataFrame(columns=list(Detections.COLUMNS)))
     return measure(
         GROUND_TRUTH, {split.name: nothing for split in splits}, data, filters=filters,
-        splits=splits,
+        splits=splits, together=together,
     )  # fmt: skip
 
 
-def ceiling(found: pd.DataFrame, truth: pd.DataFrame, *, split: LabelSplit, clips: Clips) -> float:
-    """Frame mAP@0.5 over the unseen labels if every box were given its clip's true classes.
+def ceiling(
+    found: pd.DataFrame,
+    truth: pd.DataFrame,
+    *,
+    split: LabelSplit,
+    clips: Clips,
+    together: bool = False,
+) -> float:
+    """Frame mAP@0.5 over the unseen labels if every box were given its true classes.
 
     A box has the detector score for each class of its clip and no row for the others.
 
@@ -129,11 +144,33 @@ def ceiling(found: pd.DataFrame, truth: pd.DataFrame, *, split: LabelSplit, clip
         truth: ground-truth boxes, likewise, with `actions`.
         split: the label split.
         clips: the data set's clips.
+        together: persons of a clip have labels of their own: a box has those of the person whom it
+            overlaps most, if by enough for a hit.
     """
     found, truth = (t[t["clip"].isin(set(split.unseen_clips))] for t in (found, truth))
-    actions = clips.table.set_index("clip")["actions"]
-    found_labels = found["clip"].map(actions).tolist()
+    if together:
+        found_labels = _of_nearest(found, truth)
+    else:
+        found_labels = found["clip"].map(clips.table.set_index("clip")["actions"]).tolist()
     return _frame_map(found, found_labels, truth, truth["actions"].tolist(), split.unseen)
+
+
+def _of_nearest(found: pd.DataFrame, truth: pd.DataFrame) -> list[Sequence[str]]:
+    """The labels of the ground-truth box that each box hits; none where it hits nobody."""
+    labels: list[Sequence[str]] = [()] * len(found)
+    pairs = _pairs(found, truth.assign(person=range(len(truth))))
+    hits = pairs[pairs["iou"] >= RECALL_IOU].sort_values("iou", kind="stable")
+    for number, person in hits.drop_duplicates("number", keep="last")[["number", "person"]].values:
+        labels[number] = truth["actions"].iloc[person]
+    return labels
+
+
+def _pairs(boxes: pd.DataFrame, others: pd.DataFrame) -> pd.DataFrame:
+    """Boxes of a frame two by two: `number` of the first, the second's columns, `iou`."""
+    numbered = boxes[["clip", "frame", *BOX_COLUMNS]].assign(number=range(len(boxes)))
+    pairs = numbered.merge(others, on=["clip", "frame"])
+    sides = [pairs[[f"{c}_{s}" for c in BOX_COLUMNS]].to_numpy(np.float32) for s in ("x", "y")]
+    return pairs.assign(iou=paired_iou(*sides))
 
 
 def _frame_map(
@@ -187,11 +224,8 @@ def _measure_boxes(
 
 def recall(found: pd.DataFrame, truth: pd.DataFrame) -> float:
     """Share of the ground-truth boxes that a box of their frame reaches with IoU >= 0.5."""
-    numbered = truth[["clip", "frame", *BOX_COLUMNS]].assign(number=range(len(truth)))
-    pairs = numbered.merge(found[["clip", "frame", *BOX_COLUMNS]], on=["clip", "frame"])
-    sides = [pairs[[f"{c}_{s}" for c in BOX_COLUMNS]].to_numpy(np.float32) for s in ("x", "y")]
-    reached = pairs.loc[paired_iou(*sides) >= RECALL_IOU, "number"]
-    return reached.nunique() / len(truth)
+    pairs = _pairs(truth, found[["clip", "frame", *BOX_COLUMNS]])
+    return pairs.loc[pairs["iou"] >= RECALL_IOU, "number"].nunique() / len(truth)
 
 
 def coco_precision(found: pd.DataFrame, truth: pd.DataFrame) -> tuple[float, float, float]:

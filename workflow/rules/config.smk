@@ -8,6 +8,7 @@ from snakemake.utils import validate
 from stclip import config as settings
 from stclip.config import hashes, resolved
 from stclip.config.figure import load_figure
+from stclip.config.file_lists import listed_names
 from stclip.config.text_tower import most_tokens
 from stclip.config.table import (
     AblationTable,

@@ -6,7 +6,11 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
         name:
             f"render_{name}"
         output:
-            [f"data/{SCALE}/source/{name}/{file}" for file in recipe.files],
+            [
+                f"data/{SCALE}/source/{name}/{file}"
+                for file in recipe.files
+                + (listed_names(CONFIG / "datasets" / recipe.names) if recipe.names else [])
+            ],
         log:
             f"logs/{SCALE}/render/{name}.log",
         threads: 2
