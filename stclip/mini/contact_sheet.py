@@ -1,4 +1,4 @@
-"""Draws the contact sheet of a data set: a row of frames for each class, with their boxes."""
+"""Draws the contact sheet of a data set: a row of frames for each class, and who shows it."""
 
 import logging
 from pathlib import Path
@@ -22,12 +22,13 @@ FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def write_samples(clips: Clips, boxes: Boxes, frames: Path, out: Path) -> None:
-    """Write a contact sheet (PNG): per class the first clip, about six frames with their boxes.
+    """Write a contact sheet (PNG): per class six frames of its first clip with its boxes.
 
-    The classes stand in two columns.
+    Where that clip shows the class less often, they are of all its clips. The classes stand in two
+    columns.
 
     Raises:
-        DataError: there are no clips, a clip has no boxes, or a frame is missing.
+        DataError: there are no clips, a clip has no boxes of its class, or a frame is missing.
     """
     first: dict[str, str] = {}
     for clip, actions in zip(clips.table["clip"], clips.table["actions"], strict=True):
@@ -49,19 +50,22 @@ def write_samples(clips: Clips, boxes: Boxes, frames: Path, out: Path) -> None:
 
 
 def _row(action: str, clip: str, boxes: Boxes, frames: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Name of a class and frames of one clip."""
-    mine = boxes.table[boxes.table["clip"] == clip]
-    if mine.empty:
-        raise DataError(f"clip {clip!r} has no boxes; run the prepare stage again.")
-    known = mine["frame"].unique()
-    chosen = known[np.linspace(0, len(known) - 1, COLUMNS).round().astype(int)]
+    """Name of a class and frames with the boxes of those who show it."""
+    mine = boxes.table[np.array([action in own for own in boxes.table["actions"]], bool)]
+    of_first = mine[mine["clip"] == clip]
+    if of_first.empty:
+        raise DataError(f"clip {clip!r} has no boxes of {action!r}; run the prepare stage again.")
+    shown = of_first if of_first["frame"].nunique() >= COLUMNS else mine
+    known = shown[["clip", "frame"]].drop_duplicates().to_numpy()
     cells = []
-    for frame in chosen:
-        of_frame = boxes.boxes_xyxy[mine.index[mine["frame"] == frame]]
-        cells.append(_cell(read_frame(frames, clip, frame), of_frame))
+    for of, frame in known[np.linspace(0, len(known) - 1, COLUMNS).round().astype(int)]:
+        rows = shown.index[(shown["clip"] == of) & (shown["frame"] == frame)]
+        cells.append(_cell(read_frame(frames, of, frame), boxes.boxes_xyxy[rows]))
     label = np.full((len(cells[0]), LABEL_WIDTH, 3), PAPER, np.uint8)
     place = (8, len(label) // 2 + 4)
-    cv2.putText(label, action, place, FONT, FONT_SCALE, INK, 1, cv2.LINE_AA)
+    (width, _), _ = cv2.getTextSize(action, FONT, FONT_SCALE, 1)
+    scale = FONT_SCALE * min(1, (LABEL_WIDTH - 2 * place[0]) / width)
+    cv2.putText(label, action, place, FONT, scale, INK, 1, cv2.LINE_AA)
     return np.concatenate([label, *cells], 1)
 
 
