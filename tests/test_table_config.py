@@ -69,8 +69,29 @@ def test_rows_say_how_many_interest_tokens_ran() -> None:
         rows = [row for row in table.rows if isinstance(row, TableRow)]
         assert [row.title for row in rows] == [f"ST-CLIP, {k} interest tokens" for k in counts]
         for row, k in zip(rows, counts, strict=True):
-            config = load_method(CONFIG, row.method, dataset="jhmdb", scale=scale)
+            config = load_method(CONFIG, row.method, dataset="ava", scale=scale)
             assert config.params["interest_tokens"] == k
+
+
+def test_the_number_of_interest_tokens_is_that_of_ava_with_its_published_values() -> None:
+    table = load_table(CONFIG, "table15", scale="paper")
+    assert isinstance(table, AblationTable)
+    assert (table.dataset, table.splits, table.reference) == ("ava", ["1"], "st_clip+its_100")
+    rows = [row for row in table.rows if isinstance(row, TableRow)]
+    assert {row.method.partition("_")[2].partition("_")[2]: row.published for row in rows} == {
+        "80": 11.77, "100": 12.85, "150": 12.46, "200": 11.46,
+    }  # fmt: skip
+
+
+def test_every_module_of_ava_s_table_adds_one_to_the_row_before() -> None:
+    table = load_table(CONFIG, "table4_ava", scale="paper")
+    assert isinstance(table, AblationTable)
+    methods = [load_method(CONFIG, m, dataset="ava", scale="paper") for m in table.methods([])]
+    assert methods[0].target.endswith(":ClipFrame")
+    found = [(m.params["prompting"], m.params["interest_tokens"]) for m in methods[1:]]
+    assert found == [("none", 0), ("all", 0), ("all", 100)]
+    assert {m.backbone.model for m in methods} == {"ViT-L-14-quickgelu"}
+    assert all(row.published is None for row in table.rows if isinstance(row, TableRow))
 
 
 def write(folder: Path, *, table: str = "table8", **changes: Any) -> Path:
