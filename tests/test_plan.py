@@ -82,6 +82,20 @@ def test_paper_scale_plans_every_ablation() -> None:
     assert "mini" not in text.replace("snakemake-minimal", "")
 
 
+def test_tables_of_drawn_pictures_need_no_data_at_paper_scale() -> None:
+    tables = ["results/table12.csv", "results/table13.csv"]
+    command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
+    command += ["datasets=[ava]"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    assert jobs["parts"] == jobs["latency"] == 1
+    assert jobs["table"] == jobs["active_scale"] == 2
+    assert not {"train", "score", "download_archive", "download_model"} & jobs.keys()
+    text = done.stdout + done.stderr
+    assert "parts --table table12 --scale paper --out results/paper/costs/table12.json" in text
+    assert "stclip gpus 1 stclip --log" in text  # the film's
+
+
 def plan_at_paper_scale(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["snakemake", DETECTORS, "-n", "--quiet", "host", "--config", "scale=paper"]
     return subprocess.run(

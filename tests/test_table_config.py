@@ -9,6 +9,7 @@ import yaml
 from conftest import ROOT
 
 from stclip.config import load_dataset, load_method
+from stclip.config.drawn_tables import LatencyTable, PartsTable
 from stclip.config.table import (
     AblationTable,
     CostsTable,
@@ -27,6 +28,7 @@ TABLES = sorted(p.stem for p in (CONFIG / "tables").glob("*.yaml"))
 
 KINDS = {
     "main": MainTable, "ablation": AblationTable, "costs": CostsTable, "detectors": DetectorsTable,
+    "parts": PartsTable, "latency": LatencyTable,
 }  # fmt: skip
 
 
@@ -178,6 +180,10 @@ def test_mistakes_of_other_tables_are_named(tmp_path: Path) -> None:
             {"published": {"iclpi": {"trained_m": 1}}},
             r"unknown method of published: 'iclpi'",
         ),
+        ("table12", {"dataset": "avq"}, r"dataset: unknown dataset 'avq'"),
+        ("table12", {"persons": 0}, r"persons: "),
+        ("table13", {"rows": ["st_clp"]}, r"rows\.0: unknown method 'st_clp'.*'st_clip'"),
+        ("table13", {"rows": ["st_clip", "st_clip"]}, r"rows: .*given twice"),
         ("detectors", {"share": {"jhmbd": share}}, r"unknown dataset 'jhmbd'.*nearest is 'jhmdb'"),
         (
             "detectors",
@@ -204,7 +210,7 @@ def test_the_share_of_a_method_without_published_values_is_refused(tmp_path: Pat
 def test_seeds_may_be_ranges(tmp_path: Path) -> None:
     for seeds, numbers in [("0-4", [0, 1, 2, 3, 4]), ([7, "0-1"], [7, 0, 1]), (3, [3])]:
         table = load_table(write(tmp_path, seeds=seeds), "mine", scale="mini")
-        assert not isinstance(table, DetectorsTable)
+        assert isinstance(table, AblationTable)
         assert table.seeds == numbers
 
 
