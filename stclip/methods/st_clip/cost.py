@@ -104,12 +104,15 @@ def _prompting(tower: Tower, tokens: int, labels: int) -> int:
     return visual + attention + norm(labels, e) + mlp(labels, e)
 
 
-def shared_flops(tower: Tower, *, persons: int, labels: int, window: int = 9) -> int:
+def shared_flops(
+    tower: Tower, *, persons: int, labels: int, window: int = 9, interest_tokens: int = 0
+) -> int:
     """Operations of a key frame's matrix products if nothing is computed twice, two a multiply-add.
 
     The floor that `benchmarks/st_clip.py` measures against: the whole frame once, the patches of a
     frame once for all windows, the class token alone in the last block of frame and crops, the mean
-    over time before the values, text ready, LoRA merged.
+    over time before the values, text ready, LoRA merged. With interest tokens: a text per person,
+    and the persons' rows of the attention map a second time.
     """
     d, e, num_patches = tower.width, tower.embed, tower.num_patches
     tokens = num_patches + 1
@@ -119,12 +122,17 @@ def shared_flops(tower: Tower, *, persons: int, labels: int, window: int = 9) ->
         + 2 * d * d + 2 * tokens * d + 8 * d * d  # the rest of one token
     )  # fmt: skip
     temporal = num_patches * (2 * window * d * d + window * window * d + window * d + 2 * d * d)
-    visual = (tokens + persons) * (d * e + 2 * e * e + 2 * labels * e) + labels * 10 * e * e
+    joint = tokens + persons
+    texts, seen, rows = 1, joint, 0
+    if interest_tokens:
+        texts, seen = persons, persons * min(interest_tokens, joint)
+        rows = persons * joint * d
+    visual = seen * (d * e + 2 * e * e + 2 * labels * e) + texts * labels * 10 * e * e + rows
     return 2 * (
         patch_embedding(tower) * (1 + persons)
         + encode * (1 + persons)
         + temporal
-        + tower.layers * (_products(tokens + persons, d) + visual)
+        + tower.layers * (_products(joint, d) + visual)
     )
 
 
