@@ -3,7 +3,9 @@
 Frame by frame; the whole frame encoded once per box; the window's pictures decoded and embedded
 anew for every key frame; all tokens through the last block; the temporal attention over all frames
 before the mean; keys and values of all tokens for every label set; the text tower in every call;
-LoRA not merged. Weights and modules are those of the method, so both must agree.
+LoRA not merged. Interest tokens were not released: here they are the plain structure, the attention
+map of all tokens computed a second time and a text per person. Weights and modules are those of the
+method, so both must agree.
 
 P persons, T frames of the window, N patches, n tokens, K labels, d image and e joint width.
 """
@@ -14,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stclip.config import Preprocessing
@@ -66,13 +68,23 @@ class Released:
         whole = backbone.project(self._encode(self._to_device([whole] * len(crops))))  # (P, e)
         embedded = backbone.embed(context[None])
         tokens = torch.cat([embedded[:, :1], persons[None], embedded[:, 1:]], 1)  # (1, n, d)
-        prompted = text[None]
+        spotting = config.interest_tokens > 0
+        prompted = text.expand(len(crops) if spotting else 1, -1, -1)  # (P or 1, K, e)
         for block, prompting in zip(backbone.blocks, self.method.prompting, strict=True):
-            tokens = block(tokens)
-            prompted = _prompt(prompting, prompted, tokens)
+            before, tokens = tokens, block(tokens)
+            seen = self._interest(block, before, tokens, len(crops)) if spotting else tokens
+            prompted = _prompt(prompting, prompted, seen)
         people = backbone.clip.visual.ln_post(tokens[0, 1 : 1 + len(crops)])
         visual = F.normalize(backbone.project(people) + whole, dim=-1)
-        return visual @ F.normalize(prompted[0], dim=-1).T / config.temperature
+        similarity = F.normalize(prompted, dim=-1) @ visual[..., None]  # (P, K, 1)
+        return similarity[..., 0] / config.temperature
+
+    def _interest(self, block: nn.Module, before: Tensor, after: Tensor, num_people: int) -> Tensor:
+        """The tokens (P, k, d) of a block's output that each person attends to most in it."""
+        normed = block.ln_1(before)
+        attention = block.attn(normed, normed, normed, need_weights=True)[1]  # (1, n, n)
+        rows = attention[0, 1 : 1 + num_people]
+        return after[0][rows.topk(min(self.method.config.interest_tokens, rows.shape[1])).indices]
 
     def _encode(self, pictures: Tensor) -> Tensor:
         tokens = self.method.backbone.embed(self.method.backbone.patches(pictures))

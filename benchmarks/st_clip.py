@@ -2,7 +2,7 @@
 
     python benchmarks/st_clip.py [--backbone ViT-B-16-quickgelu] [--precision fp32 bf16]
         [--frames 16] [--persons 1 3] [--steps 2] [--rounds 2] [--workers 0] [--compile]
-        [--out benchmarks/results/st_clip_cpu.csv]
+        [--labels 6] [--interest-tokens 0] [--out benchmarks/results/st_clip_cpu.csv]
 
 Draws clips of J-HMDB's size, stores them as PNG for the released structure and decoded for ours,
 gives both the same random weights (LoRA switched on), checks that the logits agree, and measures
@@ -93,10 +93,12 @@ def draw(folder: Path, num_clips: int) -> Data:
     return data
 
 
-def make_method(backbone: str) -> STCLIP:
+def make_method(backbone: str, *, interest_tokens: int = 0) -> STCLIP:
     """Random weights; LoRA and prompting weights away from their start."""
     torch.manual_seed(0)
-    method = build("st_clip", labels=LABELS, backbone=backbone).method
+    method = build(
+        "st_clip", labels=LABELS, backbone=backbone, interest_tokens=interest_tokens
+    ).method
     assert isinstance(method, STCLIP)
     with torch.no_grad():
         for name, parameter in method.named_parameters():
@@ -154,15 +156,24 @@ class Batched:
         return found
 
 
+def numbered(count: int) -> tuple[str, ...]:
+    """As many labels."""
+    return tuple(f"{LABELS[number % len(LABELS)]} {number}" for number in range(count))
+
+
 def compare_scoring(options: argparse.Namespace, data: Data, persons: int) -> dict[str, Any]:
     """Scoring with so many persons a frame."""
     samples = data.samples(options.frames, persons=persons, scattered=False)
-    unmerged, merged = make_method(options.backbone).eval(), make_method(options.backbone).eval()
+    unmerged, merged = (
+        make_method(options.backbone, interest_tokens=options.interest_tokens).eval()
+        for _ in range(2)
+    )
+    labels = LABELS if options.labels == len(LABELS) else numbered(options.labels)
     merged.prepare_scoring()
     if options.compile:
         merged.backbone.compile_blocks()
-    text = merged.encode_labels(LABELS)
-    released = Released(unmerged, LABELS, data.pngs)
+    text = merged.encode_labels(labels)
+    released = Released(unmerged, labels, data.pngs)
 
     def as_released() -> Tensor:
         return torch.cat([released(samples[i : i + 8]) for i in range(0, len(samples), 8)])
@@ -171,7 +182,10 @@ def compare_scoring(options: argparse.Namespace, data: Data, persons: int) -> di
     for precision in options.precision:
         ours = Batched(merged, data, precision=precision, workers=options.workers)
         ways[precision] = lambda ours=ours: torch.cat(ours(samples, text, size=32))
-    floor = options.frames * shared_flops(tower(merged), persons=persons, labels=len(LABELS))
+    floor = options.frames * shared_flops(
+        tower(merged), persons=persons, labels=len(labels),
+        interest_tokens=options.interest_tokens,
+    )  # fmt: skip
     with torch.inference_mode():
         return race(ways, options, frames=options.frames, floor=floor)
 
@@ -295,6 +309,8 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["fp32"], choices=["fp32", "bf16"])
     parser.add_argument("--frames", type=int, default=CLIP_FRAMES)
     parser.add_argument("--persons", type=int, nargs="*", default=[1, 3])
+    parser.add_argument("--labels", type=int, default=len(LABELS), help="of scoring")
+    parser.add_argument("--interest-tokens", type=int, default=0, help="of scoring; 0: all tokens")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0)
@@ -303,7 +319,9 @@ def main() -> None:
     options = parser.parse_args()
     device = machine()
     compiled = ", blocks compiled" if options.compile else ""
-    about = f"{options.backbone}{compiled}, torch {torch.__version__}, {device}"
+    its = options.interest_tokens
+    of = f", {options.labels} labels, {its} interest tokens" if its else ""
+    about = f"{options.backbone}{of}{compiled}, torch {torch.__version__}, {device}"
     found: list[dict[str, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = draw(Path(folder), num_clips=max(4, -(-options.frames // CLIP_FRAMES)))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
 
 PROGRAMS = [
@@ -60,3 +61,38 @@ def test_the_loader_is_measured_on_samples_that_share_no_picture(
     # as few processes as read 200 key frames a second, up to the rounding of the table
     assert row["processes"] * row["per_core_second"] > 199
     assert (row["processes"] - 1) * row["per_core_second"] < 201
+
+
+def test_interest_tokens_agree_with_their_plain_structure_and_windows_share_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The AVA case of `st_clip.py`, on the tiny CLIP: each frame is embedded once a batch."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bench, released = (
+        importlib.import_module("st_clip"),
+        importlib.import_module("released_st_clip"),
+    )
+    monkeypatch.setattr(bench, "CLIP_FRAMES", 16)
+    data, labels = bench.draw(tmp_path, 1), bench.numbered(9)
+    samples = data.samples(12, persons=3, scattered=False)
+    method = bench.make_method("package:mini/tiny_clip/tiny-clip.json", interest_tokens=20).eval()
+    plain = released.Released(method, labels, data.pngs)
+    ours = bench.Batched(method, data, precision="fp32", workers=0)
+    embedded = []
+    patches = method.backbone.patches
+    monkeypatch.setattr(
+        method.backbone, "patches", lambda some: embedded.append(len(some)) or patches(some)
+    )
+    with torch.inference_mode():
+        text = method.encode_labels(labels)
+        logits = torch.cat(ours(samples, text, size=6))
+        assert embedded == [10, 18, 14, 18]  # frames 0-9 and 2-15, and their persons
+        embedded.clear()
+        assert torch.allclose(torch.cat(ours(samples, text, size=12)), logits, atol=1e-4)
+        assert embedded == [16, 36]  # what two batches share is embedded in both
+        embedded.clear()
+        assert torch.allclose(plain(samples), logits, atol=1e-4)
+        assert embedded == [9, 3, 3] * 12  # window, persons, and the whole frame for each of them
+        method.config = method.config.model_copy(update={"interest_tokens": 0})
+        # on random weights the choice of tokens moves little, but more than what agrees may
+        assert not torch.allclose(torch.cat(ours(samples, text, size=12)), logits, atol=1e-4)

@@ -42,6 +42,15 @@ def test_the_floor_of_a_key_frame(persons: int, expected: float) -> None:
     assert found / 1e9 == pytest.approx(expected, abs=0.05)
 
 
+def test_the_floor_of_a_key_frame_of_ava() -> None:
+    """What interest tokens add to it, by hand: three texts with 100 tokens for one with 260."""
+    tower, d, e, labels, n = tower_of("ViT-L-14"), 1024, 768, 80, 260
+    plain = shared_flops(tower, persons=3, labels=labels)
+    spotting = shared_flops(tower, persons=3, labels=labels, interest_tokens=100)
+    more_tokens = (300 - n) * (d * e + 2 * e * e + 2 * labels * e)
+    assert spotting - plain == 2 * 24 * (more_tokens + 2 * labels * 10 * e * e + 3 * n * d)
+
+
 def counted(module: torch.nn.Module, *inputs: torch.Tensor) -> int:
     """Multiply-adds of the matrix products that torch sees, two operations each."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -63,6 +63,7 @@ def test_features_are_made_once_for_all_methods_that_read_the_same() -> None:
 def test_paper_scale_plans_every_ablation() -> None:
     tables = [f"results/{name}.csv" for name in ABLATIONS]
     command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
+    command += [f"datasets=[{','.join({table['dataset'] for table in ABLATIONS.values()})}]"]
     done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
     jobs = planned(done)
     runs = {
@@ -74,10 +75,25 @@ def test_paper_scale_plans_every_ablation() -> None:
     }
     assert jobs["train"] == jobs["score"] == jobs["evaluate"] == len(runs)
     assert jobs["table"] == jobs["active_scale"] == len(ABLATIONS)
-    assert jobs["download_archive"] == 3 + 3  # of J-HMDB and of UCF101-24
+    assert jobs["download_archive"] == 3 + 3 + (1 + 299)  # of J-HMDB, UCF101-24 and AVA, its films
     text = done.stdout + done.stderr
     assert "--method st_clip+its_100 --dataset jhmdb --scale paper" in text
+    assert "--method st_clip+its_150 --dataset ava --scale paper" in text
     assert "mini" not in text.replace("snakemake-minimal", "")
+
+
+def test_tables_of_drawn_pictures_need_no_data_at_paper_scale() -> None:
+    tables = ["results/table12.csv", "results/table13.csv"]
+    command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
+    command += ["datasets=[ava]"]
+    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    jobs = planned(done)
+    assert jobs["parts"] == jobs["latency"] == 1
+    assert jobs["table"] == jobs["active_scale"] == 2
+    assert not {"train", "score", "download_archive", "download_model"} & jobs.keys()
+    text = done.stdout + done.stderr
+    assert "parts --table table12 --scale paper --out results/paper/costs/table12.json" in text
+    assert "stclip gpus 1 stclip --log" in text  # the film's
 
 
 def plan_at_paper_scale(*arguments: str) -> subprocess.CompletedProcess[str]:

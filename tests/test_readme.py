@@ -12,8 +12,10 @@ from stclip.tables.table_files import put_into, read_table
 README = ROOT / "README.md"
 TABLE = ROOT / "docs" / "results" / "mini" / "table2.csv"
 TABLES = {p.stem: yaml.safe_load(p.read_text()) for p in (ROOT / "config/tables").glob("*.yaml")}
-ABLATIONS = [
-    n for n, t in sorted(TABLES.items()) if t["kind"] == "ablation" and t.get("of_paper", True)
+ABLATIONS = [  # those of ZS-AVA have not been made for the documents yet
+    n
+    for n, t in sorted(TABLES.items())
+    if t["kind"] == "ablation" and t.get("of_paper", True) and t["dataset"] != "ava"
 ]
 DOCUMENTS = [
     README,
@@ -37,6 +39,7 @@ SPEED = ROOT / "benchmarks" / "results"
             for name in ABLATIONS
         ),
         (ROOT / "docs" / "speed.md", TABLE.with_name("table10.csv"), "| Vita-CLIP"),
+        (ROOT / "docs" / "speed.md", ROOT / "docs/results/paper/table12_paper.csv", "| 583.04"),
         (ROOT / "docs" / "scaling.md", ROOT / "docs/results/paper/plan.csv", "| detectors"),
         *(
             (

@@ -9,6 +9,7 @@ import yaml
 from conftest import ROOT
 
 from stclip.config import load_dataset, load_method
+from stclip.config.drawn_tables import LatencyTable, PartsTable
 from stclip.config.table import (
     AblationTable,
     CostsTable,
@@ -27,6 +28,7 @@ TABLES = sorted(p.stem for p in (CONFIG / "tables").glob("*.yaml"))
 
 KINDS = {
     "main": MainTable, "ablation": AblationTable, "costs": CostsTable, "detectors": DetectorsTable,
+    "parts": PartsTable, "latency": LatencyTable,
 }  # fmt: skip
 
 
@@ -69,8 +71,29 @@ def test_rows_say_how_many_interest_tokens_ran() -> None:
         rows = [row for row in table.rows if isinstance(row, TableRow)]
         assert [row.title for row in rows] == [f"ST-CLIP, {k} interest tokens" for k in counts]
         for row, k in zip(rows, counts, strict=True):
-            config = load_method(CONFIG, row.method, dataset="jhmdb", scale=scale)
+            config = load_method(CONFIG, row.method, dataset="ava", scale=scale)
             assert config.params["interest_tokens"] == k
+
+
+def test_the_number_of_interest_tokens_is_that_of_ava_with_its_published_values() -> None:
+    table = load_table(CONFIG, "table15", scale="paper")
+    assert isinstance(table, AblationTable)
+    assert (table.dataset, table.splits, table.reference) == ("ava", ["1"], "st_clip+its_100")
+    rows = [row for row in table.rows if isinstance(row, TableRow)]
+    assert {row.method.partition("_")[2].partition("_")[2]: row.published for row in rows} == {
+        "80": 11.77, "100": 12.85, "150": 12.46, "200": 11.46,
+    }  # fmt: skip
+
+
+def test_every_module_of_ava_s_table_adds_one_to_the_row_before() -> None:
+    table = load_table(CONFIG, "table4_ava", scale="paper")
+    assert isinstance(table, AblationTable)
+    methods = [load_method(CONFIG, m, dataset="ava", scale="paper") for m in table.methods([])]
+    assert methods[0].target.endswith(":ClipFrame")
+    found = [(m.params["prompting"], m.params["interest_tokens"]) for m in methods[1:]]
+    assert found == [("none", 0), ("all", 0), ("all", 100)]
+    assert {m.backbone.model for m in methods} == {"ViT-L-14-quickgelu"}
+    assert all(row.published is None for row in table.rows if isinstance(row, TableRow))
 
 
 def write(folder: Path, *, table: str = "table8", **changes: Any) -> Path:
@@ -157,6 +180,10 @@ def test_mistakes_of_other_tables_are_named(tmp_path: Path) -> None:
             {"published": {"iclpi": {"trained_m": 1}}},
             r"unknown method of published: 'iclpi'",
         ),
+        ("table12", {"dataset": "avq"}, r"dataset: unknown dataset 'avq'"),
+        ("table12", {"persons": 0}, r"persons: "),
+        ("table13", {"rows": ["st_clp"]}, r"rows\.0: unknown method 'st_clp'.*'st_clip'"),
+        ("table13", {"rows": ["st_clip", "st_clip"]}, r"rows: .*given twice"),
         ("detectors", {"share": {"jhmbd": share}}, r"unknown dataset 'jhmbd'.*nearest is 'jhmdb'"),
         (
             "detectors",
@@ -183,7 +210,7 @@ def test_the_share_of_a_method_without_published_values_is_refused(tmp_path: Pat
 def test_seeds_may_be_ranges(tmp_path: Path) -> None:
     for seeds, numbers in [("0-4", [0, 1, 2, 3, 4]), ([7, "0-1"], [7, 0, 1]), (3, [3])]:
         table = load_table(write(tmp_path, seeds=seeds), "mine", scale="mini")
-        assert not isinstance(table, DetectorsTable)
+        assert isinstance(table, AblationTable)
         assert table.seeds == numbers
 
 

@@ -83,7 +83,7 @@ def test_tables_of_runs_are_made_of_their_files(tmp_path: Path, runs: list[Path]
     assert out.with_suffix(".md").read_text().startswith("T (scale mini, ")
     make_table("ablation", runs, out, config=config, scale="mini")
     assert read_table(out)["difference"].tolist() == ["+0.00", "-25.00"]
-    with pytest.raises(ConfigError, match="needs one file from `stclip costs`"):
+    with pytest.raises(ConfigError, match="this kind needs one file from `stclip costs`"):
         make_table("costs", runs, out, config=config, scale="mini")
     cost = Cost(
         method="st_clip", title="ST", order=1, video_macs=1, text_macs=1, trained=1, iterations=0,

@@ -1,6 +1,7 @@
-"""What methods and tables cost: costs, complexity, plan."""
+"""What methods and tables cost: costs, parts, latency, complexity, plan."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -18,6 +19,8 @@ from stclip.cli.options import (
     Out,
     ScaleName,
     SplitFile,
+    TableName,
+    Workers,
     app,
     by_kind,
     read_data,
@@ -25,6 +28,11 @@ from stclip.cli.options import (
 from stclip.costs.rates import Rates
 from stclip.errors import ConfigError
 
+if TYPE_CHECKING:
+    from stclip.config import MethodConfig
+    from stclip.config.drawn_tables import LatencyTable, PartsTable
+
+T = TypeVar("T", bound="PartsTable | LatencyTable")
 ASSUMED = Rates()
 
 
@@ -84,6 +92,61 @@ def costs(
             numbers = numbers_of_cost(found[-1], runs, boxes=boxes_shown, splits=about.splits)
             tracker.results(numbers_of({"costs": numbers}))
     write_costs(out, found, where=machine())
+
+
+@app.command()
+def parts(table: TableName, scale: ScaleName, out: Out, config: ConfigFolder = CONFIG) -> None:
+    """Count what the parts of a method cost, random weights; JSON for a table of kind parts."""
+    from stclip.config.drawn_tables import PartsTable
+    from stclip.costs.measured import write_costs
+    from stclip.costs.parts import count_parts
+    from stclip.runtime.device import machine
+
+    settings, methods = _drawn(table, PartsTable, config=config, scale=scale)
+    write_costs(out, count_parts(settings, methods), where=machine())
+
+
+@app.command()
+def latency(
+    table: TableName,
+    scale: ScaleName,
+    out: Out,
+    workers: Workers = 0,
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """Time a drawn film on 1, 2, 4, ... and all GPUs; JSON for a table of kind latency."""
+    from stclip.config.drawn_tables import LatencyTable
+    from stclip.config.resolve import load_dataset
+    from stclip.costs.latency import measure_latency
+    from stclip.costs.measured import write_costs
+    from stclip.runtime.device import machine
+    from stclip.runtime.gpus import visible_gpus
+
+    settings, methods = _drawn(table, LatencyTable, config=config, scale=scale)
+    about = load_dataset(config, settings.dataset, scale=scale)
+    found = [
+        latency
+        for method in methods.values()
+        for latency in measure_latency(
+            method, key_frames=settings.key_frames, persons=settings.persons,
+            labels=settings.labels, store=about.frame_store, gpus=visible_gpus(), workers=workers,
+        )
+    ]  # fmt: skip
+    write_costs(out, found, where=machine())
+
+
+def _drawn(
+    name: str, kind: "type[T]", *, config: Path, scale: str
+) -> "tuple[T, dict[str, MethodConfig]]":
+    """A table of drawn pictures, and the settings of its methods by name."""
+    from stclip import config as c
+    from stclip.config.table import load_table
+
+    table = load_table(config, name, scale=scale)
+    if not isinstance(table, kind):
+        raise ConfigError(f"table {name!r} is of kind {table.kind}; this command makes another.")
+    methods = table.methods([])
+    return table, {m: c.load_method(config, m, dataset=table.dataset, scale=scale) for m in methods}
 
 
 @app.command()

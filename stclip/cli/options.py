@@ -29,6 +29,7 @@ ScaleName = Annotated[str, typer.Option("--scale", help="A file of config/scales
 MethodName = Annotated[str, typer.Option("--method", help="A file of config/methods.")]
 DetectorName = Annotated[str, typer.Option("--detector", help="A detector of the scale.")]
 ClipsFile = Annotated[Path, typer.Option("--clips", help="clips.parquet from `stclip prepare`.")]
+TableName = Annotated[str, typer.Option("--table", help="A file of config/tables.")]
 BoxesFile = Annotated[Path, typer.Option("--boxes", help="boxes.parquet from `stclip prepare`.")]
 FramesFolder = Annotated[
     Path, typer.Option("--frames", help="Folder of frames from `stclip prepare`.")

@@ -5,11 +5,18 @@ from typing import Annotated
 
 import typer
 
-from stclip.cli.options import CONFIG, ConfigFolder, MetricsFiles, Out, ScaleName, app
+from stclip.cli.options import (
+    CONFIG,
+    ConfigFolder,
+    MetricsFiles,
+    Out,
+    ScaleName,
+    TableName,
+    app,
+)
 from stclip.errors import ConfigError
 
 IntoDocument = Annotated[Path | None, typer.Option("--into", help="A document with markers.")]
-TableName = Annotated[str, typer.Option("--table", help="A file of config/tables.")]
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from stclip.config.chosen import only_splits
+from stclip.config.drawn_tables import DrawnTable, LatencyTable, PartsTable
 from stclip.config.fields import Once
 from stclip.config.names import check_form, check_name, pick
 from stclip.config.resolve import checked, load_dataset, load_method, naming, variants_of
@@ -183,11 +184,12 @@ class DetectorsTable(Strict):
     """data set -> whose published values show the gap that boxes open"""
 
 
-Table = MainTable | AblationTable | CostsTable | DetectorsTable
+Table = MainTable | AblationTable | CostsTable | DetectorsTable | DrawnTable
 
 
 KINDS: dict[str, type[Table]] = {
     "main": MainTable, "ablation": AblationTable, "costs": CostsTable, "detectors": DetectorsTable,
+    "parts": PartsTable, "latency": LatencyTable,
 }  # fmt: skip
 
 
@@ -206,6 +208,13 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
     if isinstance(config, DetectorsTable):
         with naming(str(path)):
             _check_shares(config, folder, scale=scale)
+        return as_resolved(announced, config)
+    if isinstance(config, DrawnTable):
+        with naming(f"{path}: dataset"):
+            load_dataset(folder, config.dataset, scale=scale)
+        for number, method in enumerate(config.methods([])):
+            with naming(f"{path}: rows.{number}"):
+                load_method(folder, method, dataset=config.dataset, scale=scale)
         return as_resolved(announced, config)
     if isinstance(config, MainTable) and config.published_of:
         with naming(f"{path}: published_of"):
@@ -241,7 +250,7 @@ def of_splits(table: Table, only: Sequence[str], *, where: str) -> Table:
     Raises:
         ConfigError: it has none of these splits; the message begins with `where`.
     """
-    if isinstance(table, DetectorsTable):
+    if not isinstance(table, _OfRuns):
         return table
     splits = only_splits(table.splits, only, where=where)
     if splits == table.splits:
@@ -319,7 +328,7 @@ def _box_sources(table: MainTable | AblationTable | CostsTable) -> list[str]:
 
 def caption_of(folder: Path, table: Table, *, scale: str) -> str:
     """What stands above a table: title, scale, protocol and note."""
-    if isinstance(table, DetectorsTable):
+    if not isinstance(table, _OfRuns):
         return f"{table.title} (scale {scale}). {table.note}"
     data = load_dataset(folder, table.dataset, scale=scale)
     protocol = data.benchmark_of(table.family)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import UInt8
 from torch.utils.flop_counter import FlopCounterMode
 
 from stclip.boxes.select import select_boxes
@@ -36,6 +37,7 @@ from stclip.train.train import train
 
 VIDEO_FRAMES = 40  # of the counted video, J-HMDB's usual length; one person in each
 VIDEO_SIZE = (240, 320)
+VIDEO = "video"
 GROUND_TRUTH = BoxSource(source="ground_truth")
 
 
@@ -70,7 +72,7 @@ def measure(
     for chosen in (names[:1], names):  # the first time warms up
         table = select_boxes(GROUND_TRUTH, data, names=chosen)
         began = time.perf_counter()
-        text = _text(method, split.unseen, config)
+        text = text_of(method, split.unseen, config)
         score_boxes(
             method, table, data.clips, text, num_labels=len(split.unseen), reader=reader,
             config=seen, objects=data.objects,
@@ -111,7 +113,7 @@ def count(method: Method, labels: Sequence[str], config: MethodConfig) -> tuple[
     """
     batch = drawn_batch(method, range(VIDEO_FRAMES)).to(best_device())
     with counting() as of_text:
-        text = _text(method, labels, config)
+        text = text_of(method, labels, config)
     with counting() as of_video, torch.inference_mode():
         method.logits(batch, text)
     return of_video.get_total_flops() // 2, of_text.get_total_flops() // 2
@@ -130,40 +132,50 @@ def counting() -> Iterator[FlopCounterMode]:
 
 
 def drawn_batch(
-    method: Method, key_frames: Sequence[int], *, training: bool = False
+    method: Method, key_frames: Sequence[int], *, persons: int = 1, training: bool = False
 ) -> PersonBatch | ClipBatch:
-    """What a method sees of a drawn video of 40 frames: a person, and an object, on `key_frames`.
+    """What a method sees of a drawn video of 40 frames: persons, and an object, on `key_frames`.
 
     Training and scoring may look at a clip in different ways.
     """
-    table, objects, clips = _drawn_video(key_frames)
+    table, objects, clips = drawn_video(key_frames, persons=persons)
     samples = make_samples(table, clips, inputs=method.inputs, objects=objects)
     with tempfile.TemporaryDirectory() as folder:
-        noise = np.random.default_rng(0).integers(0, 256, (VIDEO_FRAMES, *VIDEO_SIZE, 3), np.uint8)
-        write_clip(Path(folder), "video", noise)
+        write_clip(Path(folder), VIDEO, noise(VIDEO_FRAMES))
         reader = FrameReader(Path(folder), method.backbone.image_size)
         return assemble(reader, method.inputs, samples, training=training)
 
 
-def _text(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
+def noise(num_frames: int) -> UInt8[np.ndarray, "T H W 3"]:
+    """Pictures of a drawn video."""
+    shape = (num_frames, *VIDEO_SIZE, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def text_of(method: Method, labels: Sequence[str], config: MethodConfig) -> Any:
+    """What the label texts give the method, as it is scored."""
     with torch.inference_mode():
         encoded = method.encode_names(labels, config)
         return method.text_features(encoded)
 
 
-def _drawn_video(key_frames: Sequence[int]) -> tuple[pd.DataFrame, Detections, Clips]:
-    """A person and an object in each of these of 40 frames."""
+def drawn_video(
+    key_frames: Sequence[int], *, persons: int, num_frames: int = VIDEO_FRAMES
+) -> tuple[pd.DataFrame, Detections, Clips]:
+    """Persons, all in one place, and an object in each of these of `num_frames` frames."""
     height, width = VIDEO_SIZE
     clips = Clips(
         pd.DataFrame(
-            [("video", "test", VIDEO_FRAMES, height, width, 30.0, "none", ["none"])],
+            [(VIDEO, "test", num_frames, height, width, 30.0, "none", ["none"])],
             columns=list(Clips.COLUMNS),
         )
     )
-    frames = pd.DataFrame({"clip": "video", "frame": key_frames, "score": 1.0})
+    frames = pd.DataFrame({"clip": VIDEO, "frame": key_frames, "score": 1.0})
     person, thing = (
         frames.assign(**dict(zip(BOX_COLUMNS, corners, strict=True)))
         for corners in ((90.0, 30.0, 210.0, 220.0), (180.0, 90.0, 260.0, 150.0))
     )
-    persons = person.assign(tube=0, origin=GROUND_TRUTH.source, stored=person.index)
-    return persons, Detections(thing), clips
+    several = person.loc[person.index.repeat(persons)].reset_index(drop=True)
+    tubes = several.index % persons
+    table = several.assign(tube=tubes, origin=GROUND_TRUTH.source, stored=several.index)
+    return table, Detections(thing), clips

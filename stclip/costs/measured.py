@@ -1,8 +1,9 @@
-"""What a method costs, as a record that travels from the measurement to a table; no torch here."""
+"""What methods cost, as records that travel from the measurement to a table; no torch here."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from stclip.errors import DataError
 from stclip.storage.files import read_json, write_json
@@ -25,12 +26,37 @@ class Cost:
     frames_per_s: float  # of its frames, whether the method looks at all of them or not
 
 
-def write_costs(path: Path, costs: Sequence[Cost], *, where: str) -> None:
+@dataclass(frozen=True, kw_only=True)
+class PartCost:
+    """Of a part of a method: multiply-adds of a key frame, and trained parameters."""
+
+    part: str
+    released_macs: int
+    released_trained: int
+    macs: int  # of what runs here; negative where the part saves more than it adds
+    trained: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Of a drawn film; seconds by the clock, reading of frames included."""
+
+    title: str  # of the method
+    devices: int  # on which the film was scored, a share on each
+    key_frames: int
+    persons: int  # in each of them
+    seconds: float
+
+
+Measured = TypeVar("Measured", Cost, PartCost, Latency)
+
+
+def write_costs(path: Path, costs: Sequence[Measured], *, where: str) -> None:
     """Write what was measured; `where`: on which machine."""
     write_json(path, {"on": where, "costs": [asdict(cost) for cost in costs], **SEAL})
 
 
-def read_costs(path: Path) -> tuple[str, list[Cost]]:
+def read_costs(path: Path, kind: type[Measured]) -> tuple[str, list[Measured]]:
     """The machine, and what was measured on it.
 
     Raises:
@@ -38,8 +64,8 @@ def read_costs(path: Path) -> tuple[str, list[Cost]]:
     """
     content = read_json(path)
     try:
-        return content["on"], [Cost(**cost) for cost in content["costs"]]
+        return content["on"], [kind(**cost) for cost in content["costs"]]
     except (KeyError, TypeError) as error:
         raise DataError(
-            f"{path}: not what `stclip costs` wrote ({error!r}); run it again."
+            f"{path}: no measured costs of this kind of table ({error!r}); measure again."
         ) from None

@@ -40,6 +40,8 @@ class Method(nn.Module, ABC):
     inputs: Inputs
     official: ClassVar[OfficialNames | None] = None  # names in the authors' checkpoints
     key_frame_macs: ClassVar[Callable[..., dict[str, int]] | None] = None  # cost as published
+    # the same, and trained parameters, by part; of the method's own Config
+    released_cost: ClassVar[Callable[..., dict[str, tuple[int, int]]] | None] = None
     takes_features: ClassVar[bool] = False  # works on features of the frozen backbone too
     whole_batch_loss: ClassVar[bool] = False  # a row's loss depends on the other rows
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stclip.config import load_scale
+from stclip.config.drawn_tables import LatencyTable, PartsTable
 from stclip.config.resolved import as_resolved
 from stclip.config.table import (
     AblationTable,
@@ -19,7 +20,7 @@ from stclip.config.table import (
     load_table,
     of_splits,
 )
-from stclip.costs.measured import read_costs
+from stclip.costs.measured import Cost, Latency, PartCost, read_costs
 from stclip.detect.quality import read_quality
 from stclip.errors import ConfigError
 from stclip.evaluate.evaluate import METRICS_FILE, read_run
@@ -27,12 +28,14 @@ from stclip.storage.files import read_json
 from stclip.tables.ablation_table import build_ablation
 from stclip.tables.cost_table import build_costs
 from stclip.tables.detector_table import build_detectors, published_shares
+from stclip.tables.latency_table import build_latency
 from stclip.tables.main_table import build_main
+from stclip.tables.parts_table import build_parts
 from stclip.tables.table_files import write_table
 
 Loader = Callable[[str], Table]  # of another table, by its name
-# settings, files, whether the paper's values are shown, other tables
-Builder = Callable[[Any, Sequence[Path], bool, Loader], pd.DataFrame]
+# settings, files, the scale's name, whether the paper's values are shown, other tables
+Builder = Callable[[Any, Sequence[Path], str, bool, Loader], pd.DataFrame]
 
 
 def make_table(
@@ -62,7 +65,7 @@ def make_table(
     table = of_splits(load(name), only, where=f"table {name}")
     build, text_columns = BUILDERS[type(table)]
     shown = as_resolved(f"scale {scale}", load_scale(config, scale).shown)
-    frame = build(table, files, shown.published, load)
+    frame = build(table, files, scale, shown.published, load)
     caption = caption_of(config, table, scale=scale)
     write_table(frame, out, text_columns=text_columns, caption=caption)
 
@@ -70,7 +73,9 @@ def make_table(
 def _of_runs(build: Callable[..., pd.DataFrame]) -> Builder:
     """A table of runs and their replicates."""
 
-    def built(table: Any, files: Sequence[Path], published: bool, _: Loader) -> pd.DataFrame:
+    def built(
+        table: Any, files: Sequence[Path], _: str, published: bool, __: Loader
+    ) -> pd.DataFrame:
         found = [read_run(path.parent) for path in files]
         runs, replicates = ([run[side] for run in found] for side in (0, 1))
         return build(table, runs, replicates, published=published)
@@ -78,17 +83,40 @@ def _of_runs(build: Callable[..., pd.DataFrame]) -> Builder:
     return built
 
 
-def _costs(table: CostsTable, files: Sequence[Path], published: bool, _: Loader) -> pd.DataFrame:
+def _measured(files: Sequence[Path], command: str) -> Path:
+    """The only file that is not of a run."""
     measured = [path for path in files if path.name != METRICS_FILE]
     if len(measured) != 1:
-        raise ConfigError(f"a table of costs needs one file from `stclip costs`, got {measured}.")
-    where, costs = read_costs(measured[0])
+        raise ConfigError(
+            f"a table of this kind needs one file from `stclip {command}`, got {measured}."
+        )
+    return measured[0]
+
+
+def _costs(
+    table: CostsTable, files: Sequence[Path], _: str, published: bool, __: Loader
+) -> pd.DataFrame:
+    where, costs = read_costs(_measured(files, "costs"), Cost)
     runs = [read_json(path) for path in files if path.name == METRICS_FILE]
     return build_costs(costs, runs, config=table, where=where, published=published)
 
 
+def _parts(
+    table: PartsTable, files: Sequence[Path], scale: str, published: bool, _: Loader
+) -> pd.DataFrame:
+    _where, costs = read_costs(_measured(files, "parts"), PartCost)  # counts of no machine
+    return build_parts(costs, config=table, scale=scale, published=published)
+
+
+def _latency(
+    table: LatencyTable, files: Sequence[Path], scale: str, _: bool, __: Loader
+) -> pd.DataFrame:
+    where, found = read_costs(_measured(files, "latency"), Latency)
+    return build_latency(found, config=table, scale=scale, where=where)
+
+
 def _detectors(
-    table: DetectorsTable, files: Sequence[Path], published: bool, load: Loader
+    table: DetectorsTable, files: Sequence[Path], _: str, published: bool, load: Loader
 ) -> pd.DataFrame:
     contents = [read_quality(path) for path in files]
     shares = {}
@@ -107,4 +135,6 @@ BUILDERS: dict[type[Table], tuple[Builder, int]] = {  # and how many columns are
     AblationTable: (_of_runs(build_ablation), 1),
     CostsTable: (_costs, 1),
     DetectorsTable: (_detectors, 3),
+    PartsTable: (_parts, 1),
+    LatencyTable: (_latency, 1),
 }

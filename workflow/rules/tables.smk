@@ -12,6 +12,8 @@ def table_inputs(wildcards):
     table = TABLES[wildcards.table]
     beside = {
         "costs": [f"results/{SCALE}/costs/{wildcards.table}.json"],
+        "parts": [f"results/{SCALE}/costs/{wildcards.table}.json"],
+        "latency": [f"results/{SCALE}/costs/{wildcards.table}.json"],
         "detectors": [f"data/{SCALE}/{dataset}/quality.json" for dataset in DATASETS],
     }
     return [
@@ -140,6 +142,57 @@ rule costs:
         " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
         " --key-frames {input.key_frames:q} --frames {input.frames:q} {params.features:q}"
         " {params.objects:q} --out {output:q}"
+
+
+def drawn_settings(wildcards):
+    """The settings of the methods of a table that needs no runs."""
+    table = TABLES[wildcards.table]
+    return [
+        checked(
+            settings.load_method, CONFIG, method, dataset=table.dataset, scale=SCALE
+        )
+        for method in table.methods([])
+    ]
+
+
+# What the parts of a method cost, counted on drawn pictures with random weights.
+rule parts:
+    output:
+        "results/{scale}/costs/{table}.json",
+    log:
+        "logs/costs/{scale}/{table}.log",
+    wildcard_constraints:
+        table=one_of([n for n, t in TABLES.items() if t.kind == "parts"]),
+    resources:
+        mem_mb=need("parts", "mem_mb", 2000),
+    params:
+        settings=lambda w: settings_of("tables", TABLES[w.table], *drawn_settings(w)),
+    shell:
+        "stclip --log {log:q} --threads {threads} parts --table {wildcards.table:q}"
+        " --scale {wildcards.scale:q} --out {output:q}"
+
+
+# How long a drawn film takes on the job's devices; it takes all cores, so that nothing runs beside it.
+rule latency:
+    output:
+        "results/{scale}/costs/{table}.json",
+    log:
+        "logs/costs/{scale}/{table}.log",
+    wildcard_constraints:
+        table=one_of([n for n, t in TABLES.items() if t.kind == "latency"]),
+    threads: need("latency", "threads", 512)  # more than there are: all of them
+    resources:
+        gpu=need("latency", "gpu", 0),
+        mem_mb=need("latency", "mem_mb", 2000),
+        runtime=need("latency", "runtime", 30),
+    params:
+        launcher=on_gpus,
+        settings=lambda w: settings_of("tables", TABLES[w.table], *drawn_settings(w)),
+        workers=lambda w, threads: threads - 1,
+    shell:
+        "{params.launcher}stclip --log {log:q} --threads {threads} latency"
+        " --table {wildcards.table:q} --scale {wildcards.scale:q} --workers {params.workers}"
+        " --out {output:q}"
 
 
 def ablation_tables(wildcards):

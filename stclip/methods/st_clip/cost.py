@@ -15,6 +15,7 @@ from stclip.methods.layers.multiply_adds import (
     scores,
     self_attention,
 )
+from stclip.methods.st_clip.st_clip_config import STCLIPConfig
 
 INTERACTION, PROMPTING, INTEREST = (
     "person-context interaction",
@@ -40,7 +41,7 @@ def key_frame_macs(
         labels: class names.
         window: frames of the context.
         lora_rank: of the image MLPs, not merged.
-        interest_tokens: K of interest token spotting; 0 without.
+        interest_tokens: K of interest token spotting; 0 without. More than there are mean all.
 
     Returns:
         By part; "interest tokens" is what they add: prompting each person's own text with K tokens
@@ -59,9 +60,40 @@ def key_frame_macs(
     shared = tower.layers * _prompting(tower, tokens, labels)
     parts = {INTERACTION: interaction, PROMPTING: shared}
     if interest_tokens:
-        own = persons * tower.layers * _prompting(tower, interest_tokens, labels)
+        own = persons * tower.layers * _prompting(tower, min(interest_tokens, tokens), labels)
         parts[INTEREST] = own - shared + tower.layers * scores(tokens, d)
     return parts
+
+
+def trained_parameters(tower: Tower, *, window: int = 9, lora_rank: int = 8) -> dict[str, int]:
+    """Trained parameters of the released code, by part.
+
+    Those of the temporal layer's MLP and its norm are among them, through which nothing passes;
+    they are not built here.
+    """
+    d, e = tower.width, tower.embed
+    own_mlp = 8 * d * d + 5 * d + 2 * d  # d -> 4 d -> d with biases, and the norm before it
+    lora = tower.layers * lora_rank * 2 * (d + 4 * d)
+    temporal = window * d + 4 * d * d + 4 * d + 2 * d + own_mlp
+    prompting = d * e + e + 12 * e * e + 13 * e
+    return {
+        INTERACTION: lora + temporal + own_mlp,
+        PROMPTING: tower.layers * prompting,
+        INTEREST: 0,
+    }
+
+
+def released_cost(
+    tower: Tower, config: STCLIPConfig, *, persons: int, labels: int
+) -> dict[str, tuple[int, int]]:
+    """Multiply-adds of a key frame, and trained parameters, by part (Table 12)."""
+    window = config.before + 1 + config.after
+    macs = key_frame_macs(
+        tower, persons=persons, labels=labels, window=window, lora_rank=config.lora_rank,
+        interest_tokens=config.interest_tokens,
+    )  # fmt: skip
+    trained = trained_parameters(tower, window=window, lora_rank=config.lora_rank)
+    return {part: (macs[part], trained[part]) for part in macs}
 
 
 def _prompting(tower: Tower, tokens: int, labels: int) -> int:
@@ -72,12 +104,15 @@ def _prompting(tower: Tower, tokens: int, labels: int) -> int:
     return visual + attention + norm(labels, e) + mlp(labels, e)
 
 
-def shared_flops(tower: Tower, *, persons: int, labels: int, window: int = 9) -> int:
+def shared_flops(
+    tower: Tower, *, persons: int, labels: int, window: int = 9, interest_tokens: int = 0
+) -> int:
     """Operations of a key frame's matrix products if nothing is computed twice, two a multiply-add.
 
     The floor that `benchmarks/st_clip.py` measures against: the whole frame once, the patches of a
     frame once for all windows, the class token alone in the last block of frame and crops, the mean
-    over time before the values, text ready, LoRA merged.
+    over time before the values, text ready, LoRA merged. With interest tokens: a text per person,
+    and the persons' rows of the attention map a second time.
     """
     d, e, num_patches = tower.width, tower.embed, tower.num_patches
     tokens = num_patches + 1
@@ -87,12 +122,17 @@ def shared_flops(tower: Tower, *, persons: int, labels: int, window: int = 9) ->
         + 2 * d * d + 2 * tokens * d + 8 * d * d  # the rest of one token
     )  # fmt: skip
     temporal = num_patches * (2 * window * d * d + window * window * d + window * d + 2 * d * d)
-    visual = (tokens + persons) * (d * e + 2 * e * e + 2 * labels * e) + labels * 10 * e * e
+    joint = tokens + persons
+    texts, seen, rows = 1, joint, 0
+    if interest_tokens:
+        texts, seen = persons, persons * min(interest_tokens, joint)
+        rows = persons * joint * d
+    visual = seen * (d * e + 2 * e * e + 2 * labels * e) + texts * labels * 10 * e * e + rows
     return 2 * (
         patch_embedding(tower) * (1 + persons)
         + encode * (1 + persons)
         + temporal
-        + tower.layers * (_products(tokens + persons, d) + visual)
+        + tower.layers * (_products(joint, d) + visual)
     )
 
 

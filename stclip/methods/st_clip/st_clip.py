@@ -13,7 +13,7 @@ from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
 from stclip.methods.contract import Method
 from stclip.methods.layers.lora import add_lora, settle_lora
 from stclip.methods.st_clip.context_prompt import ContextPrompting
-from stclip.methods.st_clip.cost import key_frame_macs
+from stclip.methods.st_clip.cost import key_frame_macs, released_cost
 from stclip.methods.st_clip.interest_tokens import attend, most_attended
 from stclip.methods.st_clip.official_names import OFFICIAL
 from stclip.methods.st_clip.person_context import PersonAdapter, TemporalModelling
@@ -25,6 +25,7 @@ class STCLIP(Method):
 
     official = OFFICIAL
     key_frame_macs = staticmethod(key_frame_macs)
+    released_cost = staticmethod(released_cost)
 
     Config = STCLIPConfig
 
