@@ -1,7 +1,6 @@
 """What people look at: predictions, figures, report."""
 
 import logging
-import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,6 @@ from stclip.cli.options import (
 )
 
 logger = logging.getLogger("stclip")
-NOTE_WIDTH = 140  # characters of a line under a figure's title
 
 
 @app.command()
@@ -79,8 +77,13 @@ def predictions(
 def figure(
     name: Annotated[str, typer.Argument(help="A file of config/figures.")],
     scale: ScaleName,
-    run: RunFolder,
-    split: SplitFile,
+    run: Annotated[
+        list[Path], typer.Option(help="Folder of a run that it shows, in its own order.")
+    ],
+    split: Annotated[
+        list[Path],
+        typer.Option(help="Label split of the same run, from `stclip splits resolve`."),
+    ],
     clips: ClipsFile,
     boxes: BoxesFile,
     key_frames: KeyFramesFile,
@@ -88,31 +91,19 @@ def figure(
     out: Out,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Draw a figure of the paper from a run's scores: persons whom nobody annotates."""
-    from stclip import config as c
-    from stclip.config.figure import load_figure
-    from stclip.evaluate.rules import rules_of
-    from stclip.records import LabelSplit, Scores
-    from stclip.report.unannotated import costliest_frame, write_unannotated
+    """Draw a figure of the paper from runs: their scores, or what their weights make of frames."""
+    from stclip.records import LabelSplit
+    from stclip.report.figure_kinds import draw_figure
 
-    shown = load_figure(config, name, scale=scale)
-    about = c.load_dataset(config, shown.dataset, scale=scale)
-    data = read_data(clips, boxes, key_frames, frames)
-    label_split = LabelSplit.read(split)
-    scores = Scores.read(run / f"scores_{shown.boxes}_unseen.parquet")
-    frame, share = costliest_frame(
-        scores,
-        data,
-        clips=label_split.unseen_clips,
-        protocol=rules_of(about, data.key_frames).frames,
+    draw_figure(
+        name,
+        read_data(clips, boxes, key_frames, frames),
+        folders=run,
+        splits=[LabelSplit.read(path) for path in split],
+        out=out,
+        config=config,
+        scale=scale,
     )
-    title = c.load_method(config, shown.method, dataset=shown.dataset, scale=scale).title
-    lines = [
-        f"{title}, split {label_split.name}, {shown.boxes} boxes of {len(label_split.unseen)} "
-        f"unseen classes: {share:.1%} of {len(scores)} boxes lie apart from all annotated ones.",
-        *textwrap.wrap(shown.note, NOTE_WIDTH),
-    ]
-    write_unannotated(out, frame, frames, title=f"{shown.title} ({about.title})", lines=lines)
 
 
 @app.command()

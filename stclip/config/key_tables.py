@@ -6,7 +6,7 @@ A key's meaning is the text below its field; values and default are what the mod
 import ast
 import inspect
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -19,12 +19,12 @@ from pydantic.fields import FieldInfo
 
 from stclip.config.detector_models import DetectorConfig
 from stclip.config.download_models import Download
-from stclip.config.figure import Figure
+from stclip.config.figure import KINDS as FIGURES
 from stclip.config.method_models import MethodFile, Variants
 from stclip.config.models import DatasetFile, Scale
 from stclip.config.resolve import load_scale
 from stclip.config.strict import Params
-from stclip.config.table import KINDS
+from stclip.config.table import KINDS as TABLES
 from stclip.config.target import config_class
 from stclip.config.yaml_file import read_yaml
 
@@ -53,8 +53,8 @@ def key_tables(config: Path) -> dict[str, str]:
         "detectors": _table(_rows(DetectorConfig)),
         "datasets": _table(_rows(DatasetFile)),
         "methods": _table([*_rows(MethodFile), *_rows(Variants)]),
-        "tables": _table_of_kinds(),
-        "figures": _table(_rows(Figure)),
+        "tables": _table_of_kinds(TABLES),
+        "figures": _table_of_kinds(FIGURES),
         "method_params": _params_table(_methods(config)),
         "detector_params": _params_table(_detectors(config)),
     }
@@ -163,17 +163,17 @@ def _yaml(value: Any) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _table_of_kinds() -> str:
-    """The kinds of tables share most keys: each key once, with the kinds that have it."""
+def _table_of_kinds(models: Mapping[str, type[BaseModel]]) -> str:
+    """Kinds of tables or figures share most keys: each key once, with the kinds that have it."""
     by_row: dict[Row, list[str]] = {}
-    for kind, model in KINDS.items():
+    for kind, model in models.items():
         for row in _rows(model):
             if row.key != "`kind`":
                 by_row.setdefault(row, []).append(kind)
-    kinds = ", ".join(f"`{kind}`" for kind in KINDS)
+    kinds = ", ".join(f"`{kind}`" for kind in models)
     rows = [Row("`kind`", "what it shows; says which keys it has", kinds, "")]
     for row, having in by_row.items():
-        others = KINDS.keys() - having
+        others = models.keys() - having
         names, no = (having, "") if len(others) > 1 else (list(others), "not ")
         of = f"{no}of {', '.join(f'`{name}`' for name in names)}: " if others else ""
         rows.append(row._replace(meaning=of + row.meaning))

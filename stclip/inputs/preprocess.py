@@ -49,6 +49,35 @@ def boxes_to_model(
     return boxes_xyxy * scale - np.array([left, top] * 2, np.float32)
 
 
+def boxes_to_frame(
+    boxes_xyxy: np.ndarray,
+    frame_size: tuple[int, int],
+    size: tuple[int, int],
+    preprocessing: Preprocessing = CLIPS_OWN,
+) -> np.ndarray:
+    """The inverse of `boxes_to_model`: where boxes (n, 4) of the picture lie in the frame."""
+    frame_height, frame_width = frame_size
+    (width, height), (left, top) = _placement((frame_width, frame_height), size, preprocessing)
+    scale = np.array([width / frame_width, height / frame_height] * 2, np.float32)
+    return (boxes_xyxy + np.array([left, top] * 2, np.float32)) / scale
+
+
+def patch_boxes(size: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+    """The patches of a picture, row by row, float32 (N, 4) in its pixels.
+
+    Args:
+        size: height and width of the picture.
+        grid: how many patches it has along y and x.
+
+    >>> patch_boxes((4, 6), (1, 2)).tolist()
+    [[0.0, 0.0, 3.0, 4.0], [3.0, 0.0, 6.0, 4.0]]
+    """
+    high, wide = size[0] / grid[0], size[1] / grid[1]
+    rows, columns = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    sides = [columns * wide, rows * high, (columns + 1) * wide, (rows + 1) * high]
+    return np.stack(sides, 1).astype(np.float32)
+
+
 def _placement(
     picture: tuple[int, int], size: tuple[int, int], preprocessing: Preprocessing
 ) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -33,6 +33,20 @@ class ParameterGroup:
     weight_decay: float | None = None  # None: `train.weight_decay`
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """What stands behind the logits of a batch: what the frame made of the label features.
+
+    Tokens have numbers: 0 the class token, then the persons of the frame in the batch's order, then
+    the patches, row by row.
+    """
+
+    prompted: Float[Tensor, "B K e"]  # the label features that each box is compared with
+    # Of each box, of each layer that prompts them by interest tokens: their numbers, first the one
+    # that it attends to most. No layers where all tokens prompt.
+    interest: Sequence[Sequence[Integer[Tensor, " k"]]]
+
+
 class Method(nn.Module, ABC):
     """Base of all methods."""
 
@@ -92,6 +106,17 @@ class Method(nn.Module, ABC):
         Returns:
             With an axis of views the probabilities of the views are averaged.
         """
+
+    def explain(self, batch: Any, text: Any) -> Explanation:
+        """What stands behind the logits of the same batch and text, for figures.
+
+        Raises:
+            ConfigError: the method prompts no label texts by the frame.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} prompts no label texts by the frame, so there is nothing to "
+            "show; name a method that does, as st_clip."
+        )
 
     def forward(self, batch: Any, encoded: Any) -> Float[Tensor, "R *V K"]:
         """`logits` from the output of `encode_labels`."""

@@ -52,14 +52,7 @@ def score(
     Raises:
         ConfigError: the weights are of another run or backbone. DataError: damaged weights, frames.
     """
-    seed_everything(seed)
-    method = load_method(config).to(best_device())
-    run, backbone = run_hash(config, split, seed), backbone_hash(config)
-    state = read_weights(weights, run=run, backbone=backbone)
-    if config.train.iterations:  # else the seed alone makes the method what it is
-        method.load_trained_state(state, where=str(weights))
-    method.eval()
-    method.prepare_scoring()
+    method = trained_method(config, weights=weights, split=split, seed=seed)
     if config.score.compile:
         method.backbone.compile_blocks()
     kinds = list(dict.fromkeys(source.source for source in sources.values()))
@@ -91,6 +84,23 @@ def score(
                 logger.info(
                     "score: %d %s boxes, %d %s labels", len(table), name, len(columns), group
                 )
+
+
+def trained_method(config: MethodConfig, *, weights: Path, split: LabelSplit, seed: int) -> Method:
+    """The method of a run, on the best device, ready to score.
+
+    Raises:
+        ConfigError: the weights are of another run or backbone. DataError: they are damaged.
+    """
+    seed_everything(seed)
+    method = load_method(config).to(best_device())
+    run, backbone = run_hash(config, split, seed), backbone_hash(config)
+    state = read_weights(weights, run=run, backbone=backbone)
+    if config.train.iterations:  # else the seed alone makes the method what it is
+        method.load_trained_state(state, where=str(weights))
+    method.eval()
+    method.prepare_scoring()
+    return method
 
 
 def score_boxes(

@@ -106,15 +106,22 @@ TABLES = {
     if getattr(table, "dataset", None) in {None, *DATASETS}
     and (not ONLY_SPLITS or {*ONLY_SPLITS} & {*getattr(table, "splits", ONLY_SPLITS)})
 }
-# Those of the chosen data sets and splits.
-FIGURES = {
-    name: figure
+# Those of the chosen data sets, with runs of the chosen splits.
+ALL_FIGURES = {
+    path.stem: checked(load_figure, CONFIG, path.stem, scale=SCALE)
     for path in sorted((CONFIG / "figures").glob("*.yaml"))
-    for name, figure in [
-        (path.stem, checked(load_figure, CONFIG, path.stem, scale=SCALE))
-    ]
-    if figure.dataset in DATASETS and figure.split in (ONLY_SPLITS or [figure.split])
 }
+FIGURE_RUNS = {
+    name: runs
+    for name, figure in ALL_FIGURES.items()
+    if figure.dataset in DATASETS
+    and (
+        runs := [
+            run for run in figure.runs if run.split in (ONLY_SPLITS or [run.split])
+        ]
+    )
+}
+FIGURES = {name: ALL_FIGURES[name] for name in FIGURE_RUNS}
 TABLE_RUNS = {
     name: table.runs(METHODS, SEEDS) if hasattr(table, "runs") else []
     for name, table in TABLES.items()
@@ -131,7 +138,7 @@ DATASET_RUNS = {
 }
 ALL_RUNS = {
     run for runs in [*TABLE_RUNS.values(), *DATASET_RUNS.values()] for run in runs
-} | {figure.run for figure in FIGURES.values()}
+} | {run for runs in FIGURE_RUNS.values() for run in runs}
 RUN_METHODS = {(run.dataset, run.method) for run in ALL_RUNS}
 METHOD_SETTINGS = {
     (dataset, method): checked(

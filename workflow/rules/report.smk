@@ -5,9 +5,11 @@ for name in REPORTED:
     checked(settings.pick, TABLES, name, what="table of the report")
 
 
-def figure_file(wildcards, name):
-    """A file of the run that a figure shows."""
-    return files_of([FIGURES[wildcards.figure].run], name)[0]
+def shown_methods(wildcards):
+    """The methods that are run to draw a figure; none where it reads scores alone."""
+    if not FIGURES[wildcards.figure].of_weights:
+        return []
+    return [run_settings(run) for run in FIGURE_RUNS[wildcards.figure]]
 
 
 # Apart from the metrics: these depend on no pixel.
@@ -34,25 +36,42 @@ rule predictions:
         " --seed {wildcards.seed:q}"
 
 
-# A figure of config/figures: what a run says on one frame.
+SCORING_GPU = need("score", "gpu", 0)
+SCORING_MEMORY = need("score", "mem_mb", 2000)
+
+
+# A figure of config/figures: what runs say, or what their methods make of frames.
 rule figure:
     input:
         lambda w: [
             path.format(scale=SCALE, dataset=FIGURES[w.figure].dataset)
             for path in PREPARED.values()
         ],
-        scores=lambda w: figure_file(
-            w, f"scores_{FIGURES[w.figure].boxes}_unseen.parquet"
+        runs=lambda w: [
+            path
+            for name in FIGURES[w.figure].files
+            for path in files_of(FIGURE_RUNS[w.figure], name)
+        ],
+        splits=lambda w: sorted({split_file(*run[:3]) for run in FIGURE_RUNS[w.figure]}),
+        backbone=lambda w: sorted(
+            {path for method in shown_methods(w) for path in backbone_files(method)}
         ),
-        split=lambda w: split_file(*FIGURES[w.figure].run[:3]),
     output:
         "results/{scale}/{figure}.png",
     log:
         "logs/figure/{scale}/{figure}.log",
     wildcard_constraints:
         figure=one_of(FIGURES),
+    threads: lambda w: need("score", "threads", 1) if shown_methods(w) else 1
+    resources:
+        gpu=lambda w: SCORING_GPU if shown_methods(w) else 0,
+        mem_mb=SCORING_MEMORY,
     params:
-        settings=lambda w: settings_of("report", FIGURES[w.figure]),
+        launcher=on_gpus,
+        settings=lambda w: settings_of("report", FIGURES[w.figure], *shown_methods(w)),
+        brought=lambda w: brought(
+            *(path for method in shown_methods(w) for path in method.backbone.files)
+        ),
         prepared=lambda w: [
             text
             for name, path in PREPARED.items()
@@ -61,10 +80,16 @@ rule figure:
                 path.format(scale=SCALE, dataset=FIGURES[w.figure].dataset),
             )
         ],
-        run=lambda w: figure_file(w, ""),
+        runs=lambda w: [
+            text
+            for run, folder in zip(
+                FIGURE_RUNS[w.figure], files_of(FIGURE_RUNS[w.figure], "")
+            )
+            for text in ("--run", folder, "--split", split_file(*run[:3]))
+        ],
     shell:
-        "stclip --log {log:q} --threads 1 figure {wildcards.figure:q} --scale {wildcards.scale:q}"
-        " --run {params.run:q} --split {input.split:q} {params.prepared:q} --out {output:q}"
+        "{params.launcher}stclip --log {log:q} --threads {threads} figure {wildcards.figure:q}"
+        " --scale {wildcards.scale:q} {params.runs:q} {params.prepared:q} --out {output:q}"
 
 
 rule report:

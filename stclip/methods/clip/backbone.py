@@ -77,6 +77,11 @@ class Backbone(nn.Module):
         return tuple(self.clip.visual.image_size)
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Patches of a picture along y and x."""
+        return tuple(self.clip.visual.grid_size)
+
+    @property
     def width(self) -> int:
         """Width d of the image tower."""
         return self.clip.visual.conv1.out_channels

@@ -7,7 +7,7 @@ tokens are the class token, the persons and the patches.
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,9 +42,16 @@ def attend(
     return out, rows
 
 
-def most_attended(
-    tokens: Float[Tensor, "s n d"], attention: Float[Tensor, "s P n"], k: int
+def most_attended(attention: Float[Tensor, "s P n"], k: int) -> Integer[Tensor, "s P k"]:
+    """Numbers of the k tokens that each person attends to most, by falling attention.
+
+    All of them if there are fewer.
+    """
+    return attention.topk(min(k, attention.shape[-1]), dim=-1).indices
+
+
+def of_persons(
+    tokens: Float[Tensor, "s n d"], chosen: Integer[Tensor, "s P k"]
 ) -> Float[Tensor, "s P k d"]:
-    """The k tokens that each person attends to most; all of them if there are fewer."""
-    chosen = attention.topk(min(k, attention.shape[-1]), dim=-1).indices  # (s, P, k)
+    """The chosen tokens of each person."""
     return tokens[torch.arange(len(tokens), device=tokens.device)[:, None, None], chosen]

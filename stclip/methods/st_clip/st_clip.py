@@ -3,21 +3,33 @@
 Shape letters: see `stclip.methods`. s is the number of samples with equally many persons.
 """
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Integer, Shaped
 from torch import Tensor, nn
 
 from stclip.errors import ConfigError
 from stclip.inputs.batch import Inputs, PersonBatch, pixels_of
 from stclip.methods.clip.backbone import AT_ONCE, Backbone, cosine
-from stclip.methods.contract import Method
+from stclip.methods.contract import Explanation, Method
 from stclip.methods.layers.lora import add_lora, settle_lora
 from stclip.methods.st_clip.context_prompt import ContextPrompting
 from stclip.methods.st_clip.cost import key_frame_macs, released_cost
-from stclip.methods.st_clip.interest_tokens import attend, most_attended
+from stclip.methods.st_clip.interest_tokens import attend, most_attended, of_persons
 from stclip.methods.st_clip.official_names import OFFICIAL
 from stclip.methods.st_clip.person_context import PersonAdapter, TemporalModelling
 from stclip.methods.st_clip.st_clip_config import STCLIPConfig
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """What comes of s frames with P persons each."""
+
+    logits: Float[Tensor, "s P K"]
+    prompted: Float[Tensor, "s texts K e"]  # texts: P where each person has its own, 1 where shared
+    interest: Sequence[Integer[Tensor, "s P k"]]  # of each layer with interest tokens, numbers
 
 
 class STCLIP(Method):
@@ -67,6 +79,28 @@ class STCLIP(Method):
 
     def logits(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Float[Tensor, "B K"]:
         """Cosine similarity over the temperature, a row per box."""
+        logits = text.new_empty(len(batch.box_sample), len(text))
+        for rows, found in self._interactions(batch, text):
+            logits[rows] = found.logits.flatten(0, 1)
+        return logits
+
+    def explain(self, batch: PersonBatch, text: Float[Tensor, "K e"]) -> Explanation:
+        """The prompted label features of each box, and its interest tokens."""
+        prompted = text.new_empty(len(batch.box_sample), *text.shape)
+        interest: list[list[Integer[Tensor, " k"]]] = [[] for _ in range(len(prompted))]
+        for rows, found in self._interactions(batch, text):
+            people = found.logits.shape[:2]  # (s, P)
+            # Where all share the frame's text, each has it.
+            prompted[rows] = found.prompted.expand(*people, -1, -1).flatten(0, 1).to(text.dtype)
+            for layer in found.interest:  # (s, P, k)
+                for row, numbers in zip(rows.tolist(), layer.flatten(0, 1), strict=True):
+                    interest[row].append(numbers)
+        return Explanation(prompted, interest)
+
+    def _interactions(
+        self, batch: PersonBatch, text: Float[Tensor, "K e"]
+    ) -> Iterator[tuple[Integer[Tensor, " rows"], Interaction]]:
+        """Boxes of frames with equally many persons, and what comes of them."""
         # (U, N, d), shared by all windows
         patches = self.backbone.patches(pixels_of(batch.pictures))
         persons = self.adapter(self._person_features(pixels_of(batch.crops)))  # (B, d)
@@ -77,16 +111,13 @@ class STCLIP(Method):
         else:
             whole = text.new_zeros(len(batch.key), text.shape[1])
         counts = batch.box_sample.bincount(minlength=len(batch.key))  # (S,)
-        logits = text.new_empty(len(persons), len(text))
         # Frames with equally many persons go together: no padding, no mask.
         for num_people in counts[counts > 0].unique().tolist():
             alike = (counts == num_people).nonzero().flatten()
             for samples in alike.split(max(1, AT_ONCE // num_people)):  # (s,)
                 rows = torch.isin(batch.box_sample, samples).nonzero().flatten()  # (s * P,)
                 grouped = persons[rows].unflatten(0, (len(samples), num_people))  # (s, P, d)
-                found = self._interact(context[samples], grouped, whole[samples], text)
-                logits[rows] = found.flatten(0, 1)
-        return logits
+                yield rows, self._interact(context[samples], grouped, whole[samples], text)
 
     def prepare_scoring(self) -> None:
         """Merge LoRA into the weights it adapts, or leave it out if the configuration says so."""
@@ -125,7 +156,7 @@ class STCLIP(Method):
         persons: Float[Tensor, "s P d"],
         whole: Float[Tensor, "s e"],
         text: Float[Tensor, "K e"],
-    ) -> Float[Tensor, "s P K"]:
+    ) -> Interaction:
         """Context, persons and texts together through all blocks; all frames have P persons."""
         num_people = persons.shape[1]
         embedded = self.backbone.embed(context)
@@ -136,13 +167,14 @@ class STCLIP(Method):
         texts = num_people if spotting else 1
         prompted = text.expand(len(tokens), texts, -1, -1)  # (s, P or 1, K, e)
         unprompted = len(self.backbone.blocks) - len(self.prompting)
+        interest = []
         for number, block in enumerate(self.backbone.blocks):
             prompting = self.prompting[number - unprompted] if number >= unprompted else None
             if prompting and spotting:
                 tokens, rows = attend(block, tokens, num_people)
-                seen = most_attended(
-                    tokens[:, first:], rows[..., first:], self.config.interest_tokens
-                )  # (s, P, k, d)
+                chosen = most_attended(rows[..., first:], self.config.interest_tokens) + first
+                seen = of_persons(tokens, chosen)  # (s, P, k, d)
+                interest.append(chosen)
             else:
                 tokens = block(tokens)
                 seen = tokens[:, None, first:]  # (s, 1, n, d)
@@ -155,4 +187,4 @@ class STCLIP(Method):
             similarity = cosine(visual[:, :, None], prompted, dtype=text.dtype)[:, :, 0]
         else:
             similarity = cosine(visual, prompted[:, 0], dtype=text.dtype)
-        return similarity / self.config.temperature
+        return Interaction(similarity / self.config.temperature, prompted, interest)
