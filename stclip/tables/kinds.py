@@ -120,7 +120,7 @@ def _detectors(
 ) -> pd.DataFrame:
     contents = [read_quality(path) for path in files]
     shares = {}
-    for about, _ in contents:
+    for about, _rows in contents:
         share = table.share.get(about["dataset"])
         if share is not None and published:
             of_paper = load(share.table)
