@@ -155,7 +155,7 @@ def write_interest_tokens(
     picture = _key_frame(shown, read_frame(frames, shown.clip, shown.frame))
     strip = _window(shown, frames, width=WIDTH + TEXT_WIDTH + MARGIN)
     top = MARGIN + LINE * (1 + len(lines)) + MARGIN // 2
-    beside = LINE * (5 + 3 * len(shown.said) + len(shown.token_lines)) + 2 * MARGIN
+    beside = LINE * (6 + 3 * len(shown.said) + len(shown.token_lines)) + 2 * MARGIN
     middle = top + max(picture.height, beside) + MARGIN
     size = (WIDTH + TEXT_WIDTH + 3 * MARGIN, middle + LINE + strip.height + MARGIN)
     sheet = Image.new("RGB", size, PAPER)
@@ -166,7 +166,8 @@ def write_interest_tokens(
     for number, line in enumerate(lines, start=1):
         pen.text((MARGIN, MARGIN + LINE * number), line, FAINT, font(FONT_SIZE - 2))
     _write_beside(pen, shown, left=WIDTH + 2 * MARGIN, top=top)
-    text = f"the {len(shown.window)} frames that the method sees; outlined: the key frame"
+    first, last = shown.window[0], shown.window[-1]
+    text = f"what the method sees: frames {first} to {last}; outlined: the key frame"
     pen.text((MARGIN, middle), text, FAINT, font(FONT_SIZE - 2))
     with whole_file(out) as temporary:
         sheet.save(temporary, "png", compress_level=6)
@@ -221,10 +222,11 @@ def _write_beside(pen: ImageDraw.ImageDraw, shown: TokenPicture, *, left: int, t
         pen.text((left, down), fitting(text, TEXT_WIDTH, bold=bold), colour, font(bold=bold))
         down += LINE
 
-    write(f"{shown.clip}, frame {shown.frame}", FAINT)
-    write(f"thick box: {shown.label}", TARGET, bold=True)
+    write(shown.clip, FAINT)
+    write(f"frame {shown.frame}", FAINT)
+    write(f"orange box: {shown.label}", TARGET, bold=True)
     if len(shown.others):
-        write(f"other boxes: {len(shown.others)} other annotated persons", TOKEN)
+        write(f"blue boxes: {len(shown.others)} other annotated persons", TOKEN)
     down += MARGIN // 2
     write(f"score of {shown.label}, the text prompted by", INK, bold=True)
     for said in shown.said:
