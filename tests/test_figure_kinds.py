@@ -87,7 +87,7 @@ def explained(world: World, config: MethodConfig, seen: list[torch.Tensor]) -> E
     method = load_method(config).eval()
     block = method.backbone.blocks[0]
     with torch.no_grad():
-        block.attn.in_proj_weight *= 20  # random ones make all rows of the attention map alike
+        block.attn.in_proj_weight *= 4  # random ones make all rows of the attention map alike
     block.ln_1.register_forward_hook(lambda _m, _i, out: seen.append(out))
     data = world.with_key_frames(every=1)
     table = select_boxes(BoxSource(source="detections"), data, names=["clip_8"])
