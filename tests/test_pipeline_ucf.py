@@ -1,5 +1,6 @@
-"""ZS-UCF from the drawn archive to Table 3 and Figure 7, on a cut-down miniature."""
+"""ZS-UCF from the drawn archive to Table 3 and Figures 6 and 7, on a cut-down miniature."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ from PIL import Image
 from small_project import edit, make_project, snakemake
 
 from stclip.records import Boxes, KeyFrames
+from stclip.report.label_features import COLOURS
 from stclip.report.lettering import WRONG
 from stclip.report.unannotated import ANNOTATED
 
-TARGETS = ["results/table3.csv", "results/table18.csv", "results/mini/figure7.png"]
+TARGETS = [
+    *("results/table3.csv", "results/table18.csv"),
+    *("results/mini/figure7.png", "results/mini/figure6_ucf.png"),
+]
 CHOSEN = ["--config", "datasets=[ucf101_24]"]
 DATA = Path("data/mini/ucf101_24")
 RUN = Path("runs/mini/ucf101_24/st-clip/1/st_clip/0")
@@ -81,6 +86,19 @@ def test_every_person_of_a_frame_is_trained_on_and_scored(project: Path) -> None
 def test_the_figure_shows_an_annotated_person_and_a_box_of_nobody(project: Path) -> None:
     picture = np.asarray(Image.open(project / TARGETS[2]).convert("RGB"))
     for colour in (ANNOTATED, WRONG):
+        wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+        assert (picture == wanted).all(2).sum() > 100, colour
+
+
+def test_the_figure_of_labels_is_drawn_from_the_run_s_weights(project: Path) -> None:
+    log = (project / "logs/figure/mini/figure6_ucf.log").read_text()
+    labels = json.loads((project / DATA / "splits/st-clip/1.json").read_text())["unseen"]
+    shown = re.search(r"split 1, (\d+) of (\d+) annotated persons of (\d+) labels", log)
+    assert shown is not None
+    assert int(shown[1]) == min(60, int(shown[2]))
+    assert int(shown[3]) == len(labels)
+    picture = np.asarray(Image.open(project / TARGETS[3]).convert("RGB"))
+    for colour in COLOURS[: len(labels)]:
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (picture == wanted).all(2).sum() > 100, colour
 
