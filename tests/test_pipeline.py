@@ -122,6 +122,7 @@ def test_a_second_data_set_needs_its_yaml_and_its_module(project: Path) -> None:
     assert {labels: cell["independent"]["num_clips"] for labels, cell in cells.items()} == {
         "unseen": 3,
         "base": 3,
+        "all": 3,
     }
     assert cells["unseen"]["independent"]["num_frames"] == 3 + 5 + 3
     assert "video_mAP" not in cells["unseen"]["independent"]

@@ -20,7 +20,7 @@ METHODS = ("clip_frame", "st_clip", "vitaclip")  # of persons and of their track
 
 def _shorten(scale: dict[str, Any]) -> None:
     for method in ("st_clip", "vitaclip"):
-        scale["methods"][method]["datasets"]["ava"]["train"] |= {"iterations": 4}
+        scale["methods"][method]["train"] |= {"iterations": 4}
     scale["miniature"]["detectors"]["tiny_films"]["steps"] = 40
 
 
