@@ -212,9 +212,9 @@ def load_table(folder: Path, table: str, *, scale: str) -> Table:
     if isinstance(config, DrawnTable):
         with naming(f"{path}: dataset"):
             load_dataset(folder, config.dataset, scale=scale)
-        for number, method in enumerate(config.methods([])):
+        for number, name in enumerate(config.methods([])):
             with naming(f"{path}: rows.{number}"):
-                load_method(folder, method, dataset=config.dataset, scale=scale)
+                load_method(folder, name, dataset=config.dataset, scale=scale)
         return as_resolved(announced, config)
     if isinstance(config, MainTable) and config.published_of:
         with naming(f"{path}: published_of"):
