@@ -116,7 +116,7 @@ def _latency(
 
 
 def _detectors(
-    table: DetectorsTable, files: Sequence[Path], _: str, published: bool, load: Loader
+    table: DetectorsTable, files: Sequence[Path], _scale: str, published: bool, load: Loader
 ) -> pd.DataFrame:
     contents = [read_quality(path) for path in files]
     shares = {}
