@@ -208,9 +208,9 @@ def test_the_boxes_of_objects_are_a_target(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"objects": "yolo"}, "for the objects of jhmdb: 'yolo'; known are ['props', 'ucf_props']"),
-        ({"objects": "tiny"}, "for the objects of jhmdb: 'tiny'; known are ['props', 'ucf_props']"),
-        ({"detector": "props"}, "unknown detector 'props'; known are ['tiny', 'tiny_finetuned', "),
+        ({"objects": "yolo"}, "for the objects of jhmdb: 'yolo'; known are ['ava_props', "),
+        ({"objects": "tiny"}, "for the objects of jhmdb: 'tiny'; known are ['ava_props', "),
+        ({"detector": "props"}, "unknown detector 'props'; known are ['tiny', 'tiny_films', "),
     ],
 )
 def test_a_detector_of_another_kind_stops_before_any_job(

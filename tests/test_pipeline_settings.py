@@ -61,7 +61,7 @@ def restored(path: Path) -> Iterator[Path]:
         ("splits=[7]", "unknown split of splits: '7'; known are ['1', "),
         ("datasets=[kth]", "unknown dataset 'kth'"),
         ("boxes=[guessed]", "unknown box source of jhmdb 'guessed'"),
-        ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_finetuned', "),
+        ("detectors=[yolo]", "unknown detector 'yolo'; known are ['tiny', 'tiny_films', "),
         ("report=[table99]", "unknown table of the report 'table99'"),
         ("sede=[1]", "unknown key of config.yaml or --config 'sede'; known are ['boxes', "),
         ("stage_version={trian: 5}", "unknown stage of stage_version: 'trian'; known are"),
@@ -82,8 +82,8 @@ def test_configuration_mistakes_stop_before_any_job(
         ),
         (
             "config/datasets/jhmdb.yaml", "protocol: iclip", "protocol: iclp",
-            "unknown protocol of frame_map 'iclp'; known are ['act', 'hit', 'iclip', 'tf']; the "
-            "nearest is 'iclip'.",
+            "unknown protocol of frame_map 'iclp'; known are ['act', 'activitynet', 'hit', "
+            "'iclip', 'tf']; the nearest is 'iclip'.",
         ),
         (
             "config/datasets/jhmdb.yaml", "family: st-clip", "family: st-clp",
@@ -200,7 +200,7 @@ def test_names_with_spaces_and_quotes_are_quoted_in_every_command(tmp_path: Path
     edit(config / "tables" / "detectors.yaml", lambda t: t.pop("share"))
     done = snakemake(
         project, "-n", "-p", "--workflow-profile", "none", "all", "results/detectors.csv",
-        "--config", "scale=a b", "methods=[\"my 'own' way\"]",
+        "--config", "scale=a b", "methods=[\"my 'own' way\"]", "datasets=[jhmdb,ucf101_24]",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     commands = [

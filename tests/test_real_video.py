@@ -66,8 +66,9 @@ def write_frames(video: Path, folder: Path) -> pd.DataFrame:
 
 def write_config(folder: Path) -> MethodConfig:
     """config/methods/st_clip.yaml at a scale with a random ViT-B/16 and two steps of two frames."""
-    for part in ("methods/st_clip.yaml", "datasets/jhmdb.yaml"):
-        (folder / part).parent.mkdir(parents=True)
+    # The method has settings of its own for AVA.
+    for part in ("methods/st_clip.yaml", "datasets/jhmdb.yaml", "datasets/ava.yaml"):
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CONFIG / part, folder / part)
     scale = {
         "title": "smoke",

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -198,11 +198,10 @@ def load_figure(folder: Path, figure: str, *, scale: str) -> Figure:
     config = checked(kind, content, str(path))
     with naming(str(path)):
         data = load_dataset(folder, config.dataset, scale=scale)
-        update: dict[str, Any] = {"family": config.family or data.family}
+        config = config.model_copy(update={"family": config.family or data.family})
+        _check_splits(folder.parent / "splits", config)  # those that it names, not its data set
         if isinstance(config, LabelFeaturesFigure):
-            update["splits"] = config.splits or data.splits
-        config = config.model_copy(update=update)
-        _check_splits(folder.parent / "splits", config)
+            config = config.model_copy(update={"splits": config.splits or data.splits})
         methods = {
             name: load_method(folder, name, dataset=config.dataset, scale=scale)
             for name in config.methods

@@ -104,7 +104,8 @@ def published_counts(content: Mapping[str, Any], where: str) -> Published:
     """Counts of a YAML: `frames`, sides, `classes` and `splits`, each side [videos, boxes].
 
     A third number, if all have one, is that of the annotated frames; all may have the first alone.
-    `counted` are further ones, under the names that the data set's own counts have.
+    `counted` are further ones, under the names that the data set's own counts have; `assumed` ones
+    are published by nobody.
 
     Raises:
         ConfigError: the mapping is not built like that.
@@ -126,6 +127,8 @@ def published_counts(content: Mapping[str, Any], where: str) -> Published:
     for key, value in content.items():
         if key == "frames" and type(value) is int:
             counts["frames"] = value
+        elif key == "assumed":  # for plans alone
+            continue
         elif key == "counted" and isinstance(value, Mapping):
             wrong = {what: number for what, number in value.items() if type(number) is not int}
             if wrong:

@@ -201,7 +201,7 @@ def test_another_backbone_is_one_of_the_scale_and_makes_no_run(tmp_path: Path) -
     options += ["--out", str(tmp_path / "out.safetensors")]
     done = command(*options, "--backbone", "huge")
     assert done.returncode != 0
-    assert "unknown backbone 'huge'; known are ['tiny', 'tiny_32']" in done.stderr
+    assert "unknown backbone 'huge'; known are ['tiny', 'tiny_32', 'tiny_ava']" in done.stderr
     split = str(ROOT / "splits" / "jhmdb" / "1.json")
     done = command(*options, "--backbone", "tiny", "--split", split)
     assert "set `backbone` of the method in config/scales/mini.yaml" in done.stderr
