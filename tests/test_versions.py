@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT
-from small_project import TABLE, edit, environment, make_project, planned, snakemake
+from small_project import TABLE, copy_project, edit, environment, make_project, planned, snakemake
 
 SCALE = Path("config/scales/mini.yaml")
 SKIPPED = "Stage '{}' didn't change, skipping"
@@ -149,6 +149,19 @@ def test_a_pull_that_fails_says_so_and_changes_no_time(first: Path, tmp_path: Pa
     assert done.returncode == 1
     assert "error: `dvc pull` failed, see above; no file's time was changed." in done.stderr
     assert not (third / ".snakemake").exists()
+
+
+def test_what_the_stages_need_of_others_is_made_by_these(tmp_path: Path) -> None:
+    """Figures may show runs that are in no main table; every CLIP that is shipped makes runs."""
+    project = copy_project(tmp_path)
+    done = snakemake(project, "-n", "--quiet", "host", "--config", "datasets=[ava]", "--", "models")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = "runs/mini/ava/st-clip/1/st_clip+all_tokens/0"
+    for file in ("weights.safetensors", "scores_gt_unseen.parquet"):
+        assert f"{run}/{file}" in done.stdout + done.stderr
+    deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["models"]["deps"]
+    shipped = {f"stclip/mini/{path.name}" for path in (ROOT / "stclip/mini").glob("tiny_clip*/")}
+    assert shipped <= {*deps}
 
 
 def test_every_key_of_the_stages_exists_and_every_data_set_is_named() -> None:

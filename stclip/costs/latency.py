@@ -26,6 +26,7 @@ from stclip.inputs.frame_reader import FrameReader
 from stclip.methods.build import load_method
 from stclip.runtime.device import best_device, seed_everything
 from stclip.runtime.gpus import VISIBLE
+from stclip.runtime.parent import end_with_parent
 from stclip.score.score import score_boxes
 from stclip.storage.frame_store import StoreName, clip_writer
 
@@ -110,7 +111,7 @@ def score_film(config: MethodConfig, film: Film, *, gpus: Sequence[str], workers
             names.put(name)
         ready = context.Barrier(len(shares))
         with ProcessPoolExecutor(
-            len(shares), mp_context=context, initializer=_start, initargs=(names, ready)
+            len(shares), context, initializer=_start, initargs=(names, ready, os.getpid())
         ) as pool:
             jobs = [
                 pool.submit(_on_own_device, config, film, share.tolist(), workers)
@@ -120,8 +121,9 @@ def score_film(config: MethodConfig, film: Film, *, gpus: Sequence[str], workers
     return max(end for _, end in times) - min(begin for begin, _ in times)
 
 
-def _start(names: "SimpleQueue[str]", ready: Any) -> None:
+def _start(names: "SimpleQueue[str]", ready: Any, parent: int) -> None:
     """Take a GPU, before CUDA starts in this process."""
+    end_with_parent(parent)
     os.environ[VISIBLE] = names.get()
     _READY.append(ready)
 

@@ -36,6 +36,12 @@ rule models:
             for name in REPORTED
             for path in files_of(TABLE_RUNS[name], "metrics.json")
         ],
+        [
+            path
+            for name, figure in FIGURES.items()
+            for file in figure.files
+            for path in files_of(FIGURE_RUNS[name], file)
+        ],
 
 
 rule summaries:
