@@ -9,7 +9,11 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
             [
                 f"data/{SCALE}/source/{name}/{file}"
                 for file in recipe.files
-                + (listed_names(CONFIG / "datasets" / recipe.names) if recipe.names else [])
+                + (
+                    listed_names(CONFIG / "datasets" / recipe.names)
+                    if recipe.names
+                    else []
+                )
             ],
         log:
             f"logs/{SCALE}/render/{name}.log",
