@@ -48,11 +48,11 @@ from pathlib import Path
 from stclip.prepare import videos
 from ucf101_files import run
 real, begun = videos.store_video, []
-def store_video(file, *rest):
+def store_video(file, *rest, **named):
     begun.append(file)
     if len(begun) == 3:
         time.sleep(600)
-    return real(file, *rest)
+    return real(file, *rest, **named)
 videos.store_video = store_video
 run(Path(sys.argv[2]), Path(sys.argv[3]))
 """

@@ -13,6 +13,7 @@ from stclip.cli.options import (
     Out,
     Recipe,
     ScaleName,
+    Seed,
     Workers,
     mini_app,
 )
@@ -68,6 +69,14 @@ def mini_samples(clips: ClipsFile, boxes: BoxesFile, frames: FramesFolder, out: 
     from stclip.records import Boxes, Clips
 
     write_samples(Clips.read(clips), Boxes.read(boxes), frames, out)
+
+
+@mini_app.command("videos")
+def mini_videos(out: Out, seed: Seed = 0) -> None:
+    """Draw twenty videos with annotations, as somebody's own data (docs/own-data.md)."""
+    from stclip.mini.example_videos import draw_example
+
+    draw_example(out, seed=seed)
 
 
 def _miniature(config: Path, scale: str) -> "Miniature":

@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 splits_app = typer.Typer(no_args_is_help=True, help="Resolve and make zero-shot label splits.")
 mini_app = typer.Typer(no_args_is_help=True, help="Draw the miniature and train what it needs.")
-data_app = typer.Typer(no_args_is_help=True, help="Check prepared data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Bring your own data, check prepared ones.")
 app.add_typer(splits_app, name="splits")
 app.add_typer(data_app, name="data")
 app.add_typer(mini_app, name="mini")

@@ -16,6 +16,7 @@ from stclip.cli.options import (
     app,
     data_app,
 )
+from stclip.cli.own_data import run_import
 
 RawFolder = Annotated[
     Path, typer.Option("--raw", help="Folder of the archives, or of an unpacked copy.")
@@ -82,18 +83,35 @@ def verify(
     ),
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Compare a prepared data set with the published counts; exit status 1 if any differs."""
+    """Compare a prepared data set with the published counts, or imported tables with what they were
+    imported from; exit status 1 if any differs.
+    """
     import pandas as pd
 
     from stclip import config as c
     from stclip.prepare.counts import COUNTS_FILE, count, differences, published_counts
     from stclip.prepare.ground_truth import load_ground_truth
+    from stclip.prepare.import_record import ImportRecord
+    from stclip.prepare.own import TARGET as OWN
     from stclip.records import Boxes, Clips, LabelSplit
     from stclip.storage.files import read_json
 
+    settings = c.load_dataset(config, dataset, scale=scale)
+    if settings.target == OWN and settings.extracted:
+        how = ImportRecord.read(Path(settings.extracted)).settings
+        changed = run_import(
+            dataset, how, scale=scale, splits=splits, config=config, only_compare=True
+        )
+        if changed:
+            print(
+                f"{' and '.join(changed)} in {settings.extracted} would be others now: videos, "
+                "annotations or labels have changed. Nothing was written; import them again."
+            )
+            raise typer.Exit(1)
+        print("All tables are as they were imported.")
+        return
     path = config / "published" / f"{dataset}_counts.yaml"
     published = published_counts(c.read_yaml(path), str(path))
-    settings = c.load_dataset(config, dataset, scale=scale)
     files = [splits / dataset / settings.family / f"{name}.json" for name in settings.splits]
     own = {}
     if ground_truth:

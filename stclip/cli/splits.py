@@ -17,6 +17,7 @@ from stclip.cli.options import (
     Seed,
     splits_app,
 )
+from stclip.errors import ConfigError
 
 
 @splits_app.command("resolve")
@@ -55,20 +56,31 @@ def splits_resolve(
 
 @splits_app.command("make")
 def splits_make(
-    clips: ClipsFile,
     dataset: Dataset,
     name: Name,
     num_unseen: Count,
     seed: Seed,
     out: Out,
+    clips: Annotated[
+        Path | None, typer.Option(help="clips.parquet, whose classes are parted.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="In place of it: a label a line, or a label map.")
+    ] = None,
     family: Annotated[str, typer.Option(help="Family of label splits.")] = "own",
 ) -> None:
     """Draw a new seeded label split from the classes of a data set."""
+    from stclip.prepare.label_list import read_label_list
     from stclip.records import Clips
     from stclip.splits.label_splits import labels_of, make_split
 
+    if clips is not None and labels is None:
+        names = labels_of(Clips.read(clips))
+    elif labels is not None and clips is None:
+        names = read_label_list(labels).names
+    else:
+        raise ConfigError("splits make: give either --clips or --labels.")
     made = make_split(
-        labels_of(Clips.read(clips)), name=name, dataset=dataset, family=family,
-        num_unseen=num_unseen, seed=seed,
-    )  # fmt: skip
+        names, name=name, dataset=dataset, family=family, num_unseen=num_unseen, seed=seed
+    )
     made.write(out)

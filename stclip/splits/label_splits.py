@@ -102,11 +102,14 @@ def resolve_split(
     """Fill in the clips a label split selects (`select_clips`).
 
     Where labels are scored `together`, rare ones may occur in no clip: the evaluation counts them.
+    Clips that nobody labelled can be scored, all tested ones for both groups, but not trained on.
 
     Raises:
         DataError: a label of the split occurs in no clip, or a group of clips stays empty.
     """
     known = labels_of(clips)
+    if not known:
+        return _all_tested(split, clips, test_split)
     unknown = sorted({*split.base, *split.unseen} - set(known))
     some_known = len(unknown) < len(split.base) + len(split.unseen)
     if together and unknown and some_known:
@@ -138,3 +141,21 @@ def resolve_split(
         unseen_clips=tuple(unseen_test),
         base_clips=tuple(base_test),
     )
+
+
+def _all_tested(split: LabelSplit, clips: Clips, test_split: str) -> LabelSplit:
+    """The split of a data set without any label.
+
+    Raises:
+        DataError: nothing is tested.
+    """
+    table = clips.table
+    tested = tuple(map(str, table.loc[table["official_split"] == test_split, "clip"]))
+    if not tested:
+        raise DataError(f"{split.where}: none of the {len(clips)} clips is a {test_split} clip.")
+    logger.warning(
+        "%s: no clip has a label: %d %s clips are scored for all labels; nothing can be trained or "
+        "evaluated",
+        *(split.where, len(tested), test_split),
+    )
+    return replace(split, train_clips=(), unseen_clips=tested, base_clips=tested)
