@@ -41,7 +41,10 @@ SplitFile = Annotated[
     Path, typer.Option("--split", help="Label split with its clips, from `stclip splits resolve`.")
 ]
 DetectionsFile = Annotated[
-    Path, typer.Option("--detections", help="Person boxes from `stclip detect`.")
+    Path | None,
+    typer.Option(
+        "--detections", help="Person boxes from `stclip detect`, if a box source reads them."
+    ),
 ]
 ObjectsFile = Annotated[
     Path | None,

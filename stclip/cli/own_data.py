@@ -37,7 +37,7 @@ def init(
         typer.Option(help="A detector of the scale. [default: its first that needs no training]"),
     ] = None,
     num_unseen: Annotated[
-        int | None, typer.Option(help="Unseen labels of a split. [default: a quarter]", min=1)
+        int | None, typer.Option(help="Unseen labels of a split. [default: a quarter, 2 or more]", min=1)
     ] = None,
     num_splits: Annotated[int, typer.Option(help="Label splits to draw.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the first split; the next have the next.")] = 0,
@@ -67,7 +67,8 @@ def init(
     label_list = read_label_list(labels)
     check_labels(label_list.names, form="spaced", where=str(labels))
     found = find_videos(videos)
-    unseen = num_unseen or max(1, len(label_list.names) // 4)
+    # among one unseen label a softmax is always 1
+    unseen = num_unseen or min(max(2, len(label_list.names) // 4), len(label_list.names) - 1)
     new = NewDataset(
         name=name, title=title or name, licence=licence, citation=citation, videos=str(videos),
         detector=chosen, several_actions=several_actions, table_boxes=boxes,
@@ -100,6 +101,8 @@ def init(
         print(f"  {path}")
     for path, split in made.items():
         print(f"{path.name}: {len(split.base)} base labels, unseen: {', '.join(split.unseen)}")
+    if unseen == 1 and not several_actions:
+        print("Of one unseen label the softmax is always 1: its values say nothing; take two.")
     print(f"Persons are found by {chosen}, the detector of scale {scale} (`detector`).")
     print(f"Next: stclip data import {name} --annotations FILE")
 
@@ -174,7 +177,16 @@ def import_(
         ),
         scale=scale, splits=splits, config=config,
     )  # fmt: skip
-    print(f"Next: snakemake --cores 8 results/{name}.csv --config 'datasets=[{name}]'")
+    print(f"Then: snakemake --cores 8 results/{name}.csv --config scale={scale} {_only(config, name)}")
+
+
+def _only(config: Path, name: str) -> str:
+    """--config that builds this data set, with the boxes that its table shows."""
+    from stclip import config as c
+
+    path = config / "tables" / f"{name}.yaml"
+    boxes = c.read_yaml(path).get("boxes") if path.exists() else None
+    return f"'datasets=[{name}]'" + (" 'boxes=[gt]'" if boxes == "gt" else "")
 
 
 def run_import(

@@ -28,8 +28,8 @@ from stclip.prepare.import_record import (
 from stclip.prepare.label_list import LabelList, read_label_list
 from stclip.prepare.placing import Placing, clip_named
 from stclip.prepare.survey import CACHE, Surveyed, find_videos, survey_videos, tell_problems
-from stclip.records import BOX_COLUMNS, Boxes, Clips, LabelSplit
-from stclip.splits.label_splits import select_clips
+from stclip.records import BOX_COLUMNS, LABEL_GROUPS, Boxes, Clips, LabelSplit
+from stclip.splits.label_splits import labels_of, resolve_split, select_clips
 from stclip.storage.files import digest
 from stclip.storage.outside_files import content_of, text_of
 
@@ -207,6 +207,8 @@ def _official(
 ) -> dict[str, str]:
     """Which clips are tested: those of a list, or a share drawn among those of each label.
 
+    Where nothing is labelled, all are.
+
     Raises:
         DataError: the list names an unknown video, or all or none of those that are annotated.
     """
@@ -221,6 +223,8 @@ def _official(
                 f"{len(unknown)} like this."
             )
         tested = {*listed}
+    elif not boxes.table["actions"].map(len).any():  # nothing to train on
+        tested = {*clips}
     else:
         tested = _drawn(boxes, clips, settings.test_share, settings.seed)
     return {clip: test_split if clip in tested else "train" for clip in clips}
@@ -280,10 +284,16 @@ def _selected(
     split: LabelSplit, clips: Clips, test_split: str, together: bool
 ) -> tuple[SplitClips, str]:
     """What a label split selects, and what to do where that is nothing."""
-    groups = select_clips(split, clips, test_split=test_split, together=together)
+    if not labels_of(clips):
+        resolved = resolve_split(split, clips, test_split=test_split)
+        groups = {"train": resolved.train_clips}
+        groups |= {group: resolved.test_clips(group) for group in LABEL_GROUPS}
+    else:
+        chosen = select_clips(split, clips, test_split=test_split, together=together)
+        groups = {group: tuple(names) for group, names in chosen.items()}
     counts = {group: len(names) for group, names in groups.items()}
-    note, labelled = "", clips.table["actions"].map(len).any()
-    if labelled and not all(counts.values()):
+    note = ""
+    if labels_of(clips) and not all(counts.values()):
         gone = " and ".join(group for group, count in counts.items() if not count)
         note = (
             f"label split {split.name} selects no clips for {gone}; it cannot be used. Draw "

@@ -108,6 +108,7 @@ def choose_frames(boxes: pd.DataFrame) -> list[tuple[str, int]]:
 def fastest(boxes: pd.DataFrame) -> list[_Mover]:
     """The boxes that move most to the next annotated frame of their person, one a clip."""
     rows = boxes.sort_values(["clip", "tube", "frame"], kind="stable")
+    rows = rows[rows["frame"] > 0]  # that have a frame before
     centre = rows[BOX_COLUMNS].to_numpy(np.float64).reshape(-1, 2, 2).mean(1)
     same = (rows[["clip", "tube"]].to_numpy()[1:] == rows[["clip", "tube"]].to_numpy()[:-1]).all(1)
     steps = np.diff(rows["frame"].to_numpy())
@@ -156,7 +157,8 @@ def _draw_frame(
         pen.rectangle((x1 + 1, y1 + 1, max(x1, x2) - 1, max(y1, y2) - 1), outline=WRONG, width=2)
     for (x1, y1, _, _), actions in zip(places, boxes["actions"], strict=True):  # over all outlines
         text = ", ".join(actions) or "no label"
-        at = x1 + 3, max(y1 + 3, 2)
+        above = y1 - FONT_SIZE - 3
+        at = x1 + 3, above if above > 1 else y1 + 4
         text = fitting(text, max(CELL - at[0] - 4, 40))
         left, top, right, bottom = pen.textbbox(at, text, font(FONT_SIZE - 3))
         pen.rectangle((left - 2, top - 1, right + 2, bottom + 1), PAPER)

@@ -72,6 +72,20 @@ def detections_file(dataset, detector, family, split):
     return f"data/{SCALE}/{dataset}/detections/{detector}/{part}.parquet"
 
 
+def reads_detections(dataset):
+    """Whether any of the box sources that are scored is a detector's."""
+    sources = [DATASETS[dataset].boxes[name].source for name in config["boxes"]]
+    return "detections" in sources
+
+
+def scored_detections(run):
+    """The detector's boxes, where they are scored."""
+    dataset = run.dataset
+    detector = DATASETS[dataset].detector
+    path = detections_file(dataset, detector, run.family, run.split)
+    return [path] if reads_detections(dataset) else []
+
+
 def objects_file(dataset):
     """The boxes of objects that the data set's detector of objects finds."""
     return f"data/{SCALE}/{dataset}/objects/{DATASETS[dataset].objects}.parquet"
@@ -87,14 +101,11 @@ def stored_features(run):
         table = path.removeprefix(f"data/{SCALE}/{dataset}/").removesuffix(".parquet")
         return f"{crops}/{table}.safetensors"
 
-    detected = detections_file(
-        dataset, DATASETS[dataset].detector, run.family, run.split
-    )
     files = {
         "frames": {"frames": f"{folder}/{hashes.frames_key(method)}.safetensors"},
         "boxes": {
             "ground_truth": f"{crops}/boxes.safetensors",
-            "detections": of_boxes(detected),
+            **{"detections": of_boxes(path) for path in scored_detections(run)},
         },
         "objects": {"objects": of_boxes(objects_file(dataset))},
     }

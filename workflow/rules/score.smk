@@ -4,9 +4,7 @@ rule score:
         **PREPARED,
         weights=f"{RUN}/weights.safetensors",
         split=f"{DATA}/splits/{{family}}/{{split}}.json",
-        detections=lambda w: detections_file(
-            w.dataset, DATASETS[w.dataset].detector, w.family, w.split
-        ),
+        detections=scored_detections,
         backbone=lambda w: backbone_files(run_settings(w)),
         features=lambda w: list(stored_features(w).values()),
         objects=objects_of_run,
@@ -31,6 +29,7 @@ rule score:
         ),
         brought=lambda w: brought(*run_settings(w).backbone.files),
         sources=options("--source", config["boxes"]),
+        detections=lambda w: options("--detections", scored_detections(w)),
         out=RUN,
         features=lambda w: feature_options(stored_features(w), objects_of_run(w)),
         workers=lambda w, threads: threads - 1,
@@ -39,6 +38,6 @@ rule score:
         " --method {wildcards.method:q}"
         " --dataset {wildcards.dataset:q} --scale {wildcards.scale:q} --weights {input.weights:q}"
         " --split {input.split:q} --clips {input.clips:q} --boxes {input.boxes:q}"
-        " --key-frames {input.key_frames:q} --detections {input.detections:q}"
+        " --key-frames {input.key_frames:q} {params.detections:q}"
         " --frames {input.frames:q} {params.sources:q}"
         " {params.features:q} --seed {wildcards.seed:q} --workers {params.workers} --out {params.out:q}"
