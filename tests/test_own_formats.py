@@ -40,7 +40,7 @@ VIA_2 = (
     "a_0005.jpg,9,{},0,0,{},{}\n"
 )
 VIA_3 = (
-    "# Exported using VGG Image Annotator\n"
+    '# SHAPE_ID = {"POINT":1,"RECT":2,"CIRCLE":3,"ELLIPSE":4,"LINE":5,"POLYLINE":6,"POLYGON":7}\n'
     "# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata\n"
     '"1_a","[""a.mp4""]",0,"[0.12]","[2,1,2.5,29,37.5]","{""1"":""run""}"\n'
     '"1_b","[""a.mp4""]",0,"[0,1.5]","[]","{""1"":""run""}"\n'
@@ -95,6 +95,17 @@ def test_the_same_box_in_every_format(  # type: ignore[no-untyped-def]
     assert row["place"].startswith(str(path))
 
 
+def test_the_video_of_pictures_may_be_said(tmp_path: Path) -> None:
+    of_task = CVAT_IMAGES.replace("<image", "<meta><source>c.mp4</source></meta><image", 1).replace(
+        "a/frame_000003.png", "frame_000003"
+    )
+    assert read(tmp_path, of_task).rows[["video", "frame"]].to_numpy().tolist() == [["c.mp4", 3.0]]
+    said = read(tmp_path, VIA_2.replace("a_0003.jpg", "0003.jpg"), video="d")
+    assert said.rows[["video", "frame"]].to_numpy().tolist() == [["d", 3.0]]
+    by_name = read(tmp_path, VIA_2, picture_names=r"(?P<video>.)_0+(?P<frame>\d)\.jpg")
+    assert by_name.rows["video"].tolist() == ["a"]
+
+
 def test_coco_of_videos_and_labels_of_attributes(tmp_path: Path) -> None:
     found = read(tmp_path, json.dumps(COCO), label_attribute="action")
     assert found.rows[["video", "frame", "label"]].to_numpy().tolist() == [
@@ -147,7 +158,9 @@ def test_xml_with_entities_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_format_says_itself_cannot_be_given(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"format cvat .*: --unit cannot be given.* it takes --fi"):
+    with pytest.raises(
+        ConfigError, match=r"format cvat .*: --unit cannot be given.* it takes --fi"
+    ):
         read(tmp_path, CVAT, unit="fractions")
     with pytest.raises(ConfigError, match=r"unknown format of annotations 'coko'.*'coco'"):
         read(tmp_path, CVAT, name="coko")

@@ -84,9 +84,9 @@ def test_a_killed_extraction_is_gone_on_with(
     decoded = []
     real = videos.store_video
 
-    def noted(file: VideoFile, *rest: object) -> object:
+    def noted(file: VideoFile, *rest: object, **named: object) -> object:
         decoded.append(file.clip)
-        return real(file, *rest)  # type: ignore[arg-type]
+        return real(file, *rest, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(videos, "store_video", noted)
     run(source, out)
@@ -107,10 +107,10 @@ def broken_off(raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     source, out = raw.zipped(tmp_path / "raw"), tmp_path / "out"
     real = videos.store_video
 
-    def dies(file: VideoFile, *rest: object) -> object:
+    def dies(file: VideoFile, *rest: object, **named: object) -> object:
         if file.clip == clip_of(THREE):
             raise KeyboardInterrupt
-        return real(file, *rest)  # type: ignore[arg-type]
+        return real(file, *rest, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setenv("OMP_NUM_THREADS", "1")

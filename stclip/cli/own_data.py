@@ -9,7 +9,7 @@ from stclip.cli.options import CONFIG, ConfigFolder, ScaleName, data_app
 from stclip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from stclip.prepare.import_record import Settings
+    from stclip.prepare.import_record import ImportRecord, Settings
 
 DatasetName = Annotated[str, typer.Argument(help="Name of the data set.")]
 SplitsFolder = Annotated[Path, typer.Option(help="Folder of {dataset}/{family}/{split}.json.")]
@@ -37,7 +37,8 @@ def init(
         typer.Option(help="A detector of the scale. [default: its first that needs no training]"),
     ] = None,
     num_unseen: Annotated[
-        int | None, typer.Option(help="Unseen labels of a split. [default: a quarter, 2 or more]", min=1)
+        int | None,
+        typer.Option(help="Unseen labels of a split. [default: a quarter, 2 or more]", min=1),
     ] = None,
     num_splits: Annotated[int, typer.Option(help="Label splits to draw.", min=1)] = 1,
     seed: Annotated[int, typer.Option(help="Of the first split; the next have the next.")] = 0,
@@ -46,9 +47,9 @@ def init(
 ) -> None:
     """Lay out a data set of your own: its YAML, label list and splits, and a table."""
     from stclip import config as c
-    from stclip.config.new_dataset import NewDataset, dataset_yaml, table_yaml, write_new
     from stclip.config.table import load_table
     from stclip.prepare.label_list import read_label_list
+    from stclip.prepare.new_dataset import NewDataset, dataset_yaml, table_yaml, write_new
     from stclip.prepare.own import TARGET
     from stclip.prepare.survey import find_videos
     from stclip.splits.label_splits import make_split
@@ -162,7 +163,7 @@ def import_(
         "unit": unit, "box_format": box_format, "first_frame": first_frame,
         "label_attribute": label_attribute, "picture_names": picture_names, "video": video,
     }  # fmt: skip
-    run_import(
+    record, _ = run_import(
         name,
         Settings(
             annotations=[str(path) for path in annotations],
@@ -177,16 +178,23 @@ def import_(
         ),
         scale=scale, splits=splits, config=config,
     )  # fmt: skip
-    print(f"Then: snakemake --cores 8 results/{name}.csv --config scale={scale} {_only(config, name)}")
+    _print_next(config, record, scale=scale)
 
 
-def _only(config: Path, name: str) -> str:
-    """--config that builds this data set, with the boxes that its table shows."""
+def _print_next(config: Path, record: "ImportRecord", *, scale: str) -> None:
+    """Which command goes on from here."""
     from stclip import config as c
 
-    path = config / "tables" / f"{name}.yaml"
-    boxes = c.read_yaml(path).get("boxes") if path.exists() else None
-    return f"'datasets=[{name}]'" + (" 'boxes=[gt]'" if boxes == "gt" else "")
+    name = record.dataset
+    about = c.load_dataset(config, name, scale=scale)
+    table = config / "tables" / f"{name}.yaml"
+    wanted, boxes = f"results/{name}.csv", ""
+    if table.exists() and c.read_yaml(table).get("boxes") == "gt":
+        boxes = " 'boxes=[gt]'"
+    if record.unlabelled_boxes == record.boxes:
+        run = f"runs/{scale}/{name}/{about.family}/{about.splits[0]}/METHOD/0"
+        wanted, boxes = f"{run}/scores_gt_unseen.parquet", " 'boxes=[gt]'"
+    print(f"Then: snakemake --cores 8 {wanted} --config scale={scale} 'datasets=[{name}]'{boxes}")
 
 
 def run_import(
@@ -197,8 +205,8 @@ def run_import(
     splits: Path,
     config: Path,
     only_compare: bool = False,
-) -> list[str]:
-    """Import, write tables, report and sheet; the tables that are not as they were.
+) -> tuple["ImportRecord", list[str]]:
+    """Import, write tables, report and sheet; the report, and tables that are not as they were.
 
     `only_compare`: where a table would change, nothing is written.
     """
@@ -225,6 +233,7 @@ def run_import(
         also=["frame_store"],
     )
     folder = Path(about.extracted)
+    reports = folder.parent
     files = [splits / name / about.family / f"{split}.json" for split in about.splits]
     imported = import_annotations(
         name,
@@ -235,7 +244,7 @@ def run_import(
         splits=[read_committed(file) for file in files],
         test_split=about.test_split,
         together=about.scored_labels == "together",
-        cache=folder,
+        cache=reports,
     )
     tables = {"clips.parquet": (Clips, imported.clips), "boxes.parquet": (Boxes, imported.boxes)}
     changed = [
@@ -245,11 +254,13 @@ def run_import(
     ]
     print(imported.record.text())
     if changed and only_compare:
-        return changed
-    imported.write(folder)
+        return imported.record, changed
+    if changed:
+        imported.write(folder)
+    imported.record.write(reports)
     write_sheet(
-        folder / SHEET, imported.boxes, imported.videos,
+        reports / SHEET, imported.boxes, imported.videos,
         title=f"{name}: {len(imported.boxes)} boxes in {len(imported.clips)} videos",
     )  # fmt: skip
-    print(f"{folder / TEXT} holds this report; look at {folder / SHEET} before you go on.")
-    return changed
+    print(f"{reports / TEXT} holds this report; look at {reports / SHEET} before you go on.")
+    return imported.record, changed

@@ -83,8 +83,9 @@ def verify(
     ),
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Compare a prepared data set with the published counts, or imported tables with what they were
-    imported from; exit status 1 if any differs.
+    """Compare a data set with the published counts, or own data with what they were imported from.
+
+    Exit status 1 if anything differs.
     """
     import pandas as pd
 
@@ -98,8 +99,8 @@ def verify(
 
     settings = c.load_dataset(config, dataset, scale=scale)
     if settings.target == OWN and settings.extracted:
-        how = ImportRecord.read(Path(settings.extracted)).settings
-        changed = run_import(
+        how = ImportRecord.read(Path(settings.extracted).parent).settings
+        _, changed = run_import(
             dataset, how, scale=scale, splits=splits, config=config, only_compare=True
         )
         if changed:

@@ -1,11 +1,9 @@
 """One's own videos, with the annotations that `stclip data import` has read -> frames and tables.
 
-The imported tables lie in the folder that the data set names as `extracted`:
-
-    clips.parquet, boxes.parquet       as they are after preparation, but for the pictures' size
-    import.json, import.txt, import.png    what was read, dropped and drawn
-
-Videos stay where they are; each is decoded in its own order of frames, turned upright.
+The imported clips.parquet and boxes.parquet lie in the folder that the data set names as
+`extracted`, built as those that are prepared. What was read, dropped and drawn (import.json,
+import.txt, import.png) lies above it, so that it counts for nothing. Videos stay where they are;
+each is decoded in its own order of frames, turned upright.
 """
 
 import logging
@@ -59,8 +57,7 @@ def prepare(
     """
     if not (raw / "clips.parquet").exists():
         raise DataError(
-            f"{raw}: has no clips.parquet; import the annotations first: `stclip data import "
-            f"{raw.name} --annotations FILE`."
+            f"{raw}: has no clips.parquet; import the annotations first: `stclip data import`."
         )
     clips, boxes = Clips.read(raw / "clips.parquet"), Boxes.read(raw / "boxes.parquet")
     unknown = sorted({*labels_of(clips)} - {*read_label_list(Path(labels)).names})
@@ -102,9 +99,9 @@ def prepare(
             height=[s.height for s in found], width=[s.width for s in found], licence=licence
         )
         logger.info(
-            "%s: %d videos, %d frames, %d boxes",
-            raw.name, len(sized), sized["num_frames"].sum(), len(boxes),
-        )  # fmt: skip
+            "own data: %d videos, %d frames, %d boxes",
+            *(len(sized), sized["num_frames"].sum(), len(boxes)),
+        )
         of_size = boxes.table.assign(**dict(zip(BOX_COLUMNS, corners.T, strict=True)))
         return Clips(sized), Boxes(of_size)
 

@@ -46,10 +46,8 @@ class Imported:
     record: ImportRecord
 
     def write(self, folder: Path) -> None:
-        """Write the tables and the report, the clips last."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write the tables, the clips last."""
         (folder / "clips.parquet").unlink(missing_ok=True)
-        self.record.write(folder)
         self.boxes.write(folder / "boxes.parquet")
         self.clips.write(folder / "clips.parquet")
 
@@ -101,7 +99,13 @@ def import_annotations(
     num_whole = 0
     for path, its, found in read:
         placing = Placing(
-            found, path, surveyed, label_list, settings.ignored_labels, settings.as_they_are
+            found,
+            path,
+            surveyed,
+            label_list,
+            ignored=settings.ignored_labels,
+            without=settings.without,
+            as_they_are=settings.as_they_are,
         )
         tables.append(placing.boxes())
         reasons += placing.reasons

@@ -39,8 +39,8 @@ def clip_named(video: str) -> str:
 class Placing:
     """The rows of one file on their way; `reasons` and `missing` tell what happened to them.
 
-    `surveyed`: the videos, by clip; `ignored`: labels whose rows are left out; `as_they_are`: odd
-    looks of the boxes are no error.
+    `surveyed`: the videos, by clip; `ignored`: labels whose rows are left out; `without`: clips
+    whose rows are; `as_they_are`: odd looks of the boxes are no error.
     """
 
     found: Found
@@ -48,6 +48,7 @@ class Placing:
     surveyed: Mapping[str, Surveyed]
     labels: LabelList
     ignored: Collection[str] = ()
+    without: Collection[str] = ()
     as_they_are: bool = False
     reasons: list[Dropped] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
@@ -82,6 +83,10 @@ class Placing:
         rows = rows.assign(clip=[clip_named(name) for name in rows["video"]])
         if rows.empty:
             raise DataError(f"{self.path}: has no annotations.")
+        left_out = rows["clip"].isin([*self.without])
+        rows = self._without(rows, left_out, "rows of videos that --without leaves out")
+        if rows.empty:
+            return rows
         known = pd.Series(
             match_names(
                 rows["clip"], self.surveyed, where=self.path, what="rows",
@@ -122,7 +127,9 @@ class Placing:
         length = rows["clip"].map({clip: its.num_frames for clip, its in self.surveyed.items()})
         beyond = frames >= length
         why = "rows of frames beyond the end of their video"
-        if beyond.any() and (frames[beyond] == length[beyond]).all() and (frames != 0).all():
+        counted = rows["second"].isna()
+        by_one = (frames[beyond] == length[beyond]) & counted[beyond]
+        if beyond.any() and by_one.all() and (frames != 0).all():
             why += "; each by one, and no row is of the first frame: is that number 1? Then"
             why += f" --first-frame {self.found.first_frame + 1}"
         return self._without(rows.assign(frame=frames), beyond, why)

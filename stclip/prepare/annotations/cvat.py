@@ -82,8 +82,7 @@ def _of_tracks(
     tracks = root.findall("track")
     if not tracks:
         return
-    sources = [found.text for place in _SOURCES for found in root.findall(place) if found.text]
-    video = read_as.video or (sources[0].strip() if sources else "")
+    video = read_as.video or _source(root)
     if not video:
         raise DataError(
             f"{path}: does not say of which video it is (meta/task/source); name it: --video NAME."
@@ -103,14 +102,21 @@ def _of_tracks(
 
 def _of_images(root: ET.Element, path: Path, read_as: ReadAs) -> Iterator[Row]:
     """The boxes of a file for images."""
+    source = _source(root)
     for image in root.findall("image"):
         name = image.get("name", "")
         for box in image.findall("box"):
             where = f"{path}: image {name!r}"
-            video, frame = picture_place(name, read_as, where)
+            video, frame = picture_place(name, read_as, where, video=source)
             for label in _labels(box, box.get("label", ""), read_as):
                 corners = box_of([box.get(side) for side in _SIDES], where)
                 yield video, frame, float("nan"), corners, box.get("group_id", ""), label, where
+
+
+def _source(root: ET.Element) -> str | None:
+    """The video of a task, where it is of one."""
+    texts = (found.text for place in _SOURCES for found in root.findall(place))
+    return next((text.strip() for text in texts if text and text.strip()), None)
 
 
 def _labels(

@@ -29,8 +29,10 @@ from stclip.storage.numbers import as_numbers
 Unit = Literal["pixels", "fractions"]
 BoxFormat = Literal["xyxy", "xywh"]
 COLUMNS = ["video", "frame", "second", *BOX_COLUMNS, "person", "label", "place"]
+_NUMBER = r"(?:frame|img|image)?[_-]?(?P<frame>\d+)(?:\.[A-Za-z]\w*)?"
 # <video>_000012.jpg, <video>/img_00012.png, <video>-frame0012.jpg
-PICTURE_NAME = r"(?P<video>.+?)[/_-](?:frame|img|image)?[_-]?(?P<frame>\d+)\.\w+"
+PICTURE_NAME = rf"(?P<video>.+?)[/_-]{_NUMBER}"
+NUMBER_NAME = rf"(?:.*[/_-])?{_NUMBER}"  # where the video is known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,18 +118,23 @@ def box_of(values: Sequence[Any], where: str) -> list[float]:
     return as_numbers(list(values), "number of a box", where).tolist()
 
 
-def picture_place(name: str, read_as: ReadAs, where: str) -> tuple[str, float]:
+def picture_place(
+    name: str, read_as: ReadAs, where: str, *, video: str | None = None
+) -> tuple[str, float]:
     """The video and the number of a frame, from the name of its picture.
+
+    `video`: what the file says of it; `read_as.video` goes before.
 
     Raises:
         ConfigError: the expression has no such groups. DataError: the name does not match it.
     """
-    pattern = read_as.picture_names or PICTURE_NAME
+    video = read_as.video or video
+    pattern = read_as.picture_names or (NUMBER_NAME if video else PICTURE_NAME)
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"--picture-names {pattern!r}: no expression ({error}).") from None
-    wanted = {"frame"} if read_as.video else {"video", "frame"}
+    wanted = {"frame"} if video else {"video", "frame"}
     if not wanted <= expression.groupindex.keys():
         raise ConfigError(
             f"--picture-names {pattern!r}: has groups {sorted(expression.groupindex)}; "
@@ -139,7 +146,7 @@ def picture_place(name: str, read_as: ReadAs, where: str) -> tuple[str, float]:
             f"{where}: picture {name!r} is not called <video>_<frame>.<suffix> (expression "
             f"{pattern!r}); say how with --picture-names."
         )
-    return read_as.video or match["video"], float(match["frame"])
+    return video or match["video"], float(match["frame"])
 
 
 NOTHING = [np.nan] * len(BOX_COLUMNS)  # in place of a box

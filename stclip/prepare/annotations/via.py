@@ -73,9 +73,10 @@ def _of_pictures(
 
 
 def _of_videos(content: bytes, path: Path, read_as: ReadAs, passed: Counter[str]) -> Iterator[Row]:
+    lines = content.split(b"\n")  # notes, of any number of commas, become empty lines
+    content = b"\n".join(b"" if line.lstrip()[:1] == b"#" else line for line in lines)
     table = csv_table(content, path, columns=_ALL_OF_VIDEOS)
-    first = table["metadata_id"].str.lstrip()
-    table = table[~first.str.startswith("#") & (first != "metadata_id")]
+    table = table[table["metadata_id"] != "metadata_id"]
     for line, files, times, shape, attributes in table[_OF_VIDEOS].itertuples():
         where = f"{path}: line {line}"
         seconds = _list(times, "temporal_coordinates", where)

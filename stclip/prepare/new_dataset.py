@@ -28,8 +28,8 @@ class NewDataset(Strict):
 
     @property
     def folder(self) -> Path:
-        """Of the imported tables."""
-        return Path("data", "own", self.name)
+        """Of the imported tables, and of nothing else: what changes in it prepares anew."""
+        return Path("data", "own", self.name, "tables")
 
     def paths(self, config: Path) -> dict[str, Path]:
         """Where its files are: "dataset", "labels", "table"."""
