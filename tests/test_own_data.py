@@ -287,7 +287,8 @@ def test_what_moves_most_is_shown_on_three_frames() -> None:
     rows += [("c", 3, 10.0, 5.0, 30.0, 40.0, 0, [])]
     boxes = pd.DataFrame(rows, columns=["clip", "frame", *BOX_COLUMNS, "tube", "actions"])
     assert [(m.clip, m.frame) for m in fastest(boxes)] == [("a", 1)]  # which has a frame before
-    assert choose_frames(boxes) == [("c", 3), ("a", 2), ("b", 2)]
+    assert choose_frames(boxes)[:5] == [("c", 3), ("a", 2), ("b", 2), ("a", 0), ("b", 0)]
+    assert len(choose_frames(boxes)) == 1 + 2 * 4  # every frame of the others, once
 
 
 def test_a_label_list_is_lines_or_a_label_map(tmp_path: Path) -> None:

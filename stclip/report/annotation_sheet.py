@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 MOST_FRAMES, MOVERS, COLUMNS = 24, 4, 4
 CELL, PICTURE_HEIGHT, GAP, MARGIN, LINE = 264, 198, 10, 16, 20  # pixels
 TITLE_HEIGHT, HEADING_HEIGHT = 66, 34
+_PLACES = (0.5, 0.0, 1.0, 0.25, 0.75)  # of a label's frames in a clip, in this order
 CELL_HEIGHT = PICTURE_HEIGHT + 2 * LINE + GAP
 _AROUND = 0.8  # of a mover's larger side, left of its box and right, above and below
 
@@ -83,14 +84,22 @@ def write_sheet(out: Path, boxes: Boxes, videos: Mapping[str, Path], *, title: s
             _draw_mover(sheet, corner, pictures.get((mover.clip, mover.frame + step)), mover, step)
     with whole_file(out) as temporary:
         sheet.save(temporary, "png", compress_level=6)
-    logger.info("%s: %d frames of %d clips with their boxes", out, len(shown), len({*shown}))
+    clips = {clip for clip, _ in shown}
+    logger.info("%s: %d frames of %d clips with their boxes", out, len(shown), len(clips))
 
 
 def choose_frames(boxes: pd.DataFrame) -> list[tuple[str, int]]:
-    """Clip and frame of what is shown: of each label in turn, from as many clips as there are."""
-    rows = boxes.explode("actions").fillna({"actions": ""})
+    """Clip and frame of what is shown: of each label in turn, from as many clips as there are.
+
+    Of a clip first the middle frame that shows the label, then others.
+    """
+    rows = boxes.explode("actions").fillna({"actions": ""}).sort_values("frame", kind="stable")
     of_label = {
-        str(label): own.groupby("clip")["frame"].agg(lambda f: sorted(f)[len(f) // 2])
+        str(label): [
+            (str(clip), int(frames.iloc[round(place * (len(frames) - 1))]))
+            for place in _PLACES
+            for clip, frames in own.groupby("clip")["frame"]
+        ]
         for label, own in rows.groupby("actions")
     }
     names = [*of_label]
@@ -101,7 +110,7 @@ def choose_frames(boxes: pd.DataFrame) -> list[tuple[str, int]]:
         for label in names:
             own = of_label[label]
             if turn < len(own) and len(chosen) < MOST_FRAMES:
-                chosen[str(own.index[turn]), int(own.iloc[turn])] = None
+                chosen[own[turn]] = None
     return [*chosen]
 
 
@@ -167,7 +176,7 @@ def _draw_frame(
     first = boxes.iloc[0]
     numbers = [round(float(first[side])) for side in BOX_COLUMNS]
     size = "" if picture is None else f" of {picture.shape[1]}x{picture.shape[0]}"
-    _below(sheet, corner, f"{first['clip']}, frame {first['frame']}", f"{numbers}{size}")
+    _below(sheet, corner, f"frame {first['frame']} of {first['clip']}", f"{numbers}{size}")
 
 
 def _draw_mover(
@@ -190,7 +199,7 @@ def _draw_mover(
         pen.rectangle(box, outline=RIGHT if step == 0 else WRONG, width=2)
     sheet.paste(cell, corner)
     what = {-1: "the frame before", 0: "its own frame", 1: "the frame after"}[step]
-    _below(sheet, corner, f"{mover.clip}, frame {mover.frame + step}", what)
+    _below(sheet, corner, f"frame {mover.frame + step} of {mover.clip}", what)
 
 
 def _cell(
