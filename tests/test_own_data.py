@@ -55,7 +55,7 @@ def imported(folder: Path, text: str, *, split: LabelSplit = SPLIT, **settings: 
     return import_annotations(
         "mine", Settings(annotations=[str(path)], **settings), videos=folder / "videos",
         labels=folder / "labels.txt", licence="mine", splits=[split], test_split="test",
-        together=False, cache=folder / "own",
+        together=False, patience_s=0.5, cache=folder / "own",
     )  # fmt: skip
 
 
@@ -234,6 +234,24 @@ def test_several_labels_of_a_person_are_one_box(folder: Path) -> None:
     assert table["tube"].tolist() == [0, 1]
 
 
+def test_persons_keep_their_numbers_beside_those_without_a_name(folder: Path) -> None:
+    rows = [("x", 0), ("", 0), ("", 0), ("y", 1), ("x", 1), ("", 1)]
+    text = "".join(
+        line("a", frame, "run", 5 * place, 5, 5 * place + 20, 40, person=person)
+        for place, (person, frame) in enumerate(rows)
+    )
+    table = imported(folder, HEADER + text).boxes.table.sort_values(["frame", "x1"])
+    assert table["tube"].tolist() == [0, 2, 3, 1, 0, 2]  # x is 0 and y is 1 in both frames
+
+
+def test_frames_too_far_apart_for_tracks_are_told(folder: Path) -> None:
+    text = HEADER + line("c", 6, "run") + line("c", 11, "run")
+    (note,) = (n for n in imported(folder, text).record.notes if "apart" in n)
+    # 5 frames at the video's mean rate of 11 frames in 1.4 s
+    assert note.startswith("annotated frames are 0.636 s apart, and tracks end after 0.5 s")
+    assert "patience_s: 1.27" in note
+
+
 def test_boxes_without_labels_can_be_scored(folder: Path) -> None:
     found = imported(folder, "video,frame,x1,y1,x2,y2\na,1,10,5,30,40\ne,2,10,5,30,40\n")
     assert found.record.unlabelled_boxes == len(found.boxes) == 2
@@ -249,6 +267,7 @@ def test_labels_without_boxes_are_of_whole_pictures(folder: Path) -> None:
     assert table.groupby("clip")["frame"].agg(list).to_dict() == {"a": [3], "b": [0], "c": [0, 9]}
     assert table[BOX_COLUMNS].to_numpy()[1].tolist() == [0, 0, HEIGHT, WIDTH]  # b is turned
     assert found.record.whole_pictures == 4
+    assert any(note.startswith("4 boxes are whole pictures") for note in found.record.notes)
 
 
 def test_tested_videos_can_be_listed(folder: Path) -> None:

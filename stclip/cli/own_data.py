@@ -244,6 +244,7 @@ def run_import(
         splits=[read_committed(file) for file in files],
         test_split=about.test_split,
         together=about.scored_labels == "together",
+        patience_s=about.linking.patience_s,
         cache=reports,
     )
     tables = {"clips.parquet": (Clips, imported.clips), "boxes.parquet": (Boxes, imported.boxes)}

@@ -62,6 +62,7 @@ def import_annotations(
     splits: Sequence[LabelSplit],
     test_split: str,
     together: bool,
+    patience_s: float,
     cache: Path,
 ) -> Imported:
     """Read annotations of the videos in a folder.
@@ -75,6 +76,7 @@ def import_annotations(
         splits: label splits, to see what they select.
         test_split: the official split that is tested.
         together: whether all labels are scored on every tested clip.
+        patience_s: seconds that a track may pause, to see whether persons' tracks hold.
         cache: folder of what was found of the videos (`survey_videos`).
 
     Raises:
@@ -119,6 +121,12 @@ def import_annotations(
     sides = _official(boxes, kept, settings, test_split)
     clips = _clips(boxes, {clip: surveyed[clip] for clip in kept}, sides, label_list, licence)
     notes += _about_videos({clip: surveyed[clip] for clip in kept})
+    notes += _about_tracks(boxes, {clip: surveyed[clip].fps for clip in kept}, patience_s)
+    if num_whole:
+        notes.append(
+            f"{num_whole} boxes are whole pictures, of labels without box: detected persons hardly "
+            "overlap them, so run boxes `gt` alone"
+        )
     selected = [_selected(split, clips, test_split, together) for split in splits]
     notes += [note for _, note in selected if note]
     shown = boxes.table.explode("actions")
@@ -282,6 +290,20 @@ def _about_videos(surveyed: Mapping[str, Surveyed]) -> list[str]:
     if len(sizes) > 1:
         notes.append("sizes of videos: " + ", ".join(f"{n} of {s}" for s, n in sizes.most_common()))
     return notes
+
+
+def _about_tracks(boxes: Boxes, fps: Mapping[str, float], patience_s: float) -> list[str]:
+    """Whether the annotated frames of a clip lie so far apart that every track would end."""
+    frames = boxes.table[["clip", "frame"]].drop_duplicates().sort_values(["clip", "frame"])
+    steps_s = frames.groupby("clip")["frame"].diff() / frames["clip"].map(fps)
+    step_s = float(steps_s.median())
+    if not step_s > patience_s:  # or there is but one frame a clip
+        return []
+    return [
+        f"annotated frames are {step_s:.3g} s apart, and tracks end after {patience_s:.3g} s "
+        f"without a box: set `linking: {{ patience_s: {2 * step_s:.3g} }}` in the data set's YAML "
+        "for methods that look at tracks"
+    ]
 
 
 def _selected(
