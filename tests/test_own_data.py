@@ -397,6 +397,24 @@ def test_several_actions_and_splits_of_ones_own(project: Path) -> None:
     assert (table["boxes"], table["starred"], table["assumptions"]) == ("gt", None, ["independent"])
     seeds = [LabelSplit.read(project / f"splits/mine/own/{n}.json").seed for n in (1, 2)]
     assert seeds == [0, 1]
+    make = [
+        "splits",
+        "make",
+        "--dataset",
+        "mine",
+        "--name",
+        "3",
+        "--num-unseen",
+        "1",
+        "--seed",
+        "7",
+    ]
+    made = CliRunner().invoke(app, [*make, "--labels", "labels.txt", "--out", "3.json"])
+    assert made.exit_code == 0, made.output
+    split = LabelSplit.read(Path("3.json"))
+    assert sorted((*split.base, *split.unseen)) == ["run", "sit", "wave"]
+    with pytest.raises(ConfigError, match="give either --clips or --labels"):
+        raise CliRunner().invoke(app, [*make, "--out", "4.json"]).exception or AssertionError
 
 
 @pytest.mark.parametrize(
