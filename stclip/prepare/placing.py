@@ -165,7 +165,8 @@ class Placing:
                 f"{self.path}: nearly all of the {(~whole).sum()} boxes look like {looks}. They "
                 f"were read as {self.found.unit}, {self.found.box_format}; the first is "
                 f"{rows.loc[~whole, 'place'].iloc[0]}. Say what they are (--unit, --box-format) "
-                "where the format leaves it open, or take them all the same: --as-they-are."
+                "where the format leaves it open, correct the file, or take them all the same: "
+                "--as-they-are."
             )
         if fractions:
             boxes *= np.tile(sizes, 2)
