@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from own_videos import FPS, FRAMES, HEIGHT, WIDTH, number_of, write_video
+from drawn_videos import FPS, FRAMES, HEIGHT, WIDTH, number_of, write_video
 from PIL import Image
 from typer.testing import CliRunner
 
