@@ -39,7 +39,7 @@ def make_samples(
     """
     about = clips.table.set_index("clip")
     lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
-    rates: dict[str, float] = about["fps"].to_dict()
+    rates = dict(zip(clips.table["clip"], clips.table["fps"], strict=True))
     by_second = inputs.memory_every == "second"
     sizes = {clip: (heights[clip], widths[clip]) for clip in lengths}
     unit = inputs.unit
