@@ -52,7 +52,13 @@ SPEED = ROOT / "benchmarks" / "results"
         (ROOT / "docs" / "faults.md", TABLE.with_name("faults.csv"), "| full disk"),
         *(
             (ROOT / "docs" / "mini.md", ROOT / f"docs/results/mini_choice/{name}.csv", "| CLIP")
-            for name in ("settings", "settings_video", "settings_person", "settings_ucf")
+            for name in (
+                "settings",
+                "settings_video",
+                "settings_person",
+                "settings_ucf",
+                "settings_ava",
+            )
         ),
         *(
             (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| scoring")
