@@ -121,40 +121,51 @@ def _add_run(
     table = run.data.boxes.table
     table = table[table["clip"].isin(truth.clips)]
     table = table[run.data.key_frames.contain(table)]  # whoever is annotated, for any class
-    sizes = run.data.clips.table.set_index("clip")[["width", "height"]]
     nearest, overlap = overlaps_of(
         record, table, clips=list(truth.clips), protocol=run.protocol
     ).best_person()
-    annotated = {key: of.index.tolist() for key, of in table.groupby(["clip", "frame"])}
+    annotated = {row: at for at, row in enumerate(table.index.tolist())}
+    person_frames = _frames(table)
+    person_boxes = table[BOX_COLUMNS].to_numpy(np.float64)
+    actions = [list(map(str, names)) for names in table["actions"]]
+    of_frame: dict[tuple[str, int], list[int]] = {}
+    for row, at in annotated.items():
+        of_frame.setdefault(person_frames[at], []).append(row)
+    clips = run.data.clips.table
+    sizes = dict(
+        zip(clips["clip"], clips[["width", "height"]].to_numpy(np.int64).tolist(), strict=True)
+    )
 
-    def frame(clip: str, frame_idx: int) -> int:
-        key = (run.about["scale"], run.about["dataset"], clip, frame_idx)
+    def frame(where: tuple[str, int]) -> int:
+        key = (run.about["scale"], run.about["dataset"], *where)
         if key not in page.frames:
-            width, height = sizes.loc[clip]
+            clip, frame_idx = where
+            width, height = sizes[clip]
             page.frames[key] = page.put(
-                "frames", clip=clip, frame=frame_idx, width=int(width), height=int(height)
+                "frames", clip=clip, frame=frame_idx, width=width, height=height
             )
-            for row in annotated.get((clip, frame_idx), []):
+            for row in of_frame.get(where, []):
                 known[row] = page.put(
                     "persons",
                     frame=page.frames[key],
-                    corners=_corners(table.loc[row]),
-                    names=[page.name(str(name)) for name in table.loc[row, "actions"]],
+                    corners=_corners(person_boxes[annotated[row]]),
+                    names=[page.name(name) for name in actions[annotated[row]]],
                 )
         return page.frames[key]
 
     products = scores_of(record).T  # (N, K)
+    box_frames, corners = _frames(record.table), record.boxes_xyxy
+    detector = record.table["detector_score"].to_numpy()
     boxes: dict[int, int] = {}
 
     def box(row: int) -> int:
         if row not in boxes:
-            scored = record.table.loc[row]
             best = np.argsort(-products[row], kind="stable")[:BEST_NAMES]
             boxes[row] = page.put(
                 "boxes",
-                frame=frame(str(scored["clip"]), int(scored["frame"])),
-                corners=_corners(scored),
-                detector=_short(scored["detector_score"]),
+                frame=frame(box_frames[row]),
+                corners=_corners(corners[row]),
+                detector=_short(detector[row]),
                 overlap=_short(overlap[row]),
                 best=[[page.name(record.labels[k]), _short(products[row, k])] for k in best],
             )
@@ -176,8 +187,7 @@ def _add_run(
                 person=known[table.index[nearest[scored]]] if nearest[scored] >= 0 else -1,
             )
         for row in truth_rows[np.flatnonzero(errors.missed)][:each].tolist():
-            person = table.loc[row]
-            frame(str(person["clip"]), int(person["frame"]))
+            frame(person_frames[annotated[row]])
             page.put(
                 "rows",
                 run=number,
@@ -190,8 +200,13 @@ def _add_run(
             )
 
 
-def _corners(row: pd.Series) -> list[float]:
-    return [round(float(row[side]), 1) for side in BOX_COLUMNS]
+def _frames(table: pd.DataFrame) -> list[tuple[str, int]]:
+    """Clip and 0-based frame of every row."""
+    return list(zip(table["clip"].tolist(), table["frame"].tolist(), strict=True))
+
+
+def _corners(box_xyxy: np.ndarray) -> list[float]:
+    return [round(float(corner), 1) for corner in box_xyxy]
 
 
 def _short(value: Any) -> float:
