@@ -100,6 +100,26 @@ use rule figure as video with:
         figure=one_of(name for name, its in FIGURES.items() if its.suffix == "gif"),
 
 
+# A page to sort and filter the predictions of a run; made when it is asked for.
+rule browse:
+    input:
+        **PREPARED,
+        scores=rules.score.output,
+        metrics=f"{RUN}/metrics.json",
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
+    output:
+        "results/{scale}/browse/{dataset}/{family}/{split}/{method}/{seed}.html",
+    log:
+        "logs/browse/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
+    params:
+        settings=lambda w: settings_of(
+            "report", run_settings(w).title, evaluation_settings(w)
+        ),
+        run=RUN,
+    shell:
+        "stclip --log {log:q} --threads 1 browse {params.run:q} --out {output:q}"
+
+
 rule report:
     input:
         metrics=reported_files("metrics.json"),
