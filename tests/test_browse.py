@@ -128,6 +128,11 @@ def test_of_many_every_class_keeps_its_best_ranked_ones(site: Site) -> None:
     assert len(content_of(page, "pictures")) == len(content_of(page)["frames"]["clip"])
 
 
+def test_fewer_predictions_than_classes_are_refused(site: Site) -> None:
+    with pytest.raises(ConfigError, match=r"--most 1: too few .* give at least [23]\."):
+        browsed_rows([read(site)], most=1)
+
+
 def test_same_runs_same_bytes_and_two_runs_share_frames(site: Site) -> None:
     page = build_browse_page([read(site), read(site, 1)])
     assert build_browse_page([read(site), read(site, 1)]) == page

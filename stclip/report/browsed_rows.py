@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stclip.errors import DataError
+from stclip.errors import ConfigError, DataError
 from stclip.evaluate.error_kinds import KINDS, MISSED
 from stclip.evaluate.run_sides import scores_of
 from stclip.evaluate.voting import ASSUMPTIONS
@@ -67,7 +67,7 @@ def browsed_rows(runs: Sequence[BrowsedRun], *, most: int) -> BrowsedRows:
             has them: its best-ranked ones, and of missed persons the first.
 
     Raises:
-        DataError: there is no row at all.
+        ConfigError: `most` is less than the classes of the runs. DataError: there is no row at all.
     """
     page = BrowsedRows()
     page.classes = [page.name(n) for n in dict.fromkeys(n for r in runs for n in r.judged.errors)]
@@ -81,6 +81,11 @@ def browsed_rows(runs: Sequence[BrowsedRun], *, most: int) -> BrowsedRows:
     if not page.available:
         raise DataError("nothing was scored and nobody is annotated: there is nothing to browse.")
     each = _water_level(sizes, most)
+    if not each:
+        raise ConfigError(
+            f"--most {most}: too few for a prediction of every class and run; give at least "
+            f"{sum(size > 0 for size in sizes)}."
+        )
     persons: dict[tuple[str, str], dict[int, int]] = {}
     for number, run in enumerate(runs):
         dataset = (run.about["scale"], run.about["dataset"])
