@@ -18,7 +18,7 @@ from stclip.config import load_dataset
 from stclip.config.target import call_target
 from stclip.errors import ConfigError, DataError
 from stclip.prepare.import_record import ImportRecord, Settings
-from stclip.prepare.label_list import read_label_list
+from stclip.prepare.named_labels import read_label_list
 from stclip.prepare.own_import import Imported, import_annotations
 from stclip.prepare.survey import SUFFIXES, find_videos, survey_video
 from stclip.prepare.videos import VideoFile, read_pictures

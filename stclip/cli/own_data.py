@@ -48,7 +48,7 @@ def init(
     """Lay out a data set of your own: its YAML, label list and splits, and a table."""
     from stclip import config as c
     from stclip.config.table import load_table
-    from stclip.prepare.label_list import read_label_list
+    from stclip.prepare.named_labels import read_label_list
     from stclip.prepare.new_dataset import NewDataset, dataset_yaml, table_yaml, write_new
     from stclip.prepare.own import TARGET
     from stclip.prepare.survey import find_videos

@@ -70,7 +70,7 @@ def splits_make(
     family: Annotated[str, typer.Option(help="Family of label splits.")] = "own",
 ) -> None:
     """Draw a new seeded label split from the classes of a data set."""
-    from stclip.prepare.label_list import read_label_list
+    from stclip.prepare.named_labels import read_label_list
     from stclip.records import Clips
     from stclip.splits.label_splits import labels_of, make_split
 

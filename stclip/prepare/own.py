@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 
 from stclip.config.fields import LocalPath
 from stclip.errors import DataError
-from stclip.prepare.label_list import read_label_list
+from stclip.prepare.named_labels import read_label_list
 from stclip.prepare.store import write_prepared
 from stclip.prepare.survey import find_videos
 from stclip.prepare.videos import StoredVideo, VideoFile, frames_depend_on, store_videos

@@ -12,7 +12,7 @@ import pandas as pd
 
 from stclip.errors import DataError
 from stclip.prepare.import_record import Settings, SplitClips
-from stclip.prepare.label_list import LabelList
+from stclip.prepare.named_labels import LabelList
 from stclip.prepare.placing import clip_named
 from stclip.prepare.survey import Surveyed
 from stclip.records import LABEL_GROUPS, Boxes, Clips, LabelSplit

@@ -23,7 +23,7 @@ from stclip.prepare.import_record import (
     Source,
     dropped,
 )
-from stclip.prepare.label_list import LabelList, read_label_list
+from stclip.prepare.named_labels import LabelList, read_label_list
 from stclip.prepare.own_clips import (
     about_tracks,
     about_videos,

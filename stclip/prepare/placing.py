@@ -17,7 +17,7 @@ from stclip.boxes.looks import Looked, look
 from stclip.errors import DataError
 from stclip.prepare.annotations.found import Found
 from stclip.prepare.import_record import Dropped, dropped
-from stclip.prepare.label_list import LabelList
+from stclip.prepare.named_labels import LabelList
 from stclip.prepare.survey import SUFFIXES, Surveyed
 from stclip.records import BOX_COLUMNS
 from stclip.storage.name_matching import match_names
