@@ -19,6 +19,7 @@ from stclip.cli import (  # noqa: F401  their commands join the app, in road ord
     evaluate,
     features,
     mini,
+    predict,
     prepare,
     report,
     score,
