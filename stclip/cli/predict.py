@@ -97,7 +97,7 @@ def predict(
 
 def _show(summary: "Summary") -> None:
     """A short table: the tracks with most boxes, by track number."""
-    print(f"\n{summary.video}: {summary.key_frames} key frames, files in {summary.folder}")
+    print(f"\n{summary.name}: {summary.key_frames} key frames, files in {summary.folder}")
     for problem in summary.problems:
         print(f"  {problem}")
     if not summary.tracks:

@@ -5,7 +5,6 @@ from pathlib import Path
 from pydantic import Field
 
 from stclip.config.method_models import TwoScores
-from stclip.config.models import BoxSource
 from stclip.config.resolve import checked
 from stclip.config.strict import Strict
 from stclip.config.yaml_file import read_yaml
@@ -25,8 +24,10 @@ class PredictConfig(Strict):
     """frames a second of which windows and clips are made; null: all of the video"""
     image_rate: float = Field(default=25.0, gt=0)
     """frames a second of a folder of images"""
-    boxes: BoxSource = BoxSource(source="detections", within=0.7)
-    """which detections are scored"""
+    within: float | None = Field(default=0.7, ge=0)
+    """keep detections of score > best of the frame - within"""
+    top: int | None = Field(default=None, ge=1)
+    """keep the best so many of a frame"""
     min_score: float = Field(default=0.3, ge=0, le=1)
     """detections below are dropped"""
     tracks: TwoScores = TwoScores()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stclip.errors import ConfigError
-from stclip.own_videos.found_persons import Prediction
+from stclip.own_videos.found_persons import Prediction, rows_by
 from stclip.records import BOX_COLUMNS
 
 
@@ -25,11 +25,11 @@ def to_supervision(found: Prediction) -> dict[int, Any]:
     supervision = _library("supervision")
     names = np.array(found.labels)
     detections = {}
-    for frame, rows in found.boxes.groupby("frame", sort=True).indices.items():
+    for frame, rows in rows_by(found.boxes["frame"].to_numpy(np.int64)).items():
         values, boxes = found.probabilities[rows], found.boxes.iloc[rows]
         best = values.argmax(1)
         scores = boxes["detector_score"].to_numpy(np.float32)
-        detections[int(frame)] = supervision.Detections(
+        detections[frame] = supervision.Detections(
             xyxy=boxes[BOX_COLUMNS].to_numpy(np.float32),
             confidence=values.max(1) * scores,
             class_id=best.astype(int),

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from stclip.evaluate.outside_rows import DETECTION_COLUMNS
 from stclip.records import BOX_COLUMNS
@@ -67,26 +67,29 @@ class Prediction:
     @cached_property
     def persons(self) -> list[Person]:
         """One record per box."""
+        boxes = self.boxes[BOX_COLUMNS].to_numpy(float).tolist()
+        columns = [self.boxes[c].tolist() for c in ("frame", "time_s", "track", "detector_score")]
         return [
             Person(
-                frame=int(row.frame), time_s=float(row.time_s), track=int(row.track),
-                box_xyxy=(float(row.x1), float(row.y1), float(row.x2), float(row.y2)),
-                detector_score=float(row.detector_score),
+                frame=frame, time_s=time_s, track=track, detector_score=score,
+                box_xyxy=(box[0], box[1], box[2], box[3]),
                 probabilities=dict(zip(self.labels, values.tolist(), strict=True)),
             )
-            for row, values in zip(self.boxes.itertuples(), self.probabilities, strict=True)
+            for frame, time_s, track, score, box, values in zip(
+                *columns, boxes, self.probabilities, strict=True
+            )
         ]  # fmt: skip
 
     @cached_property
     def tracks(self) -> list[Track]:
         """One record per track, in the order in which they begin."""
         found = []
-        for number, rows in sorted(self.boxes.groupby("track").indices.items()):
+        for number, rows in rows_by(self.boxes["track"].to_numpy(np.int64)).items():
             times = self.boxes["time_s"].iloc[rows]
             means = self.probabilities[rows].mean(0).tolist()
             found.append(
                 Track(
-                    number=int(number), first_s=float(times.iloc[0]), last_s=float(times.iloc[-1]),
+                    number=number, first_s=float(times.iloc[0]), last_s=float(times.iloc[-1]),
                     rows=tuple(rows.tolist()),
                     probabilities=dict(zip(self.labels, means, strict=True)),
                 )
@@ -115,6 +118,13 @@ def no_boxes() -> pd.DataFrame:
     """An empty table of `Prediction.boxes`."""
     whole = {"frame", "track"}
     return pd.DataFrame({c: np.zeros(0, np.int64 if c in whole else np.float32) for c in BOXES})
+
+
+def rows_by(values: Int[np.ndarray, " N"]) -> dict[int, Int[np.ndarray, " n"]]:
+    """The rows of each value, both rising."""
+    order = np.argsort(values, kind="stable")
+    known, begins = np.unique(values[order], return_index=True)
+    return dict(zip(known.tolist(), np.split(order, begins[1:]), strict=False))
 
 
 def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 from stclip.own_videos.found_persons import Prediction
 from stclip.own_videos.overlay import Marks
 from stclip.own_videos.person_marks import colour_of, cut_to, letters_on
+from stclip.records import BOX_COLUMNS
 from stclip.report.lettering import EMPTY, FAINT, FONT_SIZE, INK, PAPER, font
 from stclip.storage.files import whole_file
 
@@ -47,12 +48,14 @@ def write_sheet(
         pictures: of `chosen_key_frames`, by frame, from `cell_picture`.
     """
     frames = sorted(pictures)
-    most = max((_count(found, frame) for frame in frames), default=0)
-    cell_height = PICTURE_HEIGHT + GAP + LINE * max(1, min(most, _PERSONS) + (most > _PERSONS))
     columns = max(2, min(COLUMNS, len(frames)))
-    rows = max(1, -(-len(frames) // columns))
+    tops = [TITLE]  # of the rows, and the end of the last one
+    for start in range(0, len(frames), columns):
+        most = max(_count(found, frame) for frame in frames[start : start + columns])
+        lines = max(1, min(most, _PERSONS) + (most > _PERSONS))
+        tops.append(tops[-1] + PICTURE_HEIGHT + GAP + LINE * lines + MARGIN)
     width = MARGIN + columns * (CELL + MARGIN)
-    sheet = Image.new("RGB", (width, TITLE + rows * (cell_height + MARGIN)), PAPER)
+    sheet = Image.new("RGB", (width, tops[-1]), PAPER)
     pen = ImageDraw.Draw(sheet)
     title = cut_to(f"{found.video}: {found.method}", width - 2 * MARGIN, FONT_SIZE + 2)
     pen.text((MARGIN, 10), title, INK, font(FONT_SIZE + 2, bold=True))
@@ -62,7 +65,7 @@ def write_sheet(
     marks = Marks(found, hold_s=0.0)
     for number, frame in enumerate(frames):
         row, column = divmod(number, columns)
-        corner = (MARGIN + column * (CELL + MARGIN), TITLE + row * (cell_height + MARGIN))
+        corner = (MARGIN + column * (CELL + MARGIN), tops[row])
         _draw_cell(sheet, corner, found, frame, pictures[frame], marks)
     with whole_file(out) as temporary:
         sheet.save(temporary, "png", compress_level=6)
@@ -88,12 +91,11 @@ def _draw_cell(
     cell.paste(Image.fromarray(pixels), shift)
     pen = ImageDraw.Draw(cell)
     own = found.boxes[found.boxes["frame"] == frame]
-    for box in own.itertuples():
-        sides = (float(box.x1), float(box.y1), float(box.x2), float(box.y2))
+    for track, sides in zip(own["track"].tolist(), own[BOX_COLUMNS].to_numpy(float), strict=True):
         x1, y1, x2, y2 = (round(v * scale) + shift[i % 2] for i, v in enumerate(sides))
-        colour = colour_of(int(box.track))
+        colour = colour_of(track)
         pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=2)
-        _tag(pen, (x1, y1), int(box.track))
+        _tag(pen, (x1, y1), track)
     time_s = found.key_frames.loc[found.key_frames["frame"] == frame, "time_s"].iloc[0]
     pen.text(
         (CELL - 6, PICTURE_HEIGHT - 6), f"{time_s:.1f} s", "#ffffff", font(FONT_SIZE - 2),
@@ -136,4 +138,6 @@ def _tag(pen: ImageDraw.ImageDraw, corner: tuple[int, int], track: int) -> None:
     width = round(letters.getlength(f"{track}")) + 8
     x, y = corner
     pen.rectangle((x, y, x + width, y + FONT_SIZE + 1), colour)
-    pen.text((x + width / 2, y + (FONT_SIZE + 1) / 2), f"{track}", letters_on(colour), letters, "mm")
+    pen.text(
+        (x + width / 2, y + (FONT_SIZE + 1) / 2), f"{track}", letters_on(colour), letters, "mm"
+    )

@@ -250,6 +250,11 @@ def _of_kind(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return [f for f in folder.iterdir() if f.suffix.lower() in suffixes and f.is_file()]
 
 
+def video_name(path: Path) -> str:
+    """What a video is called in what is written: its file without suffix, or its folder."""
+    return path.resolve().name if path.is_dir() else path.stem
+
+
 def open_video(path: Path, *, image_rate: float) -> Recording:
     """A file, or a folder of images as one video.
 
@@ -299,7 +304,5 @@ def _videos_of(folder: Path) -> list[Path]:
             f"{images[0].name} and {videos[0].name}; keep one kind in a folder, or name the files."
         )
     if not images and not videos:
-        raise DataError(
-            f"{folder}: holds neither images {list(IMAGES)} nor videos {list(VIDEOS)}."
-        )
+        raise DataError(f"{folder}: holds neither images {list(IMAGES)} nor videos {list(VIDEOS)}.")
     return [folder] if images else sorted(videos)

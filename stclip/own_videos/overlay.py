@@ -93,7 +93,9 @@ class Overlay:
         self.size = tuple(max(2, round(side * self.scale / 2) * 2) for side in (width, height))
         self.rate = min(Fraction(rate or 25), Fraction(MOST_RATE)).limit_denominator(1001)
         self._container = av.open(str(path), "w", format="mp4")
-        self._stream = self._container.add_stream(self.codec, rate=self.rate)
+        stream = self._container.add_stream(self.codec, rate=self.rate)
+        assert isinstance(stream, av.VideoStream), "encoders are of videos"
+        self._stream: av.VideoStream = stream
         self._stream.width, self._stream.height = self.size
         self._stream.pix_fmt = "yuv420p"
         if self.codec == "libx264":

@@ -78,7 +78,7 @@ def panel_of(person: Marked, size: int, count: int, *, most_width: int) -> Image
     room = max(size, most_width - mark_width - number_width - 3 * pad)
     texts = [(cut_to(label, room, size), value) for label, value in person.best[:count]]
     width = max((round(letters.getlength(text)) for text, _ in texts), default=0)
-    bar = max(width, 4 * size) + number_width + pad
+    bar = max(width, 4 * size) + number_width + size // 2
     panel = Image.new("RGBA", (mark_width + bar + 2 * pad, line * max(1, len(texts))), _shade())
     pen = ImageDraw.Draw(panel)
     pen.rectangle((0, 0, mark_width - 1, panel.height), colour)

@@ -15,7 +15,7 @@ import numpy as np
 from stclip.errors import ConfigError, DataError
 from stclip.own_videos.found_persons import Prediction
 from stclip.own_videos.key_sheet import cell_picture, chosen_key_frames, write_sheet
-from stclip.own_videos.opened import open_video
+from stclip.own_videos.opened import open_video, video_name
 from stclip.own_videos.overlay import Marks, encoder, overlay_at
 from stclip.own_videos.prediction_files import (
     OVERLAY,
@@ -26,7 +26,7 @@ from stclip.own_videos.prediction_files import (
     write_csv,
     write_tracks,
 )
-from stclip.own_videos.predictor import Predictor, video_name
+from stclip.own_videos.predictor import Predictor
 from stclip.progress import Progress
 from stclip.storage.resume_log import open_journal
 
@@ -115,9 +115,7 @@ def check_writable(out: Path) -> None:
 
 
 def _predict_one(predictor: Predictor, path: Path, asked: Asked, folder: Path) -> Summary:
-    key = predictor.key(
-        path, asked.labels, exclusive=asked.exclusive, templates=asked.templates
-    )
+    key = predictor.key(path, asked.labels, exclusive=asked.exclusive, templates=asked.templates)
     known = read_summary(folder, key=key)
     if known is not None and ((folder / OVERLAY).exists() or not asked.overlay):
         logger.info("%s: done already, in %s", path, folder)
@@ -156,10 +154,9 @@ def draw(
     wanted = set(chosen_key_frames(found))
     marks = Marks(found, hold_s=own.every_s / 2)
     pictures: dict[int, np.ndarray] = {}
-    progress = Progress(f"draw {path.name}", total=None, unit="s of video")
-    context = (
-        overlay_at(folder / OVERLAY, marks, rate=recording.rate) if overlay else nullcontext()
-    )
+    length = None if recording.duration_s is None else round(recording.duration_s)
+    progress = Progress(f"draw {path.name}", total=length, unit="s of video")
+    context = overlay_at(folder / OVERLAY, marks, rate=recording.rate) if overlay else nullcontext()
     with context as writer:
         for shown in recording.frames():
             take = writer is not None and writer.wants(float(shown.time))
@@ -170,6 +167,5 @@ def draw(
                 pictures[shown.number] = cell_picture(pixels)
             if writer is not None and take:
                 writer.add(float(shown.time), pixels)
-            progress.reach(round(float(shown.time), 1))
+            progress.reach(int(shown.time))
     write_sheet(folder / SHEET, found, pictures)
-

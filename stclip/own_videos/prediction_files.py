@@ -7,8 +7,8 @@ sets count them; time is in seconds from the video's start.
 from dataclasses import dataclass
 from pathlib import Path
 
-from stclip.evaluate.outside_rows import DETECTION_COLUMNS
 from stclip.errors import DataError
+from stclip.evaluate.outside_rows import DETECTION_COLUMNS
 from stclip.own_videos.found_persons import Prediction
 from stclip.records import BOX_COLUMNS
 from stclip.storage.files import read_json, whole_file, write_json
@@ -60,8 +60,10 @@ def write_tracks(folder: Path, found: Prediction, *, key: str) -> None:
         "labels": list(found.labels),
         "exclusive": list(found.exclusive),
         "key_frames": [
-            {"frame": int(row.frame) + 1, "time_s": round(float(row.time_s), 3)}
-            for row in found.key_frames.itertuples()
+            {"frame": int(frame) + 1, "time_s": round(float(time_s), 3)}
+            for frame, time_s in zip(
+                found.key_frames["frame"], found.key_frames["time_s"], strict=True
+            )
         ],
         "problems": list(found.problems),
         "tracks": tracks,
@@ -85,7 +87,7 @@ class TrackSummary:
 class Summary:
     """What was found in a video, for a short table."""
 
-    video: str
+    name: str  # of the folder
     folder: Path
     key_frames: int
     tracks: tuple[TrackSummary, ...]
@@ -98,7 +100,7 @@ def summary_of(found: Prediction, folder: Path) -> Summary:
         TrackSummary(t.number, t.first_s, t.last_s, len(t.rows), tuple(t.best(SHOWN)))
         for t in found.tracks
     )
-    return Summary(found.video, folder, len(found.key_frames), tracks, found.problems)
+    return Summary(folder.name, folder, len(found.key_frames), tracks, found.problems)
 
 
 def read_summary(folder: Path, *, key: str) -> Summary | None:
@@ -120,7 +122,7 @@ def read_summary(folder: Path, *, key: str) -> Summary | None:
         for track in content["tracks"]
     )  # fmt: skip
     problems = tuple(content["problems"])
-    return Summary(content["video"], folder, len(content["key_frames"]), tracks, problems)
+    return Summary(folder.name, folder, len(content["key_frames"]), tracks, problems)
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

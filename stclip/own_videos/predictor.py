@@ -21,15 +21,15 @@ from PIL import Image
 from stclip.boxes.linking import frames_within
 from stclip.boxes.select import select_boxes
 from stclip.boxes.two_scores import TrackLinker, TwoScoreLinking
-from stclip.config import CONFIG_FOLDER, MethodConfig, checked
+from stclip.config import CONFIG_FOLDER, BoxSource, MethodConfig, checked
 from stclip.config.hashes import config_hash
 from stclip.config.predict_models import PredictConfig, load_predict
 from stclip.detect.backends.backend import Backend
 from stclip.methods.label_semantics import exclusive_mask
 from stclip.methods.reading import make_reader
-from stclip.own_videos.found_persons import BOXES, Prediction, joined
+from stclip.own_videos.found_persons import BOXES, Prediction, joined, rows_by
 from stclip.own_videos.label_list import check_own_labels
-from stclip.own_videos.opened import Recording, open_video
+from stclip.own_videos.opened import Recording, open_video, video_name
 from stclip.own_videos.ready import choose, ready_detector, ready_method, with_labels
 from stclip.own_videos.video_parts import Cutting, Part, parts_of, read_ahead
 from stclip.progress import Progress
@@ -39,7 +39,6 @@ from stclip.score.score import score_boxes
 from stclip.storage.resume_log import Journal
 
 logger = logging.getLogger(__name__)
-_CLIP = "video"  # what a part is called on the road
 
 
 class Predictor:
@@ -77,11 +76,11 @@ class Predictor:
         said = load_predict(Path(config)).model_dump()
         own = checked(PredictConfig, said | settings, "settings of predictions")
         self.device = device
-        self.choice = choose(
-            config=Path(config), scale=scale, own=own, method=method, detector=detector,
-            weights=None if weights is None else Path(weights),
-        )  # fmt: skip
         with on_device(device):
+            self.choice = choose(
+                config=Path(config), scale=scale, own=own, method=method, detector=detector,
+                weights=None if weights is None else Path(weights),
+            )  # fmt: skip
             self.method = ready_method(self.choice)
             self._detector = ready_detector(self.choice.detector)
             objects = self.choice.objects
@@ -200,8 +199,8 @@ class Predictor:
         duration = recording.duration_s
         progress = Progress(
             f"predict {Path(recording.path).name}",
-            total=None if duration is None else round(duration * 10) / 10,
-            done=float(done[-1][0]["time_s"].iloc[-1]) if done else 0,
+            total=None if duration is None else round(duration),
+            done=int(done[-1][0]["time_s"].iloc[-1]) if done else 0,
             unit="s of video",
         )
         found = list(done)
@@ -212,7 +211,9 @@ class Predictor:
             found.append((keys, boxes, values))
             if journal is not None:
                 journal.add(str(part.number), _stored(self._size, keys, boxes, values))
-            progress.reach(round(part.key_frames[-1].time_s, 1))
+            progress.reach(int(part.key_frames[-1].time_s))
+        if progress.total is not None and not recording.problems:
+            progress.reach(progress.total)
         return found
 
     def _score_part(
@@ -225,7 +226,8 @@ class Predictor:
     ) -> tuple[pd.DataFrame, Float[np.ndarray, "N K"]]:
         """The boxes of a part in pixels of the video, and each label's probability."""
         data = self._data(part)
-        table = select_boxes(self.own.boxes, data, names=[_CLIP], level=logging.DEBUG)
+        source = BoxSource(source="detections", within=self.own.within, top=self.own.top)
+        table = select_boxes(source, data, names=[part.video], level=logging.DEBUG)
         frame_of = {key.place: key for key in part.key_frames}
         steps = table["frame"].map({place: key.step for place, key in frame_of.items()})
         table["tube"] = _link_steps(linker, steps, table)
@@ -248,10 +250,10 @@ class Predictor:
         places = [key.place for key in part.key_frames]
         apart = times[-1] - times[0]
         fps = (places[-1] - places[0]) / apart if apart else 1 / self.own.every_s
-        row = (_CLIP, "test", part.num_frames, height, width, fps, "", [])
+        row: tuple[Any, ...] = (part.video, "test", part.num_frames, height, width, fps, "", [])
         clips = Clips(pd.DataFrame([row], columns=list(Clips.COLUMNS)))
         keys = pd.DataFrame(
-            [(_CLIP, k.place, k.step, self.own.every_s, True) for k in part.key_frames],
+            [(part.video, k.place, k.step, self.own.every_s, True) for k in part.key_frames],
             columns=list(KeyFrames.COLUMNS),
         )
         return Data(
@@ -269,12 +271,12 @@ class Predictor:
         size = self.choice.detector.batch_frames
         for start in range(0, len(places), size):
             chosen = list(places[start : start + size])
-            keys = [(_CLIP, place) for place in chosen]
+            keys = [(part.video, place) for place in chosen]
             for place, found in zip(
                 chosen, detector.find(keys, [part.pixels[p] for p in chosen]), strict=True
             ):
                 for box, value in zip(found.boxes_xyxy.tolist(), found.scores, strict=True):
-                    rows.append((_CLIP, place, *box, float(value)))
+                    rows.append((part.video, place, *box, float(value)))
         return Detections(pd.DataFrame(rows, columns=["clip", "frame", *BOX_COLUMNS, "score"]))
 
     def _scored(
@@ -294,9 +296,7 @@ class Predictor:
         while True:
             score = config.score.model_copy(update={"batch_frames": self._batch_frames})
             now = config.model_copy(update={"score": score})
-            reader = make_reader(
-                self.method, now, data, kinds_of_boxes=["detections"], read=read
-            )
+            reader = make_reader(self.method, now, data, kinds_of_boxes=["detections"], read=read)
             try:
                 return score_boxes(
                     self.method, table, data.clips, text, num_labels=len(mask), reader=reader,
@@ -340,11 +340,6 @@ def predict(
     return predictor.predict(video, labels, exclusive=exclusive, templates=templates)
 
 
-def video_name(path: Path) -> str:
-    """What a video is called in what is written."""
-    return path.resolve().name if path.is_dir() else path.stem
-
-
 def _link(linker: TrackLinker, keys: pd.DataFrame, boxes: pd.DataFrame) -> None:
     """Bring the linker to where it was behind a part."""
     steps = boxes["frame"].map(dict(zip(keys["frame"], keys["step"], strict=True)))
@@ -356,8 +351,8 @@ def _link_steps(linker: TrackLinker, steps: pd.Series, table: pd.DataFrame) -> n
     found = np.full(len(table), -1, np.int64)
     boxes = table[BOX_COLUMNS].to_numpy(np.float64)
     scores = table["detector_score"].to_numpy(np.float64)
-    for step, rows in steps.groupby(steps).indices.items():
-        found[rows] = linker.add(int(step), boxes[rows], scores[rows])
+    for step, rows in rows_by(steps.to_numpy(np.int64)).items():
+        found[rows] = linker.add(step, boxes[rows], scores[rows])
     return found
 
 
@@ -381,4 +376,3 @@ def _restored(part: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, np.ndar
     sides = [*BOX_COLUMNS, "detector_score"]
     boxes[sides] = boxes[sides].astype(np.float32)
     return pd.DataFrame(part["keys"]), boxes, values.reshape(-1, part["labels"]).copy()
-

@@ -216,4 +216,3 @@ def with_labels(config: MethodConfig, templates: Sequence[str] | None) -> Method
         )
     changed = {"features": [], "label_templates": list(templates or config.label_templates)}
     return config.model_copy(update=changed)
-

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from stclip.inputs.batch import Inputs
-from stclip.own_videos.opened import Recording, Shown
+from stclip.own_videos.opened import Recording, Shown, video_name
 from stclip.prepare.moments import nearest_of, scaled
 
 _GUESSED_RATE = Fraction(25)  # frames/s, where a video does not say
@@ -42,6 +42,7 @@ class KeyFrame:
 class Part:
     """Some seconds of a video as a clip."""
 
+    video: str  # its name
     number: int
     key_frames: tuple[KeyFrame, ...]
     pixels: Mapping[int, UInt8[np.ndarray, "H W 3"]]  # by place; only those that may be looked at
@@ -120,6 +121,8 @@ class _Cutter:
         self._wanted_to = -1  # index up to which frames are looked at
         self._number = 0  # of the part of the last key frame
         self._size, self._stored_size = (0, 0), (0, 0)
+        # a moment behind the last frame is still that frame's while it is shown
+        self._near_s = 1 / (2 * Fraction(video.rate or _GUESSED_RATE))
 
     def parts(self) -> Iterator[Part]:
         every = Fraction(self.cutting.every_s).limit_denominator(100_000)
@@ -127,10 +130,9 @@ class _Cutter:
         first = next(frames, None)
         if first is None:
             return
-        rate = Fraction(self.cutting.rate or self.video.rate or _GUESSED_RATE)
         times = (first[0] + step * every for step in count())
         last = -1
-        for step, (_, frame) in nearest_of(chain([first], frames), times, near_s=1 / (2 * rate)):
+        for step, (_, frame) in nearest_of(chain([first], frames), times, near_s=self._near_s):
             if frame.index > last:  # else there are fewer frames than moments
                 last = frame.index
                 self._add_key(step, frame)
@@ -141,7 +143,8 @@ class _Cutter:
         """The frames that windows and clips are made of, those kept that are known to be needed."""
         pictures: Iterator[tuple[Fraction, Shown]] = ((f.time, f) for f in self.video.frames())
         if self.cutting.rate is not None:
-            pictures = _resampled(pictures, Fraction(self.cutting.rate).limit_denominator(100_000))
+            rate = Fraction(self.cutting.rate).limit_denominator(100_000)
+            pictures = _resampled(pictures, rate, near_s=self._near_s)
         for time, shown in pictures:
             self._newest += 1
             frame = _Frame(self._newest, shown)
@@ -182,11 +185,13 @@ class _Cutter:
             later = [f.index for s, f in self._keys.items() if s not in own]
             indices = [frame.index for frame in own.values()]
             begin = max(0, indices[0] - margin)
-            end = later[0] if whole and later else indices[-1] + margin + 1
+            end = indices[-1] + margin + 1
+            if whole:
+                end = later[0] if later else self._newest + 1
             if not ends and self._newest < end - 1:
                 return  # what a window needs is still to come
-            if ends and not later:
-                end = self._newest + 1 if whole else min(end, self._newest + 1)
+            if ends:
+                end = min(end, self._newest + 1)
             if number >= self.first:
                 yield self._part(number, own, begin, end)
             for step in own:
@@ -200,11 +205,11 @@ class _Cutter:
             for step, f in own.items()
         )
         pixels = {i - begin: p for i, p in self._stored.items() if begin <= i < end}
-        return Part(number, key_frames, pixels, end - begin, self._size)
+        return Part(video_name(self.video.path), number, key_frames, pixels, end - begin, self._size)
 
 
 def _resampled(
-    pictures: Iterator[tuple[Fraction, Shown]], rate: Fraction
+    pictures: Iterator[tuple[Fraction, Shown]], rate: Fraction, *, near_s: Fraction
 ) -> Iterator[tuple[Fraction, Shown]]:
     """The picture nearest to each moment of an even rate, each picture once."""
     first = next(pictures, None)
@@ -212,7 +217,7 @@ def _resampled(
         return
     times = (first[0] + number / rate for number in count())
     last = -1
-    for _, (time, shown) in nearest_of(chain([first], pictures), times, near_s=1 / (2 * rate)):
+    for _, (time, shown) in nearest_of(chain([first], pictures), times, near_s=near_s):
         if shown.number > last:
             last = shown.number
             yield time, shown

@@ -12,7 +12,6 @@ import torch
 
 from stclip.errors import ConfigError
 
-
 _chosen: ContextVar[torch.device | None] = ContextVar("device", default=None)
 
 
