@@ -237,3 +237,28 @@ def test_times_count_from_the_start_of_the_container(tmp_path: Path) -> None:
     )
     read = [shown.time for shown in recording.frames()]
     assert [time - read[0] for time in read] == [Fraction(n, 2) for n in range(5)]
+
+
+REAL = Path(__file__).parents[2] / "shared" / "data" / "clips"
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"the real clips are not at {REAL}")
+@pytest.mark.parametrize(
+    ("name", "num_frames", "size", "key_frames"),
+    [  # frames as their publisher counts them
+        ("demo.mp4", 280, (256, 340), range(0, 280, 28)),
+        ("demo_spatiotemporal_det.mp4", 57, (256, 340), range(0, 57, 6)),
+        ("test_video_structuralize.mp4", 300, (240, 426), range(0, 300, 30)),
+        ("test.mp4", 300, (256, 340), range(0, 300, 30)),
+        ("test.avi", 164, (240, 320), range(0, 164, 25)),
+    ],
+)
+def test_real_clips_are_read_whole(
+    name: str, num_frames: int, size: tuple[int, int], key_frames: range
+) -> None:
+    recording = open_video(REAL / name, image_rate=RATE)
+    assert sum(1 for _ in recording.frames()) == num_frames
+    assert recording.problems == []
+    parts = cut(REAL / name)
+    assert frames(parts) == [*key_frames]
+    assert {part.size for part in parts} == {size}

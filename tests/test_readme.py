@@ -59,6 +59,7 @@ SPEED = ROOT / "benchmarks" / "results"
             for name in ("st_clip_cpu", "st_clip_cpu_compiled", "iclip_cpu")
         ),
         (ROOT / "docs" / "speed.md", SPEED / "loader.csv", "| jpeg"),
+        (ROOT / "docs" / "predict.md", SPEED / "predict_cpu.csv", "| detect"),
     ],
 )
 def test_the_table_is_the_one_that_was_written(tmp_path, document, table, row) -> None:  # type: ignore[no-untyped-def]

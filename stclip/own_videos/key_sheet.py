@@ -98,7 +98,7 @@ def _draw_cell(
         _tag(pen, (x1, y1), track)
     time_s = found.key_frames.loc[found.key_frames["frame"] == frame, "time_s"].iloc[0]
     pen.text(
-        (CELL - 6, PICTURE_HEIGHT - 6), f"{time_s:.1f} s", "#ffffff", font(FONT_SIZE - 2),
+        (shift[0] + width - 6, shift[1] + height - 6), f"{time_s:.1f} s", "#ffffff", font(FONT_SIZE - 2),
         anchor="rs", stroke_width=2, stroke_fill=INK,
     )  # fmt: skip
     sheet.paste(cell, corner)

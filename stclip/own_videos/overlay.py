@@ -28,7 +28,7 @@ from stclip.storage.files import whole_file
 logger = logging.getLogger(__name__)
 ENCODERS = ("libx264", "libopenh264", "mpeg4")  # the first that this PyAV has
 MOST_RATE = 30  # frames/s of an overlay, at most
-SMALL, LARGE = 480, 1080  # pixels of the shorter side: smaller is enlarged, larger made smaller
+SMALL, LARGE = 360, 1080  # pixels of the shorter side: smaller is enlarged, larger made smaller
 _BEST = 3  # labels of a person
 
 
@@ -197,7 +197,7 @@ def overlay_at(path: Path, marks: Marks, *, rate: Fraction | None) -> Iterator[O
 def _scale(short: int) -> float:
     """Pixels of an overlay for one of the video, whose shorter side has `short`.
 
-    >>> [_scale(short) for short in (96, 240, 480, 720, 2160)]
-    [5, 2, 1, 1, 0.5]
+    >>> [_scale(short) for short in (96, 240, 480, 1080, 2160)]
+    [3.75, 1.5, 1.0, 1.0, 0.5]
     """
-    return -(-SMALL // short) if short < SMALL else min(1, LARGE / short)
+    return max(1.0, SMALL / short) * min(1.0, LARGE / short)

@@ -5,6 +5,7 @@ H, W: height and width of a picture.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
@@ -61,6 +62,7 @@ def mark_persons(picture: Image.Image, persons: Sequence[Marked], *, labels: int
         picture.paste(panel, (round(left), round(top)), panel)
 
 
+@lru_cache(maxsize=64)  # the same from one key frame to the next
 def panel_of(person: Marked, size: int, count: int, *, most_width: int) -> Image.Image:
     """The track number and the best labels with bars as long as their probabilities, RGBA.
 

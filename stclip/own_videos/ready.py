@@ -177,6 +177,8 @@ def ready_method(choice: Choice) -> Method:
         method.load_trained_state(_trained(choice.weights, config), where=str(choice.weights))
     method.eval()
     method.prepare_scoring()
+    if config.score.compile:
+        method.backbone.compile_blocks()
     return method
 
 

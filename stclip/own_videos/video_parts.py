@@ -205,7 +205,9 @@ class _Cutter:
             for step, f in own.items()
         )
         pixels = {i - begin: p for i, p in self._stored.items() if begin <= i < end}
-        return Part(video_name(self.video.path), number, key_frames, pixels, end - begin, self._size)
+        return Part(
+            video_name(self.video.path), number, key_frames, pixels, end - begin, self._size
+        )
 
 
 def _resampled(
