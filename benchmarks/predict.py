@@ -2,16 +2,17 @@
 
     python benchmarks/predict.py [VIDEO] --out benchmarks/results/predict_cpu.csv
 
-Without VIDEO a film is drawn: two persons, 640 x 360 at 25 frames a second. Run it where data/ holds
-the scale's detector. `decode` reads the video and keeps what the method looks at, `detect` boxes
-persons in the key frames, `score` is the method with its loading of pictures, `draw` reads the video
-once more and writes overlay and sheet. Each is the least of some rounds, measured one after the
-other; in `stclip predict` a thread decodes while the rest computes.
+Without VIDEO a film is drawn: two figures, 640 x 360 at 25 frames a second. Run it where data/
+holds the scale's detector. `decode` reads the video and keeps what the method looks at, `detect`
+boxes persons in the key frames, `score` is the method with its loading of pictures, `draw` reads
+the video once more and writes overlay and sheet. Each is the least of some rounds, measured one
+after the other; in `stclip predict` a thread decodes while the rest computes.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class Clocked:
         self.call, self.seconds = call, 0.0
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
+        """Call it; the seconds are added up."""
         seconds, result = timed(lambda: self.call(*args, **keywords))
         self.seconds += seconds
         return result
@@ -88,7 +90,7 @@ def measure(own: Predictor, video: Path, *, rounds: int) -> list[dict[str, objec
         found = own.predict(video, LABELS)
         seconds |= {"detect": detecting.seconds, "score": scoring.seconds}
         with tempfile.TemporaryDirectory() as folder:
-            drawing = timed(lambda to=folder: draw(own, video, found, Path(to), overlay=True))
+            drawing = timed(partial(draw, own, video, found, Path(folder), overlay=True))
         seconds["draw"] = drawing[0]
         best = {part: min(best[part], seconds[part]) for part in best}
     own._detector.find, module.score_boxes = find, score

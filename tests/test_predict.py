@@ -187,6 +187,8 @@ def test_labels_exclude_each_other_or_stand_alone(world: World, walk: Path) -> N
     assert odds / odds.sum(1, keepdims=True) == pytest.approx(together.probabilities, rel=0.02)
     mixed = own.predict(walk, LABELS, exclusive=["sit", "wave"])
     assert mixed.exclusive == (False, True, True)
+    with pytest.raises(ConfigError, match="unknown label of `exclusive` 'sitt'.*nearest is 'sit'"):
+        own.predict(walk, LABELS, exclusive=["sitt"])
     assert mixed.probabilities[:, 1:].sum(1) == pytest.approx(1, abs=1e-5)
     assert mixed.probabilities[:, 0] == pytest.approx(alone.probabilities[:, 0])
 
@@ -565,8 +567,8 @@ def test_predictions_go_to_supervision(
     own: Predictor, walk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = own.predict(walk, LABELS)
+    monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ConfigError, match="supervision is not installed; install it"):
-        monkeypatch.setitem(sys.modules, "supervision", None)
         stclip.to_supervision(found)
     fields = ("xyxy", "mask", "confidence", "class_id", "tracker_id", "data", "metadata")
     monkeypatch.setitem(sys.modules, "supervision", _library("supervision", Detections=fields))

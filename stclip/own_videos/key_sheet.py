@@ -97,8 +97,9 @@ def _draw_cell(
         pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour, width=2)
         _tag(pen, (x1, y1), track)
     time_s = found.key_frames.loc[found.key_frames["frame"] == frame, "time_s"].iloc[0]
+    low_right = (shift[0] + width - 6, shift[1] + height - 6)
     pen.text(
-        (shift[0] + width - 6, shift[1] + height - 6), f"{time_s:.1f} s", "#ffffff", font(FONT_SIZE - 2),
+        low_right, f"{time_s:.1f} s", "#ffffff", font(FONT_SIZE - 2),
         anchor="rs", stroke_width=2, stroke_fill=INK,
     )  # fmt: skip
     sheet.paste(cell, corner)

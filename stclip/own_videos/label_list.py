@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from stclip.config import MethodConfig
+from stclip.config import MethodConfig, check_name
 from stclip.config.text_tower import most_tokens
 from stclip.errors import ConfigError, DataError
 from stclip.splits.label_texts import pieces_of, texts_in_templates
@@ -82,3 +82,17 @@ def check_own_labels(labels: Sequence[str], config: MethodConfig) -> None:
                     f"label {label!r}{within} has at least {len(pieces_of(text))} tokens, the text "
                     f"tower takes {most}; shorten it."
                 )
+
+
+def exclusive_labels(exclusive: bool | Sequence[str], labels: Sequence[str]) -> list[str]:
+    """The labels that share a softmax: all, none, or those that are named.
+
+    Raises:
+        ConfigError: one that is named is no label.
+    """
+    if isinstance(exclusive, bool):
+        return list(labels) if exclusive else []
+    named = [exclusive] if isinstance(exclusive, str) else list(exclusive)
+    for label in named:
+        check_name(label, list(labels), what="label of `exclusive`")
+    return named

@@ -6,9 +6,9 @@ scorer. So a prepared clip gets here the scores that `stclip score` gives it.
 N boxes, K labels.
 """
 
-import base64
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from stclip.config.predict_models import PredictConfig, load_predict
 from stclip.detect.backends.backend import Backend
 from stclip.methods.label_semantics import exclusive_mask
 from stclip.methods.reading import make_reader
-from stclip.own_videos.found_persons import BOXES, Prediction, joined, rows_by
-from stclip.own_videos.label_list import check_own_labels
+from stclip.own_videos.found_persons import BOXES, Prediction, joined
+from stclip.own_videos.label_list import check_own_labels, exclusive_labels
 from stclip.own_videos.opened import Recording, open_video, video_name
+from stclip.own_videos.part_results import go_on, link_boxes, restored, stored
 from stclip.own_videos.ready import choose, ready_detector, ready_method, with_labels
 from stclip.own_videos.video_parts import Cutting, Part, parts_of, read_ahead
 from stclip.progress import Progress
@@ -118,8 +119,7 @@ class Predictor:
         """
         config = self.settings(labels, templates)
         recording = open_video(Path(video), image_rate=self.own.image_rate)
-        together = list(labels) if exclusive is True else list(exclusive or ())
-        mask = exclusive_mask(list(labels), together)
+        mask = exclusive_mask(list(labels), exclusive_labels(exclusive, labels))
         with on_device(self.device), torch.inference_mode():
             text = self._text(list(labels), config)
             found = self._parts(recording, config, text, mask, journal)
@@ -160,8 +160,12 @@ class Predictor:
         """
         identity = open_video(Path(video), image_rate=self.own.image_rate).identity
         asked = {"labels": list(labels), "templates": list(templates or [])}
-        named = exclusive if isinstance(exclusive, bool) else list(exclusive)
-        return config_hash(self.choice.key(), {"video": identity, "exclusive": named, **asked})
+        named = exclusive_labels(exclusive, labels)
+        return config_hash(self._models_key, {"video": identity, "exclusive": named, **asked})
+
+    @cached_property
+    def _models_key(self) -> str:
+        return self.choice.key()
 
     def _text(self, labels: list[str], config: MethodConfig) -> Any:
         """The label features, kept for the next video."""
@@ -189,10 +193,10 @@ class Predictor:
         step_s = self.own.every_s
         patience = frames_within(self.own.patience_s, step_s)
         linker = TrackLinker(TwoScoreLinking(**self.own.tracks.model_dump(), patience=patience))
-        done = [] if journal is None else [_restored(part) for part in journal.done.values()]
+        done = [] if journal is None else [restored(part) for part in journal.done.values()]
         self._size = (0, 0)
         for keys, boxes, _ in done:
-            _link(linker, keys, boxes)
+            go_on(linker, keys, boxes)
         number = 0 if journal is None else 1 + max(map(int, journal.done), default=-1)
         if journal is not None and journal.done:
             self._size = tuple(next(iter(journal.done.values()))["size"])
@@ -210,7 +214,7 @@ class Predictor:
             boxes, values = self._score_part(part, config, text, mask, linker)
             found.append((keys, boxes, values))
             if journal is not None:
-                journal.add(str(part.number), _stored(self._size, keys, boxes, values))
+                journal.add(str(part.number), stored(self._size, keys, boxes, values))
             progress.reach(int(part.key_frames[-1].time_s))
         if progress.total is not None and not recording.problems:
             progress.reach(progress.total)
@@ -230,7 +234,7 @@ class Predictor:
         table = select_boxes(source, data, names=[part.video], level=logging.DEBUG)
         frame_of = {key.place: key for key in part.key_frames}
         steps = table["frame"].map({place: key.step for place, key in frame_of.items()})
-        table["tube"] = _link_steps(linker, steps, table)
+        table["tube"] = link_boxes(linker, steps, table)
         values = np.zeros((0, len(mask)), np.float32)
         if len(table):
             values = self._scored(table, data, part, config, text, mask)
@@ -338,41 +342,3 @@ def predict(
     """
     predictor = Predictor(method, **settings)
     return predictor.predict(video, labels, exclusive=exclusive, templates=templates)
-
-
-def _link(linker: TrackLinker, keys: pd.DataFrame, boxes: pd.DataFrame) -> None:
-    """Bring the linker to where it was behind a part."""
-    steps = boxes["frame"].map(dict(zip(keys["frame"], keys["step"], strict=True)))
-    _link_steps(linker, steps, boxes)
-
-
-def _link_steps(linker: TrackLinker, steps: pd.Series, table: pd.DataFrame) -> np.ndarray:
-    """The track of each box; `steps`: of its key frame, rising."""
-    found = np.full(len(table), -1, np.int64)
-    boxes = table[BOX_COLUMNS].to_numpy(np.float64)
-    scores = table["detector_score"].to_numpy(np.float64)
-    for step, rows in rows_by(steps.to_numpy(np.int64)).items():
-        found[rows] = linker.add(step, boxes[rows], scores[rows])
-    return found
-
-
-def _stored(
-    size: tuple[int, int], keys: pd.DataFrame, boxes: pd.DataFrame, values: np.ndarray
-) -> dict[str, Any]:
-    """A part for the journal: small, and the same numbers when it is read."""
-    return {
-        "size": list(size),
-        "keys": keys.to_dict("list"),
-        "boxes": boxes.to_dict("list"),
-        "labels": values.shape[1],
-        "probabilities": base64.b64encode(values.astype("<f4").tobytes()).decode(),
-    }
-
-
-def _restored(part: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
-    """What `_stored` made small."""
-    values = np.frombuffer(base64.b64decode(part["probabilities"]), "<f4")
-    boxes = pd.DataFrame(part["boxes"])
-    sides = [*BOX_COLUMNS, "detector_score"]
-    boxes[sides] = boxes[sides].astype(np.float32)
-    return pd.DataFrame(part["keys"]), boxes, values.reshape(-1, part["labels"]).copy()
