@@ -187,7 +187,7 @@ def test_labels_exclude_each_other_or_stand_alone(world: World, walk: Path) -> N
     assert odds / odds.sum(1, keepdims=True) == pytest.approx(together.probabilities, rel=0.02)
     mixed = own.predict(walk, LABELS, exclusive=["sit", "wave"])
     assert mixed.exclusive == (False, True, True)
-    with pytest.raises(ConfigError, match="unknown label of `exclusive` 'sitt'.*nearest is 'sit'"):
+    with pytest.raises(ConfigError, match=r"unknown label of `exclusive` 'sitt'.*nearest is 'sit'"):
         own.predict(walk, LABELS, exclusive=["sitt"])
     assert mixed.probabilities[:, 1:].sum(1) == pytest.approx(1, abs=1e-5)
     assert mixed.probabilities[:, 0] == pytest.approx(alone.probabilities[:, 0])
