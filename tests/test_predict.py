@@ -29,7 +29,7 @@ from stclip.config import BoxSource, load_detector, load_method
 from stclip.detect.detect import detect
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.outside_rows import read_rows
-from stclip.own_videos import overlay, predictor
+from stclip.own_videos import predictor, video_overlay
 from stclip.own_videos.label_list import parse_labels, read_labels
 from stclip.own_videos.predict import Asked, predict_videos
 from stclip.own_videos.predictor import Predictor
@@ -368,7 +368,7 @@ def test_the_overlay_shows_every_frame_with_boxes_that_move(written: Path) -> No
         pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
     assert len(pictures) == 45
     assert pictures[0].shape == (360, 600, 3)  # 3.75 times 96 x 160
-    assert stream.codec_context.name == ("h264" if "264" in overlay.encoder() else "mpeg4")
+    assert stream.codec_context.name == ("h264" if "264" in video_overlay.encoder() else "mpeg4")
     # The left edge of the walker's box, in its colour (orange), at the middle of a person's height.
     lefts = []
     for picture in (pictures[0], pictures[25], pictures[40]):
@@ -488,12 +488,12 @@ def test_without_h264_overlays_are_mpeg4_and_without_that_an_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level("INFO")
-    monkeypatch.setattr(overlay, "ENCODERS", ("libnone", "mpeg4"))
+    monkeypatch.setattr(video_overlay, "ENCODERS", ("libnone", "mpeg4"))
     predict_videos(own, [walk], Asked(labels=LABELS), out=tmp_path)
     with av.open(str(tmp_path / "walk" / "overlay.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
     assert "no H.264 encoder in this PyAV" in caplog.text
-    monkeypatch.setattr(overlay, "ENCODERS", ("libnone",))
+    monkeypatch.setattr(video_overlay, "ENCODERS", ("libnone",))
     with pytest.raises(ConfigError, match=r"none of the encoders \['libnone'\].*--no-overlay"):
         predict_videos(own, [walk], Asked(labels=LABELS), out=tmp_path / "other")
 

@@ -9,8 +9,8 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from stclip.own_videos.found_persons import Prediction
-from stclip.own_videos.overlay import Marks
 from stclip.own_videos.person_marks import colour_of, cut_to, letters_on
+from stclip.own_videos.video_overlay import Marks
 from stclip.records import BOX_COLUMNS
 from stclip.report.lettering import EMPTY, FAINT, FONT_SIZE, INK, PAPER, font
 from stclip.storage.files import whole_file

@@ -16,7 +16,6 @@ from stclip.errors import ConfigError, DataError
 from stclip.own_videos.found_persons import Prediction
 from stclip.own_videos.key_sheet import cell_picture, chosen_key_frames, write_sheet
 from stclip.own_videos.opened import open_video, video_name
-from stclip.own_videos.overlay import Marks, encoder, overlay_at
 from stclip.own_videos.prediction_files import (
     OVERLAY,
     SHEET,
@@ -27,6 +26,7 @@ from stclip.own_videos.prediction_files import (
     write_tracks,
 )
 from stclip.own_videos.predictor import Predictor
+from stclip.own_videos.video_overlay import Marks, encoder, overlay_at
 from stclip.progress import Progress
 from stclip.storage.resume_log import open_journal
 
