@@ -1,7 +1,7 @@
 # Table of contents. The road: download -> prepare -> splits -> detect -> train -> score -> evaluate -> tables;
 # features beside it: what a frozen CLIP makes of frames and boxes.
 # A table:        snakemake --cores 8 results/TABLE.csv, of a file of config/tables
-# A figure:       snakemake --cores 8 results/mini/FIGURE.png, of a file of config/figures
+# A figure:       snakemake --cores 8 results/mini/FIGURE.png (a video: .gif), of a file of config/figures
 # The ablations:  snakemake --cores 8 ablations
 # At paper scale: snakemake --cores 8 results/TABLE.csv --config scale=paper
 
@@ -50,5 +50,5 @@ rule all:
         expand("results/{table}.csv", table=MAIN_TABLES),
         expand("results/{scale}/errors/{table}.csv", scale=SCALE, table=MAIN_TABLES),
         expand("results/{scale}/samples/{dataset}.png", scale=SCALE, dataset=DATASETS),
-        expand("results/{scale}/{figure}.png", scale=SCALE, figure=FIGURES),
+        [f"results/{SCALE}/{name}.{its.suffix}" for name, its in FIGURES.items()],
         f"results/{SCALE}/report.html",

@@ -42,6 +42,7 @@ class ICLIP(Method):
             crops=True,
             objects="O" in config.units,
             memory=(config.before, config.after) if has_memory else (0, 0),
+            memory_every=config.memory_every,
             memory_pool=config.memory_pool if has_memory else "full",
         )
         width = backbone.embed_dim

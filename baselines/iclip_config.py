@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stclip.config import MemoryPool, Params
+from stclip.config import MemoryEvery, MemoryPool, Params
 
 
 class ICLIPConfig(Params):
@@ -17,6 +17,8 @@ class ICLIPConfig(Params):
     """frames of the memory before the key frame"""
     after: int = Field(default=30, ge=0)
     """and behind it"""
+    memory_every: MemoryEvery = "frame"
+    """what these two count: frames, or seconds of which one frame each is in the memory"""
     memory_pool: MemoryPool = "full"
     """frames that a memory may hold: all, or (as released) those seen as samples before"""
     person_slots: int = Field(default=25, ge=1)

@@ -145,6 +145,10 @@ def test_samples_group_boxes_by_key_frame_or_clip_in_table_order() -> None:
     assert samples[3].boxes_xyxy.tolist() == [[4, 10, 24, 50], [5, 10, 25, 50]]
     assert samples[3].boxes_xyxy.dtype == np.float32
     assert {s.num_frames for s in samples} == {10}
+    assert {s.memory_step for s in samples} == {1}
+    by_second = Inputs(unit="person", memory=(1, 1), memory_every="second")
+    samples = make_samples(table, clips, inputs=by_second)
+    assert {s.memory_step for s in samples} == {30}  # frames/s
     samples = make_samples(table, clips, inputs=Inputs(unit="clip"))
     assert [s.clip for s in samples] == ["b", "a"]
     assert [s.rows.tolist() for s in samples] == [[0, 1], [2, 3, 4]]

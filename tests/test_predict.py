@@ -30,7 +30,7 @@ from stclip.detect.detect import detect
 from stclip.errors import ConfigError, DataError
 from stclip.evaluate.outside_rows import read_rows
 from stclip.own_videos import predictor, video_overlay
-from stclip.own_videos.label_list import parse_labels, read_labels
+from stclip.own_videos.given_labels import parse_labels, read_labels
 from stclip.own_videos.predict import Asked, predict_videos
 from stclip.own_videos.predictor import Predictor
 from stclip.records import Scores

@@ -80,6 +80,18 @@ def test_ids_are_unique_and_links_lead_somewhere(site: Path) -> None:
         assert attributes["aria-labelledby"] in ids
 
 
+def test_pages_of_predictions_are_linked_where_there_are_some(site: Path) -> None:
+    there = (
+        site / "results" / "mini" / "browse" / "jhmdb" / "st-clip" / "2" / "st+rank 4" / "0.html"
+    )
+    there.parent.mkdir(parents=True)
+    there.write_text("a page", "utf-8")
+    links = [unquote(a["href"] or "") for a in Reader(page_of(site)).all("a")]
+    assert [link for link in links if link.startswith("browse/")] == [
+        "browse/jhmdb/st-clip/2/st+rank 4/0.html"
+    ]
+
+
 def test_two_data_sets_share_a_page(site: Path) -> None:
     (data,) = by_dataset([read_run_folder(folder) for folder in folders(site)], scale="mini")
     page = Reader(build_page([("One", data), ("Two", data)], [], scale=SCALE, out=site / "r.html"))

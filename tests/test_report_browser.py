@@ -2,47 +2,25 @@
 
 import io
 import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from headless import POLICY, SIZE, browse, requests
 from PIL import Image
 from report_site import Reader, make_site, page_of
 
-SIZE = (1280, 6000)
 MEASURE = """<script>
 const box = (e) => { const b = e.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; };
 const seen = [...document.querySelectorAll("table")].map(
   (t) => [t.id || "runs", t.checkVisibility(), [...t.rows].map(box)]);
 document.body.dataset.seen = JSON.stringify(seen);
 </script></body>"""
-POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     return make_site(tmp_path)
-
-
-def browse(page: Path, scratch: Path, *options: str) -> str:
-    """Open a page in a browser that can reach this machine alone; its standard output."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("chromium opens the page in this test; `make debian` installs it.")
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--hide-scrollbars",
-        f"--user-data-dir={scratch / 'profile'}", f"--window-size={SIZE[0]},{SIZE[1]}",
-    ]  # fmt: skip
-    done = subprocess.run(
-        [*command, *options, page.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_tables_are_really_shown(site: Path, tmp_path: Path) -> None:
@@ -65,15 +43,6 @@ def test_tables_are_really_shown(site: Path, tmp_path: Path) -> None:
             part = picture[int(y) : int(y + height), int(x) : int(min(SIZE[0], x + width))]
             assert (part < 120).sum() > 20, f"nothing is seen of a row of {name}"
             assert (part > 125).mean() > 0.5, f"a row of {name} is no text on paper"
-
-
-def requests(page: Path, scratch: Path) -> list[str]:
-    """What a page asks for; the browser's own requests are of no origin."""
-    scratch.mkdir()
-    log = scratch / "net.json"
-    browse(page, scratch, f"--log-net-log={log}", f"--screenshot={scratch / 'shot.png'}")
-    events = [event.get("params", {}) for event in json.loads(log.read_text("utf-8"))["events"]]
-    return [e["url"] for e in events if e.get("initiator", "not an origin") != "not an origin"]
 
 
 def test_the_page_asks_nobody_for_anything(site: Path, tmp_path: Path) -> None:

@@ -188,6 +188,26 @@ def test_base_classes_and_ground_truth_as_the_main_boxes() -> None:
     assert not [name for name in shown.index if name.endswith("*")]
 
 
+def test_means_by_kind_of_label_and_what_entered_them() -> None:
+    def of(split: str, pose: float | None, other: float, classes: int) -> dict[str, Any]:
+        cell = {
+            "mAP": 0.3, "AP": {"lie": pose, "wave": other}, "num_classes": classes,
+            "num_gt_boxes": 1234, "label_groups": {"pose": {"mAP": pose}, "other": {"mAP": other}},
+        }  # fmt: skip
+        return run("a", split, 0.3, 0.3, metrics={"detected": {"unseen": {"independent": cell}}})
+
+    columns = {"columns": ["groups", "classes"], "assumptions": ["independent"], "starred": None}
+    found = table([of("1", None, 0.25, 1), of("2", 0.5, 0.75, 2)], **columns)
+    assert found.iloc[0].to_dict() == {
+        "method": "A", "assumption": "independent",
+        "pose": "50.00",  # no such class with ground truth in split 1
+        "other": "50.00",
+        "classes 1": "1 of 2 (1,234 boxes)", "classes 2": "2 of 2 (1,234 boxes)",
+    }  # fmt: skip
+    part = table([of("1", 0.5, 0.25, 2)], **columns)  # split 2 is not there yet
+    assert part[["pose", "other", "classes 2"]].to_numpy().tolist() == [["-", "-", "-"]]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -68,7 +68,7 @@ def predict(
     config: ConfigFolder = CONFIG,
 ) -> None:
     """Find the persons in your own videos and score your own labels."""
-    from stclip.own_videos.label_list import parse_labels, read_labels
+    from stclip.own_videos.given_labels import parse_labels, read_labels
     from stclip.own_videos.opened import find_videos
 
     if (labels is None) == (labels_file is None):

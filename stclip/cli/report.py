@@ -131,3 +131,34 @@ def report(
         "report: read %d runs and %d tables, dropped none; %s has %.1f MB",
         *(len(metrics), len(tables), out, out.stat().st_size / 1e6),
     )
+
+
+@app.command()
+def browse(
+    run: Annotated[list[Path], typer.Argument(help="Folders of scored and evaluated runs.")],
+    out: Out = Path("browse.html"),
+    boxes: Annotated[
+        str | None, typer.Option(help="Box source; default: the first that was scored.")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="unseen or base.")] = "unseen",
+    assumption: Annotated[
+        str | None, typer.Option(help="independent or voted; default: the method's first.")
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(help="Predictions on the page; default: 10,000.", min=1, max=50_000),
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(help="Folder of prepared data, in which {scale}/{dataset} lie.")
+    ] = Path("data"),
+    config: ConfigFolder = CONFIG,
+) -> None:
+    """One self-contained page to sort and filter single predictions, by class and kind of error."""
+    from stclip.report.browse_page import MOST_ROWS, build_browse_page
+    from stclip.report.browsed_run import Choice, read_browsed
+    from stclip.report.page import write_page
+
+    choice = Choice(boxes=boxes, labels=labels, assumption=assumption)
+    runs = [read_browsed(folder, data=data, config=config, choice=choice) for folder in run]
+    write_page(out, build_browse_page(runs, most=most or MOST_ROWS))
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.1f} MB; open it in a browser")

@@ -35,6 +35,7 @@ class _OfRuns(Strict, ABC):
     seed: int = Field(default=0, ge=0)
     """of the runs"""
     of_weights: ClassVar[bool] = False  # whether the methods themselves are run to draw it
+    suffix: ClassVar[str] = "png"  # of its file
 
     @property
     @abstractmethod
@@ -143,6 +144,31 @@ class InterestTokensFigure(_OfOneSplit):
         _check_pictures(methods)
 
 
+class VideoFigure(_OfOneSplit):
+    """Clips in motion with what a run says of every person, one of each unseen label."""
+
+    kind: Literal["video"]
+    boxes: str = "detected"
+    """box source"""
+    clips: int = Field(default=6, ge=1)
+    """how many are shown side by side, each of another unseen label"""
+    suffix: ClassVar[str] = "gif"
+
+    @property
+    def methods(self) -> list[str]:
+        """The only one."""
+        return [self.method]
+
+    @property
+    def files(self) -> list[str]:
+        """The scores of unseen labels."""
+        return [f"scores_{self.boxes}_unseen.parquet"]
+
+    def check(self, data: DatasetConfig, methods: Mapping[str, MethodConfig]) -> None:
+        """The box source is one of the data set."""
+        pick(data.boxes, self.boxes, what=f"box source of {self.dataset}")
+
+
 class LabelFeaturesFigure(_OfRuns):
     """The features of unseen labels before and after the frames prompted them."""
 
@@ -176,12 +202,12 @@ class LabelFeaturesFigure(_OfRuns):
         _check_pictures(methods)
 
 
-Figure = UnannotatedFigure | InterestTokensFigure | LabelFeaturesFigure
+Figure = UnannotatedFigure | InterestTokensFigure | LabelFeaturesFigure | VideoFigure
 
 
 KINDS: dict[str, type[Figure]] = {
     "unannotated": UnannotatedFigure, "interest_tokens": InterestTokensFigure,
-    "label_features": LabelFeaturesFigure,
+    "label_features": LabelFeaturesFigure, "video": VideoFigure,
 }  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from stclip.config.target import resolved_params
 CropMode = Literal["center", "squash", "pad", "context"]
 FeatureKind = Literal["frames", "boxes", "objects"]  # what stored features are of
 LabelText = Literal["raw", "spaced", "words"]
+MemoryEvery = Literal["frame", "second"]
 MemoryPool = Literal["full", "visited"]  # frames of a memory: all, or those seen as samples before
 LoraPlacement = Literal["mlp", "c_fc", "c_proj", "attention", "all"]  # layers of an image block
 RAND_AUGMENT = r"rand(-([mnp]|mstd)\d+(\.\d+)?|-(mmax\d+|inc[01]|t\w+))*"  # as timm reads it

@@ -24,8 +24,9 @@ Seeds = Annotated[list[Seed], Field(min_length=1), BeforeValidator(expand_seeds)
 PublishedCost = Literal["multiply_adds_g", "trained_m", "training_s", "testing_s", "frames_per_s"]
 PUBLISHED_MEANS = ("avg", "H")  # what is published of a row beside its splits
 Column = Literal[
-    "splits", "avg", "interval", "base", "H", "avg*", "H*", "seeds", "scale", "benchmark"
-]
+    "splits", "avg", "interval", "base", "H", "avg*", "H*", "groups", "classes",
+    "seeds", "scale", "benchmark",
+]  # fmt: skip
 
 
 class RunName(NamedTuple):

@@ -36,6 +36,21 @@ _CORRECT, _CLASS, _LOCALISATION, _BOTH, _DUPLICATE, _BACKGROUND = range(len(KIND
 
 
 @dataclass(frozen=True)
+class ErrorRows:
+    """The rows of one label: what kind they are, and what mending them could find."""
+
+    kinds: Int8[np.ndarray, " N"]  # numbers into KINDS
+    free: Bool[np.ndarray, " B"]  # has the label and no row found it
+    moved: Float[np.ndarray, " B"]  # best score of a row that could move to each box, or -inf
+    relabelled: Float[np.ndarray, " B"]  # of a row of any label that has the wrong class on it
+
+    @property
+    def missed(self) -> Bool[np.ndarray, " B"]:
+        """Ground-truth boxes of the label that nothing found, or would find if mended."""
+        return self.free & np.isinf(self.moved) & np.isinf(self.relabelled)
+
+
+@dataclass(frozen=True)
 class _Rows:
     """The rows of one label: what kind they are, which box they could be mended to."""
 
@@ -43,6 +58,44 @@ class _Rows:
     same_box: Int[np.ndarray, " N"]  # box of the label that overlaps most, -1 if none
     other_box: Int[np.ndarray, " N"]  # box without the label that overlaps most, -1 if none
     free: Bool[np.ndarray, " B"]  # has the label and no row found it
+
+
+def error_rows(
+    result: FrameMap, found: FrameBoxes, truth: LabelledBoxes, *, protocol: Protocol
+) -> dict[str, ErrorRows]:
+    """Tell the kind of every row, and the ground truth that is missed.
+
+    Args:
+        result: the evaluation.
+        found: the boxes of its rows.
+        truth: its ground truth; label numbers follow the order of `result.rankings`.
+        protocol: its protocol.
+
+    Returns:
+        By label, in the order of `result.rankings`; rows as in its ranking.
+    """
+    pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=BACKGROUND)
+    pairs = pairs.of(np.lexsort((pairs.truth, -pairs.iou, pairs.found)))  # best first, per box
+    labels, num_boxes = list(result.rankings), len(truth.boxes.frames)
+    has_label = np.zeros((len(labels), num_boxes), bool)
+    has_label[truth.labels, truth.rows] = True
+    of_label = {
+        label: _classify(
+            result.rankings[label],
+            pairs,
+            has_label[k],
+            len(found.frames),
+            protocol.iou_threshold,
+        )
+        for k, label in enumerate(labels)
+    }
+    relabelled = _best_relabelled(result, of_label, num_boxes)
+    return {
+        label: ErrorRows(
+            rows.kinds, rows.free, _best_moved(result.rankings[label], rows), relabelled
+        )
+        for label, rows in of_label.items()
+    }
 
 
 def error_table(
@@ -62,27 +115,12 @@ def error_table(
         all labels) in 0..1 that mending gives back: NaN for what is correct and for a label without
         ground truth.
     """
-    pairs = overlapping_pairs(found, truth.boxes, iou=protocol.iou, least=BACKGROUND)
-    pairs = pairs.of(np.lexsort((pairs.truth, -pairs.iou, pairs.found)))  # best first, per box
-    labels = list(result.rankings)
-    has_label = np.zeros((len(labels), len(truth.boxes.frames)), bool)
-    has_label[truth.labels, truth.rows] = True
-    of_label = {
-        label: _classify(
-            result.rankings[label],
-            pairs,
-            has_label[k],
-            len(found.frames),
-            protocol.iou_threshold,
-        )
-        for k, label in enumerate(labels)
-    }
-    relabelled = _best_relabelled(result, of_label, len(truth.boxes.frames))
+    of_label = error_rows(result, found, truth, protocol=protocol)
     lines = []
     for label, rows in of_label.items():
         ranking = result.rankings[label]
         top = rows.kinds[ranking.order[: ranking.num_positives]]
-        gains, num_missed = _gains(ranking, rows, relabelled, result.ap[label], protocol)
+        gains, num_missed = _gains(ranking, rows, result.ap[label], protocol)
         for number, kind in enumerate(KINDS):
             counts = [int((kinds == number).sum()) for kinds in (rows.kinds, top)]
             lines.append((label, kind, *counts, gains[kind]))
@@ -142,19 +180,18 @@ def _best_relabelled(
     return best
 
 
+def _best_moved(ranking: Ranking, rows: _Rows) -> Float[np.ndarray, " B"]:
+    """The best score of a row of the label that could move to each box; -inf without any."""
+    moves = rows.kinds == _LOCALISATION
+    best = np.full(len(rows.free), -np.inf)
+    np.maximum.at(best, rows.same_box[moves], ranking.scores[moves])
+    return best
+
+
 def _gains(
-    ranking: Ranking,
-    rows: _Rows,
-    relabelled: Float[np.ndarray, " B"],
-    ap: float,
-    protocol: Protocol,
+    ranking: Ranking, rows: ErrorRows, ap: float, protocol: Protocol
 ) -> tuple[dict[str, float], int]:
     """What mending each kind gives back, and how much ground truth nothing could find."""
-    moves = rows.kinds == _LOCALISATION
-    moved = np.full(len(rows.free), -np.inf)  # best score of a row that could move to each box
-    np.maximum.at(moved, rows.same_box[moves], ranking.scores[moves])
-    missed = rows.free & np.isinf(moved) & np.isinf(relabelled)
-
     ranked_kinds, falling = rows.kinds[ranking.order], -ranking.scores[ranking.order]
 
     def mended(kind: int, taking: np.ndarray, num_positives: int) -> float:
@@ -168,10 +205,10 @@ def _gains(
         for number, kind in enumerate(KINDS)
         if number in (_BOTH, _DUPLICATE, _BACKGROUND)
     }
-    for number, scores in ((_CLASS, relabelled), (_LOCALISATION, moved)):
+    for number, scores in ((_CLASS, rows.relabelled), (_LOCALISATION, rows.moved)):
         taking = scores[rows.free & np.isfinite(scores)]
         gains[KINDS[number]] = mended(number, taking, all_of_them)
-    num_missed = int(missed.sum())
+    num_missed = int(rows.missed.sum())
     nothing_left = num_missed == all_of_them and all_of_them > 0
     found_anyway = mended(-1, none, all_of_them - num_missed)
     gains[MISSED] = 0.0 if nothing_left else found_anyway  # no box left: nothing to be right about

@@ -1,7 +1,7 @@
 """Evaluate one training run: its score files against ground truth, with and without soft voting."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ from stclip.errors import DataError
 from stclip.evaluate.bootstrap import NUM_REPLICATES
 from stclip.evaluate.breakdown import ReportPart
 from stclip.evaluate.class_means import mean_text
-from stclip.evaluate.counted_rows import counted_rows
 from stclip.evaluate.rules import Rules
-from stclip.evaluate.run_cells import RunCell, boxes_sha256, join, judge
-from stclip.evaluate.run_sides import RunBoxes, RunTruth, scores_of
+from stclip.evaluate.run_cells import RunCell, join, judge
+from stclip.evaluate.run_ranking import check_same_boxes, counted_of
+from stclip.evaluate.run_sides import RunBoxes, RunTruth
 from stclip.evaluate.voting import ASSUMPTIONS, INDEPENDENT
 from stclip.evaluate.write_breakdown import write_report
 from stclip.records import LABEL_GROUPS, Boxes, KeyFrames, LabelSplit, Scores
@@ -100,7 +100,7 @@ def _cells(
     """The cells of a box source, by label group and assumption."""
     together = rules.together and set(found) == set(LABEL_GROUPS)
     if together:
-        _check_same_boxes(found)
+        check_same_boxes(found)
     # the best rows of a frame are chosen among all labels that are judged together
     parties = [list(found)] if together else [[group] for group in found]
     counted = {
@@ -108,7 +108,7 @@ def _cells(
         for party in parties
         for assumption in rules.assumptions
         for group, mask in zip(
-            party, _counted(party, assumption, found, truths, rules), strict=True
+            party, counted_of(party, assumption, found, truths, rules), strict=True
         )
     }
     cells: dict[tuple[str, str], RunCell] = {}
@@ -132,44 +132,6 @@ def _cells(
             parts = [cells[group, assumption] for group in found]
             cells[ALL, assumption] = join(parts, next(iter(found.values())), sides, rules)
     return cells
-
-
-def _counted(
-    party: Sequence[str],
-    assumption: str,
-    found: Mapping[str, RunBoxes],
-    truths: Mapping[str, RunTruth],
-    rules: Rules,
-) -> Sequence[np.ndarray | None]:
-    """The rows that count of each group of labels that are judged together; None: all."""
-    first = found[party[0]]
-    num_labels = [len(found[group].record.labels) for group in party]
-
-    def scores() -> np.ndarray:
-        records = [ASSUMPTIONS[assumption](found[group].record) for group in party]
-        return np.concatenate([scores_of(record) for record in records])
-
-    counted = counted_rows(
-        scores, first.boxes, num_labels=sum(num_labels), annotated=truths[party[0]].annotated,
-        protocol=rules.frames,
-    )  # fmt: skip
-    if counted is None:
-        return [None] * len(party)
-    logger.info(
-        "%s: of %d rows (a box and a label) of %s labels %d count by the protocol",
-        first.where, counted.size, " and ".join(party), counted.sum(),
-    )  # fmt: skip
-    return np.split(counted, np.cumsum(num_labels)[:-1])
-
-
-def _check_same_boxes(found: Mapping[str, RunBoxes]) -> None:
-    one, other = found.values()
-    if boxes_sha256(one.record) != boxes_sha256(other.record):
-        raise DataError(
-            f"{one.where} and {other.where}: {len(one.record)} and {len(other.record)} boxes, "
-            "which are not the same; labels are judged together on the same boxes. Run the score "
-            "stage again."
-        )
 
 
 def _log(name: str, cell: RunCell) -> None:

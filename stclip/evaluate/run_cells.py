@@ -1,6 +1,5 @@
 """One cell of a run's metrics: the scores of a box source and label group under an assumption."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ from stclip.boxes.linking import link
 from stclip.evaluate.bootstrap import replicate_aps
 from stclip.evaluate.breakdown import ReportPart, report_part
 from stclip.evaluate.class_means import ClassResults
-from stclip.evaluate.frame_map import frame_map, shared_box_rows
 from stclip.evaluate.rules import Rules
-from stclip.evaluate.run_sides import RunBoxes, RunTruth, scores_of
+from stclip.evaluate.run_ranking import ranked
+from stclip.evaluate.run_sides import RunBoxes, RunTruth, boxes_sha256, scores_of
 from stclip.evaluate.run_tubes import truth_tubes
 from stclip.evaluate.video_map import video_map
 from stclip.records import KeyFrames, Scores
@@ -47,14 +46,11 @@ def judge(
         truth: the ground truth.
         rules: of the data set.
         key_frames: number the frames of tubes.
-        counted: of `stclip.evaluate.counted_rows`.
+        counted: of `stclip.evaluate.run_ranking.counted_of`.
     """
     scores = scores_of(record)
     labelled, clips = truth.labelled, truth.table["clip_number"].to_numpy()
-    classes = shared_box_rows(
-        truth.labels, scores, found.boxes, labelled, protocol=rules.frames, counted=counted
-    )
-    result = frame_map(classes, rules.frames)
+    result = ranked(record, found, truth, rules=rules, counted=counted)
     rows = {label: labelled.labels == k for k, label in enumerate(truth.labels)}
     box = truth.table.index.to_numpy()
     of_classes = ClassResults(
@@ -122,11 +118,3 @@ def _metrics(
         return cell, of_all
     cell["label_groups"], of_groups = classes.group_means(rules.label_groups)
     return cell, of_all | of_groups
-
-
-def boxes_sha256(record: Scores) -> str:
-    """Which boxes were scored; two runs can be compared only if they scored the same."""
-    names = "\n".join(record.table["clip"])
-    frames = record.table["frame"].to_numpy("<i4").tobytes()
-    parts = (names.encode(), frames, record.boxes_xyxy.astype("<f4").tobytes())
-    return hashlib.sha256(b"".join(parts)).hexdigest()

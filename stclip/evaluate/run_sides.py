@@ -3,6 +3,7 @@
 A frame is known by its row among the key frames. C clips, N boxes, R replicates.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -130,3 +131,11 @@ def scores_of(record: Scores) -> Float[np.ndarray, "K N"]:
     """
     detector_scores = record.table["detector_score"].to_numpy(np.float64)
     return np.ascontiguousarray(record.probabilities.T, np.float64) * detector_scores
+
+
+def boxes_sha256(record: Scores) -> str:
+    """Which boxes were scored; two runs can be compared only if they scored the same."""
+    names = "\n".join(record.table["clip"])
+    frames = record.table["frame"].to_numpy("<i4").tobytes()
+    parts = (names.encode(), frames, record.boxes_xyxy.astype("<f4").tobytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Integer, UInt8
 from torch import Tensor
 
-from stclip.config import MemoryPool
+from stclip.config import MemoryEvery, MemoryPool
 from stclip.errors import ConfigError
 from stclip.inputs.sampling import SAMPLERS
 
@@ -47,6 +47,7 @@ class Inputs:
     crops: bool = False  # the persons, cut out of the key frame
     objects: bool = False  # objects cut out of the key frame; unit person
     memory: tuple[int, int] = (0, 0)  # frames before and after the key frame; unit person
+    memory_every: MemoryEvery = "frame"  # what `memory` counts: frames, or one frame a second
     memory_pool: MemoryPool = "full"
 
     def __post_init__(self) -> None:
@@ -117,6 +118,7 @@ class PersonSample(Sample):
     key_frame: int
     objects: SampleObjects = NO_OBJECTS
     pool: Container[int] = EVERY_FRAME  # frames of the clip that its memory may hold
+    memory_step: int = 1  # frames of the clip from one step of the memory to the next
 
     @property
     def sort_key(self) -> tuple[str, int]:

@@ -120,7 +120,7 @@ def _memory(
     mask = np.zeros((len(samples), len(steps)), bool)
     for i, sample in enumerate(samples):
         for j, step in enumerate(steps):
-            frame = sample.key_frame + step
+            frame = sample.key_frame + step * sample.memory_step
             if 0 <= frame < sample.num_frames and frame in sample.pool:
                 rows[i, j] = index.setdefault((sample.clip, frame), len(index))
                 mask[i, j] = True

@@ -39,12 +39,14 @@ def make_samples(
     """
     about = clips.table.set_index("clip")
     lengths, heights, widths = (about[c].to_dict() for c in ("num_frames", "height", "width"))
+    rates = dict(zip(clips.table["clip"], clips.table["fps"], strict=True))
+    by_second = inputs.memory_every == "second"
     sizes = {clip: (heights[clip], widths[clip]) for clip in lengths}
     unit = inputs.unit
     if unit == "tracklet":
         tube = tracks(
             table,
-            fps=dict(zip(clips.table["clip"], clips.table["fps"], strict=True)),
+            fps=rates,
             patience_s=patience_s,
             two_scores=two_scores,
         )
@@ -81,7 +83,10 @@ def make_samples(
         }
         if unit == "person":
             of_frame = things.get((clip, frame), NO_OBJECTS) if inputs.objects else NO_OBJECTS
-            samples.append(PersonSample(**shared, key_frame=frame, objects=of_frame))
+            step = max(round(rates[clip]), 1) if by_second else 1
+            samples.append(
+                PersonSample(**shared, key_frame=frame, objects=of_frame, memory_step=step)
+            )
         elif unit == "tracklet":
             samples.append(TrackSample(**shared, box_frames=frames[begin:end]))
         else:

@@ -28,7 +28,7 @@ from stclip.detect.backends.backend import Backend
 from stclip.methods.label_semantics import exclusive_mask
 from stclip.methods.reading import make_reader
 from stclip.own_videos.found_persons import BOXES, Prediction, joined
-from stclip.own_videos.label_list import check_own_labels, exclusive_labels
+from stclip.own_videos.given_labels import check_own_labels, exclusive_labels
 from stclip.own_videos.opened import Recording, open_video, video_name
 from stclip.own_videos.part_results import go_on, link_boxes, restored, stored
 from stclip.own_videos.ready import choose, ready_detector, ready_method, with_labels

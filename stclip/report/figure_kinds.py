@@ -18,10 +18,12 @@ from stclip.config.figure import (
     InterestTokensFigure,
     LabelFeaturesFigure,
     UnannotatedFigure,
+    VideoFigure,
     load_figure,
 )
 from stclip.errors import ConfigError, DataError
-from stclip.evaluate.rules import rules_of
+from stclip.evaluate.rules import assumptions_of, rules_of
+from stclip.evaluate.voting import ASSUMPTIONS
 from stclip.inputs.frame_reader import window
 from stclip.inputs.preprocess import boxes_to_frame, patch_boxes
 from stclip.methods.contract import Method
@@ -34,11 +36,13 @@ from stclip.report.interest_tokens_figure import (
 )
 from stclip.report.label_features import SplitFeatures, write_label_features
 from stclip.report.unannotated import costliest_frame, write_unannotated
+from stclip.report.video_figure import shown_clips, write_video
 from stclip.score.explain import explain_boxes
 from stclip.score.score import trained_method
 
 logger = logging.getLogger(__name__)
 NOTE_WIDTH = 140  # characters of a line under a figure's title
+VIDEO_NOTE_WIDTH = 110  # of a video's
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def draw_figure(
         data: prepared.
         folders: of its runs: those of a label split side by side, in the order of its methods.
         splits: of the same runs.
-        out: the picture, a PNG.
+        out: the picture; its suffix is that of the kind.
         config: folder of the YAML files.
         scale: its name.
 
@@ -86,6 +90,8 @@ def draw_figure(
             a file is missing or damaged, or has nothing to show.
     """
     figure = load_figure(config, name, scale=scale)
+    if out.suffix != f".{figure.suffix}":
+        raise ConfigError(f"--out {out}: figure {name} is a .{figure.suffix}; call it so.")
     if len(folders) != len(splits) or not folders or len(folders) % len(figure.methods):
         raise ConfigError(
             f"figure {name} got {len(folders)} --run and {len(splits)} --split; give both for each "
@@ -118,6 +124,23 @@ def _unannotated(figure: UnannotatedFigure, shown: Shown, out: Path) -> None:
     ]
     title = f"{figure.title} ({shown.about.title})"
     write_unannotated(out, frame, shown.data.frames, title=title, lines=lines)
+
+
+def _video(figure: VideoFigure, shown: Shown, out: Path) -> None:
+    (run,) = shown.runs
+    assumption = assumptions_of(run.method.assumptions, shown.about)[0]
+    scores = Scores.read(run.folder / f"scores_{figure.boxes}_unseen.parquet")
+    clips = shown_clips(
+        ASSUMPTIONS[assumption](scores),
+        shown.data,
+        clips=run.split.unseen_clips,
+        protocol=rules_of(shown.about, shown.data.key_frames).frames,
+        patience_s=shown.about.linking.patience_s,
+        count=figure.clips,
+    )
+    title = f"{figure.title}: {run.method.title} on {shown.about.title}, split {run.split.name}"
+    lines = textwrap.wrap(figure.note, VIDEO_NOTE_WIDTH)
+    write_video(out, clips, shown.data.frames, title=title, lines=lines)
 
 
 def _interest_tokens(figure: InterestTokensFigure, shown: Shown, out: Path) -> None:
@@ -199,4 +222,5 @@ DRAWERS: dict[type[Figure], Callable[[Any, Shown, Path], None]] = {
     UnannotatedFigure: _unannotated,
     InterestTokensFigure: _interest_tokens,
     LabelFeaturesFigure: _label_features,
+    VideoFigure: _video,
 }

@@ -29,6 +29,7 @@ from stclip.report.run_rows import CONFIG_FILE, LOG_FILE, DatasetRuns, Row, Run
 from stclip.storage.files import whole_file
 from stclip.tables.aggregate import ASSUMPTION_ORDER
 
+BROWSED = "browse"  # folder beside the page: pages of predictions, of `stclip browse`
 WEBP = {"quality": 60, "method": 2}  # of the pictures of predictions; the files keep their own
 
 
@@ -72,7 +73,8 @@ def build_page(
         datasets: titles and runs.
         tables: those of the tables stage.
         scale: whose results they are.
-        out: where the page will lie; links to the runs' files start there.
+        out: where the page will lie; links to the runs' files start there, and those pages of
+            predictions that are there by then are linked.
     """
     environment = Environment(
         loader=PackageLoader("stclip.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -81,6 +83,13 @@ def build_page(
 
     def link(run: Run, name: str) -> str:
         return quote(Path(os.path.relpath(run.folder / name, out.parent)).as_posix())
+
+    def browsed(run: Run) -> str | None:
+        """The link to its page of predictions, if there is one."""
+        about = run.about
+        names = [about["dataset"], about["family"], about["split"], about["method"]]
+        path = Path(BROWSED, *names, f"{about['seed']}.html")
+        return quote(path.as_posix()) if (out.parent / path).is_file() else None
 
     runs = [run for _, data in datasets for run in data.runs]
     return environment.get_template("page.html.j2").render(
@@ -93,6 +102,7 @@ def build_page(
         settings={_settings_id(run): run for run in runs},
         settings_id=_settings_id,
         link=link,
+        browsed=browsed,
         files=[METRICS_FILE, LOG_FILE, CONFIG_FILE],
         picture_file=PREDICTIONS,
         labels=LABEL_GROUPS,

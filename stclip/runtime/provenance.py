@@ -22,7 +22,6 @@ def provenance(
     config: MethodConfig, data: DatasetConfig, *, scale: str, split: LabelSplit, seed: int
 ) -> dict[str, Any]:
     """The head of a metrics.json: `benchmark` names data set, label splits and protocol."""
-    listing = json.dumps(asdict(split), sort_keys=True).encode()
     return {
         "method": config.name,
         "title": config.title,
@@ -33,13 +32,18 @@ def provenance(
         "family": split.family,
         "benchmark": data.benchmark_of(split.family),
         "split": split.name,
-        "split_sha256": hashlib.sha256(listing).hexdigest(),
+        "split_sha256": split_sha256(split),
         "seed": seed,
         "config_hash": config_hash(training_settings(config)),
         "config": config.model_dump(mode="json"),
         "git_commit": git_commit(),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
+
+
+def split_sha256(split: LabelSplit) -> str:
+    """The SHA-256 of a split's labels, clips and rule: runs of equal ones can be compared."""
+    return hashlib.sha256(json.dumps(asdict(split), sort_keys=True).encode()).hexdigest()
 
 
 def git_commit(package: Path = PACKAGE) -> str:

@@ -57,13 +57,21 @@ class Values(BySplit[float]):
         return mean(present) if present and len(present) == len(splits) else None
 
 
+def cells_of(
+    runs: Iterable[RunContent], *, boxes: str, labels: str, assumption: str
+) -> list[tuple[RunContent, Mapping[str, Any]]]:
+    """Each run with its cell of metrics.json; runs that lack the cell are left out."""
+    found = [
+        (run, run["metrics"].get(boxes, {}).get(labels, {}).get(assumption, {})) for run in runs
+    ]
+    return [(run, cell) for run, cell in found if cell]
+
+
 def map_values(runs: Iterable[RunContent], *, boxes: str, labels: str, assumption: str) -> Values:
     """The mAP of a cell of metrics.json; runs that lack the cell are left out."""
     found = Values()
-    for run in runs:
-        cell = run["metrics"].get(boxes, {}).get(labels, {}).get(assumption)
-        if cell is not None:
-            found.by_split[run["split"]][run["seed"]] = cell["mAP"]
+    for run, cell in cells_of(runs, boxes=boxes, labels=labels, assumption=assumption):
+        found.by_split[run["split"]][run["seed"]] = cell["mAP"]
     return found
 
 

@@ -17,11 +17,13 @@ from stclip.tables.aggregate import (
     RunContent,
     Values,
     by_method,
+    cells_of,
     check_runs,
     harmonic_mean,
     map_values,
     replicates_of,
 )
+from stclip.tables.cell_counts import class_columns, group_columns
 from stclip.tables.cells import MISSING, interval_text, percent, printed, range_text
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ def build_main(
         Text cells. A row per assumption (in the table's order) and method of that assumption, by
         the methods' order and title. The columns that the table names: unseen classes per split,
         their avg and its 95% interval, base classes, H with the base classes, the starred ones on
-        the other box source, number of seeds, scale, benchmark; then published values.
+        the other box source, those of each kind of labels, what entered the means, number of seeds,
+        scale, benchmark; then published values.
 
     Raises:
         DataError: runs that cannot stand in one table (several scales, data sets or versions of a
@@ -109,6 +112,9 @@ def _cells(
         "scale": {"scale": runs[0]["scale"]},
         "benchmark": {"benchmark": runs[0]["benchmark"]},
     }
+    cells = cells_of(runs, boxes=config.boxes, labels="unseen", assumption=assumption)
+    made = {"groups": group_columns, "classes": class_columns}
+    texts |= {column: made[column](cells, splits) for column in config.columns if column in made}
     return {name: text for column in config.columns for name, text in texts[column].items()}
 
 

@@ -193,6 +193,21 @@ def test_the_memory_reaches_thirty_frames_to_both_sides_of_the_clip(frames: Fram
     assert not (batch.memory[0] == batch.key[0])[batch.memory_mask[0]].any()
 
 
+def test_the_memory_may_count_seconds_instead(frames: Frames) -> None:
+    """Of a film of which nine frames a second are stored, a step of the memory is nine frames."""
+    method = small_method(units="M", before=2, after=2, memory_every="second")
+    samples = [replace(frames.samples[0], memory_step=9)]  # frame 20 of 40
+    batch = frames.batch(method, samples)
+    every = frames.batch(small_method(units="M", before=18, after=18), frames.samples[:1])
+    assert batch.memory_mask.all()
+    steps = [0, 9, 26, 35]  # -18, -9, 9 and 18 of -18 .. -1, 1 .. 18
+    assert isinstance(batch.pictures, Pixels)
+    assert isinstance(every.pictures, Pixels)
+    shown, expected = batch.pictures.images[batch.memory[0]], every.pictures.images[every.memory[0]]
+    assert torch.equal(shown, expected[steps])
+    assert not torch.equal(shown[0], shown[1])
+
+
 def test_missing_steps_act_by_their_positions_or_not_at_all(frames: Frames) -> None:
     method, alone = small_method(), [frames.samples[5]]
     before = logits(frames, method, alone)

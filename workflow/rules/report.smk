@@ -61,7 +61,7 @@ rule figure:
     log:
         "logs/figure/{scale}/{figure}.log",
     wildcard_constraints:
-        figure=one_of(FIGURES),
+        figure=one_of(name for name, its in FIGURES.items() if its.suffix == "png"),
     threads: lambda w: need("score", "threads", 1) if shown_methods(w) else 1
     resources:
         gpu=lambda w: SCORING_GPU if shown_methods(w) else 0,
@@ -90,6 +90,34 @@ rule figure:
     shell:
         "{params.launcher}stclip --log {log:q} --threads {threads} figure {wildcards.figure:q}"
         " --scale {wildcards.scale:q} {params.runs:q} {params.prepared:q} --out {output:q}"
+
+
+# One in motion.
+use rule figure as video with:
+    output:
+        "results/{scale}/{figure}.gif",
+    wildcard_constraints:
+        figure=one_of(name for name, its in FIGURES.items() if its.suffix == "gif"),
+
+
+# A page to sort and filter the predictions of a run; made when it is asked for.
+rule browse:
+    input:
+        **PREPARED,
+        scores=rules.score.output,
+        metrics=f"{RUN}/metrics.json",
+        split=f"{DATA}/splits/{{family}}/{{split}}.json",
+    output:
+        "results/{scale}/browse/{dataset}/{family}/{split}/{method}/{seed}.html",
+    log:
+        "logs/browse/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
+    params:
+        settings=lambda w: settings_of(
+            "report", run_settings(w).title, evaluation_settings(w)
+        ),
+        run=RUN,
+    shell:
+        "stclip --log {log:q} --threads 1 browse {params.run:q} --out {output:q}"
 
 
 rule report:
