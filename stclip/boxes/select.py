@@ -14,13 +14,15 @@ from stclip.records import BOX_COLUMNS, Clips, Data
 logger = logging.getLogger(__name__)
 
 
-def select_boxes(source: BoxSource, data: Data, *, names: Sequence[str]) -> pd.DataFrame:
+def select_boxes(
+    source: BoxSource, data: Data, *, names: Sequence[str], level: int = logging.INFO
+) -> pd.DataFrame:
     """The boxes to score on the key frames of the clips `names`, filtered on reading.
 
     The filters see a frame's boxes by falling score (ties in file order). `within` keeps boxes
     scoring above the frame's best minus it (Huang et al. 2025: higher than S - T); the best always
     stays. `top` keeps the first so many. Then boxes are clipped to 0..width-1, 0..height-1 and
-    empty ones dropped.
+    empty ones dropped. What was kept is logged at `level`.
 
     Returns:
         Columns clip, frame, x1, y1, x2, y2, detector_score, origin (`source.source`), stored (the
@@ -55,7 +57,8 @@ def select_boxes(source: BoxSource, data: Data, *, names: Sequence[str]) -> pd.D
         keep &= (rank < source.top).to_numpy()
     table = table[keep]
     inside = clip_to_picture(table, data.clips)
-    logger.info(
+    logger.log(
+        level,
         "boxes: %d %s on %d clips, %d kept, %d dropped by the filter, %d empty after clipping; "
         "%d clips have none",
         read, source.source, len(names), len(inside), read - len(table), len(table) - len(inside),

@@ -53,21 +53,48 @@ def track_numbers(
     found = np.full(len(groups), -1)
     order = np.lexsort((-scores, frames, groups))
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1) | np.diff(frames[order], prepend=-1))
-    group, last = -1, np.empty(0, np.int64)  # the last box of each track of the group
+    group, linker = -1, TrackLinker(linking)
     for rows in np.split(order, starts[1:]) if len(order) else []:
         if groups[rows[0]] != group:
-            group, last = groups[rows[0]], np.empty(0, np.int64)
-        open_tracks = np.flatnonzero(frames[rows[0]] - frames[last] <= linking.patience)
-        high = scores[rows] >= linking.high
-        for chosen, least in ((rows[high], linking.iou), (rows[~high], linking.low_iou)):
-            tracks, boxes = _assign(boxes_xyxy[last[open_tracks]], boxes_xyxy[chosen], least)
+            group, linker = groups[rows[0]], TrackLinker(linking)
+        found[rows] = linker.add(int(frames[rows[0]]), boxes_xyxy[rows], scores[rows])
+    return found
+
+
+class TrackLinker:
+    """Links the boxes of one video frame by frame, as they become known."""
+
+    def __init__(self, linking: TwoScoreLinking) -> None:
+        """`linking`: the thresholds."""
+        self.linking = linking
+        self._frames = np.empty(0, np.int64)  # of each track: the last frame with a box
+        self._boxes = np.empty((0, 4))  # and that box
+
+    def add(
+        self, frame: int, boxes_xyxy: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, " n"]
+    ) -> Int[np.ndarray, " n"]:
+        """The track of each box of the next frame; of new tracks that of the best box is first.
+
+        Args:
+            frame: its number, higher than those before.
+            boxes_xyxy: (n, 4), pixels.
+            scores: (n,), of the detector.
+        """
+        found = np.full(len(scores), -1)
+        by_score = np.argsort(-scores, kind="stable")
+        open_tracks = np.flatnonzero(frame - self._frames <= self.linking.patience)
+        high = scores[by_score] >= self.linking.high
+        rounds = ((by_score[high], self.linking.iou), (by_score[~high], self.linking.low_iou))
+        for chosen, least in rounds:
+            tracks, boxes = _assign(self._boxes[open_tracks], boxes_xyxy[chosen], least)
             found[chosen[boxes]] = open_tracks[tracks]
             open_tracks = np.delete(open_tracks, tracks)
-        new = rows[found[rows] < 0]
-        found[new] = len(last) + np.arange(len(new))
-        last = np.concatenate([last, new])
-        last[found[rows]] = rows
-    return found
+        new = by_score[found[by_score] < 0]
+        found[new] = len(self._frames) + np.arange(len(new))
+        self._frames = np.concatenate([self._frames, np.zeros(len(new), np.int64)])
+        self._boxes = np.concatenate([self._boxes, np.zeros((len(new), 4))])
+        self._frames[found], self._boxes[found] = frame, boxes_xyxy
+        return found
 
 
 def _assign(

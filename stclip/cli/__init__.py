@@ -20,6 +20,7 @@ from stclip.cli import (  # noqa: F401  their commands join the app, in road ord
     features,
     mini,
     own_data,
+    predict,
     prepare,
     report,
     score,

@@ -22,6 +22,7 @@ from stclip.config.download_models import Download
 from stclip.config.figure import KINDS as FIGURES
 from stclip.config.method_models import MethodFile, Variants
 from stclip.config.models import DatasetFile, Scale
+from stclip.config.predict_models import PredictConfig
 from stclip.config.resolve import load_scale
 from stclip.config.strict import Params
 from stclip.config.table import KINDS as TABLES
@@ -55,6 +56,7 @@ def key_tables(config: Path) -> dict[str, str]:
         "methods": _table([*_rows(MethodFile), *_rows(Variants)]),
         "tables": _table_of_kinds(TABLES),
         "figures": _table_of_kinds(FIGURES),
+        "predict": _table(_rows(PredictConfig)),
         "method_params": _params_table(_methods(config)),
         "detector_params": _params_table(_detectors(config)),
     }

@@ -6,7 +6,8 @@ frames share; only person crops need the stored frame again.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ class FrameReader:
         augmentation: Augmentation | None = None,
         stored: StoredFeatures | None = None,
         cache_bytes: int = CACHE_BYTES,
+        read: Callable[[str, int], Image.Image] | None = None,
     ) -> None:
         """Say what is read.
 
@@ -58,6 +60,7 @@ class FrameReader:
             augmentation: of the clips of training samples; default: none.
             stored: features that are read in place of pictures.
             cache_bytes: how much the kept pictures may take.
+            read: gives the picture of a clip's frame; default: from `folder`.
         """
         self.folder = folder
         self.size = size
@@ -65,6 +68,7 @@ class FrameReader:
         self.augmentation = augmentation or Augmentation()
         self.stored = stored or StoredFeatures()
         self.cache_bytes = cache_bytes
+        self._read = read or partial(read_frame, folder)
         self._capacity = max(1, cache_bytes // (3 * size[0] * size[1]))
         self._pictures: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
 
@@ -73,14 +77,14 @@ class FrameReader:
         return FrameReader(
             self.folder, self.size, preprocessing=self.preprocessing,
             augmentation=self.augmentation, stored=self.stored,
-            cache_bytes=self.cache_bytes // count,
+            cache_bytes=self.cache_bytes // count, read=self._read,
         )  # fmt: skip
 
     def picture(self, clip: str, frame: int) -> np.ndarray:
         """The whole frame for the model, uint8 (3, H, W)."""
         key = (clip, frame)
         if key not in self._pictures:
-            self._keep(key, read_frame(self.folder, clip, frame))
+            self._keep(key, self._read(clip, frame))
         self._pictures.move_to_end(key)
         return self._pictures[key]
 
@@ -94,7 +98,7 @@ class FrameReader:
         """Boxes cut out of a frame for the model, uint8 (n, 3, H, W)."""
         if not len(boxes_xyxy):
             return np.zeros((0, 3, *self.size), np.uint8)
-        image = read_frame(self.folder, clip, frame)
+        image = self._read(clip, frame)
         # Its window wants it too, and here it is read.
         if self.stored.frames is None and (clip, frame) not in self._pictures:
             self._keep((clip, frame), image)
@@ -103,7 +107,7 @@ class FrameReader:
 
     def augmented(self, clip: str, frames: Sequence[int], rng: np.random.Generator) -> np.ndarray:
         """Some frames of a clip for the model, changed by chance, uint8 (n, 3, H, W)."""
-        images = [read_frame(self.folder, clip, frame) for frame in frames]
+        images = [self._read(clip, frame) for frame in frames]
         return augment(images, self.size, self.augmentation, self.preprocessing, rng)
 
     def _keep(self, key: tuple[str, int], image: Image.Image) -> None:

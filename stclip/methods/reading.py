@@ -1,7 +1,9 @@
 """What reads frames for a method: pictures, or the stored features that stand for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from PIL import Image
 
 from stclip.config import Augmentation, MethodConfig
 from stclip.errors import ConfigError
@@ -17,6 +19,7 @@ def make_reader(
     data: Data,
     *,
     kinds_of_boxes: Sequence[str],
+    read: Callable[[str, int], Image.Image] | None = None,
 ) -> FrameReader:
     """What reads frames for a method, as its configuration says.
 
@@ -25,6 +28,7 @@ def make_reader(
         config: says which of them are stored features.
         data: where frames, boxes and stored features are.
         kinds_of_boxes: those that are looked at: "ground_truth", "detections".
+        read: gives the picture of a clip's frame, where no folder of frames does.
 
     Raises:
         ConfigError: stored features are asked for where they cannot stand for pictures, or no file
@@ -69,7 +73,7 @@ def make_reader(
     )
     return FrameReader(
         data.frames, method.backbone.image_size, preprocessing=config.preprocessing,
-        augmentation=config.train.augmentation, stored=stored,
+        augmentation=config.train.augmentation, stored=stored, read=read,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 
 from stclip.errors import DataError
-from stclip.prepare.moments import FilmSource, Moments, StoredFilm, store_moments
+from stclip.prepare.moments import FilmSource, Moments, StoredFilm, nearest_of, store_moments
 from stclip.storage.frame_store import StoreName
 
 SUFFIXES = (".mkv", ".mp4", ".webm")  # of files that are films
@@ -83,23 +83,7 @@ def nearest(path: Path, times: Sequence[Fraction]) -> Iterator[tuple[int, Pictur
         DataError: it has no pictures, or they have no times.
         FFmpegError: it does not decode.
     """
-    before: Picture | None = None
-    place = 0
-    for now in _rising(path, times[0] - _LEAD_S):
-        while place < len(times) and times[place] <= now[0]:
-            wanted = times[place]
-            earlier = before is not None and wanted - before[0] <= now[0] - wanted
-            chosen = before if earlier else now
-            assert chosen is not None
-            if before is not None or now[0] - wanted <= _NEAR_S:
-                yield place, chosen
-            place += 1
-        if place == len(times):
-            return
-        before = now
-    while before is not None and place < len(times) and times[place] - before[0] <= _NEAR_S:
-        yield place, before
-        place += 1
+    yield from nearest_of(_rising(path, times[0] - _LEAD_S), times, near_s=_NEAR_S)
 
 
 def _about(path: Path) -> tuple[float, float]:

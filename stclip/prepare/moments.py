@@ -3,10 +3,11 @@
 H, W: height and width of a picture.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -14,6 +15,7 @@ from jaxtyping import UInt8
 
 from stclip.storage.frame_store import StoreName, clip_writer
 
+P = TypeVar("P")  # a picture
 AROUND = 4  # frames before and behind each key frame that a `rate` stores
 
 
@@ -84,6 +86,35 @@ class FilmSource:
         """Tells the files from any others by name, size and time, without reading them."""
         stats = [(file.name, file.stat()) for file in self.files]
         return repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
+
+
+def nearest_of(
+    pictures: Iterable[tuple[Fraction, P]], times: Iterable[Fraction], *, near_s: Fraction
+) -> Iterator[tuple[int, tuple[Fraction, P]]]:
+    """The nearest picture to each time, with the time's place in `times`; of two the earlier.
+
+    Args:
+        pictures: with their times, which rise.
+        times: rising; there may be no end of them.
+        near_s: a time that far before the first picture or behind the last one has none.
+    """
+    wanted = enumerate(times)
+    place, time = next(wanted, (-1, Fraction(0)))
+    before: tuple[Fraction, P] | None = None
+    for now in pictures:
+        while place >= 0 and time <= now[0]:
+            earlier = before is not None and time - before[0] <= now[0] - time
+            chosen = before if earlier else now
+            assert chosen is not None
+            if before is not None or now[0] - time <= near_s:
+                yield place, chosen
+            place, time = next(wanted, (-1, Fraction(0)))
+        if place < 0:
+            return
+        before = now
+    while before is not None and place >= 0 and time - before[0] <= near_s:
+        yield place, before
+        place, time = next(wanted, (-1, Fraction(0)))
 
 
 def moments_depend_on(moments: Moments, short_side: int, store: StoreName) -> str:

@@ -2,15 +2,45 @@
 
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from stclip.errors import ConfigError
+
+_chosen: ContextVar[torch.device | None] = ContextVar("device", default=None)
+
 
 def best_device() -> torch.device:
-    """The GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The one that `on_device` chose, else the GPU if there is one, else the CPU."""
+    return _chosen.get() or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def on_device(name: str | None) -> Iterator[None]:
+    """Within the block `best_device` is this one ("cpu", "cuda", "cuda:1"); None: chosen by itself.
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    try:
+        device = None if name is None else torch.device(name)
+        if device is not None:
+            torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); expected are "
+            "'cpu', 'cuda' or 'cuda:NUMBER'. Leave it out to take the GPU if there is one."
+        ) from None
+    token = _chosen.set(device)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
 
 
 def machine() -> str:

@@ -115,11 +115,12 @@ def score_boxes(
     objects: Detections | None = None,
     workers: int = 0,
     exclusive: torch.Tensor | None = None,
+    shows_progress: bool = True,
 ) -> np.ndarray:
     """Class probabilities of every box of `table` (rows, K), in table order.
 
     `text` is what `Method.text_features` gave for the K labels. `exclusive` (K,) says which labels
-    exclude each other; None means all.
+    exclude each other; None means all. `shows_progress`: not where the table is a part of more.
     """
     found = np.zeros((len(table), num_labels), np.float32)
     samples = make_samples(
@@ -134,7 +135,7 @@ def score_boxes(
     batches = [samples[i : i + size] for i in range(0, len(samples), size)]
     loader = make_loader(reader, method.inputs, batches, training=False, workers=workers)
     device, bf16 = best_device(), config.score.precision == "bf16"
-    progress = Progress("score", total=len(samples))
+    progress = Progress("score", total=len(samples)) if shows_progress else None
     for chosen, batch in zip(batches, loader, strict=True):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = method.logits(batch.to(device), text)
@@ -145,7 +146,8 @@ def score_boxes(
             likely = likely[batch.box_sample]  # everyone in a sample gets its row
         rows = np.concatenate([s.rows for s in chosen])
         found[rows] = likely.cpu().numpy()
-        progress.advance(len(chosen))
+        if progress is not None:
+            progress.advance(len(chosen))
     return found
 
 
