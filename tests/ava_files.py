@@ -184,13 +184,17 @@ class Raw:
         return folder
 
 
-def run(raw: Path, out: Path, **params: Any) -> Path:
-    given = {
+def named() -> dict[str, Any]:
+    """The params that name the files of annotations."""
+    return {
         "annotations": {"train": "ava.zip/ava_train.csv", "val": "ava.zip/ava_val.csv"},
         "label_map": "ava.zip/labels.pbtxt", "included": "ava.zip/included.txt",
-        "excluded": ["ava.zip/excluded.csv"], "licence": "free", "context_s": CONTEXT,
+        "excluded": ["ava.zip/excluded.csv"], "licence": "free",
     }  # fmt: skip
-    prepare(raw, out, **{**given, **params})
+
+
+def run(raw: Path, out: Path, **params: Any) -> Path:
+    prepare(raw, out, **{**named(), "context_s": CONTEXT, **params})
     return out
 
 

@@ -23,6 +23,7 @@ from ava_files import (
     Film,
     Raw,
     draw,
+    named,
     numbers_in,
     picture,
     places,
@@ -34,10 +35,11 @@ from test_verify import verify
 from stclip.config import Seconds
 from stclip.errors import ConfigError, DataError
 from stclip.prepare import films
+from stclip.prepare.ava import ground_truth
 from stclip.prepare.counts import count, differences, published_counts
 from stclip.prepare.film_pictures import CutPictures
 from stclip.prepare.resumable import JOURNAL
-from stclip.records import Boxes, Clips
+from stclip.records import BOX_COLUMNS, Boxes, Clips
 from stclip.splits.key_frames import make_key_frames, parse_excluded
 from stclip.storage.files import read_json
 
@@ -331,3 +333,25 @@ def test_counts_that_the_data_set_names_agree(prepared: Path) -> None:
     assert [d.what for d in missing] == [*content["counted"]]
     with pytest.raises(ConfigError, match=r"ava_counts\.yaml: counted: expected whole numbers"):
         published_counts({"counted": {"labels": "4"}}, "ava_counts.yaml")
+
+
+def test_annotations_are_read_without_films(prepared: Path, tmp_path: Path) -> None:
+    raw = Raw()
+    (clips, boxes), counts = ground_truth(raw.annotated(tmp_path / "raw"), **named())
+    expected = Boxes.read(prepared / "boxes.parquet").table
+    assert boxes.table[["clip", "tube"]].equals(expected[["clip", "tube"]])
+    assert (boxes.table["frame"] + CONTEXT).tolist() == expected["frame"].tolist()
+    pixels = boxes.table[BOX_COLUMNS] * np.array([WIDTH, HEIGHT, WIDTH, HEIGHT])
+    assert np.allclose(pixels, expected[BOX_COLUMNS], atol=1e-4)
+    about = clips.table.set_index("clip")
+    assert about["official_split"].to_dict() == {A: "train", B: "train", C: "val"}
+    assert {*about["num_frames"], *about["width"], *about["height"]} == {0}
+    assert counts == read_json(prepared / "counts.json")
+    (tmp_path / "raw" / "ava.zip").unlink()
+    with pytest.raises(DataError, match=r"neither ava\.zip/labels\.pbtxt nor"):
+        ground_truth(tmp_path / "raw", **named())
+
+
+def test_a_folder_of_annotations_needs_a_module_that_reads_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a folder, and stclip\.prepare\.jhmdb reads no"):
+        verify("--ground-truth", str(tmp_path), dataset="jhmdb")

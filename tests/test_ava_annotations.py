@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ava_files import LEFT, RIGHT, TRAIN, A, B, C, Raw, line
 from conftest import ROOT
+from test_verify import verify
 
 from stclip.config import load_dataset, read_yaml
 from stclip.errors import DataError
@@ -260,3 +261,27 @@ def test_the_real_validation_files() -> None:
     assert {what: truth.counts[what] for what in expected} == expected
     # what is excluded is not annotated
     assert truth.counts["val: boxes in excluded seconds"] == 0
+
+
+@real
+def test_the_real_files_are_compared_with_what_is_published(tmp_path: Path) -> None:
+    """Files of other versions under the names of 2.2: scale mini knows no checksum of its own."""
+    copies = {
+        "ava_train_v2.2.csv": (AVA / "ava_val_v2.2_excerpt.csv")
+        .read_bytes()
+        .replace(b"1j2", b"0j2"),
+        "ava_val_v2.2.csv": gzip.decompress((AVA / "ava_val_v2.1_pose_only.csv.gz").read_bytes()),
+        "ava_train_excluded_timestamps_v2.2.csv": b"",
+    }
+    for name, content in copies.items():
+        (tmp_path / name).write_bytes(content)
+    for name in ("ava_action_list_v2.2.pbtxt", "ava_included_timestamps_v2.2.txt",
+                 "ava_val_excluded_timestamps_v2.2.csv"):  # fmt: skip
+        (tmp_path / name).write_bytes((AVA / name).read_bytes())
+    status, printed = verify("--ground-truth", str(tmp_path), "--scale", "mini", dataset="ava")
+    assert status == 1
+    assert "all: videos 299 65 train: videos 235 1 2 counts differ; 11 are published." in printed
+    with pytest.raises(
+        DataError, match=r"ava_train_v2\.2\.csv: its sha256 is .* expected 178ea776"
+    ):
+        verify("--ground-truth", str(tmp_path), dataset="ava")

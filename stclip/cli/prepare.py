@@ -75,7 +75,8 @@ def verify(
     ground_truth: Annotated[
         Path | None,
         typer.Option(
-            help="Check this file (gttubes or pyannot, pkl or JSON) instead of prepared tables."
+            help="Check this file (gttubes or pyannot, pkl or JSON), or this folder of AVA's files "
+            "of annotations, instead of prepared tables."
         ),
     ] = None,
     splits: Annotated[Path, typer.Option(help="Folder of {dataset}/{family}/{split}.json.")] = Path(
@@ -91,14 +92,13 @@ def verify(
 
     from stclip import config as c
     from stclip.prepare.counts import COUNTS_FILE, count, differences, published_counts
-    from stclip.prepare.ground_truth import load_ground_truth
+    from stclip.prepare.ground_truth import ground_truth_of, load_ground_truth
     from stclip.prepare.import_record import ImportRecord
-    from stclip.prepare.own import TARGET as OWN
     from stclip.records import Boxes, Clips, LabelSplit
     from stclip.storage.files import read_json
 
     settings = c.load_dataset(config, dataset, scale=scale)
-    if settings.target == OWN and settings.extracted:
+    if settings.extracted and ImportRecord.is_in(Path(settings.extracted).parent):
         how = ImportRecord.read(Path(settings.extracted).parent).settings
         _, changed = run_import(
             dataset, how, scale=scale, splits=splits, config=config, only_compare=True
@@ -114,8 +114,11 @@ def verify(
     path = config / "published" / f"{dataset}_counts.yaml"
     published = published_counts(c.read_yaml(path), str(path))
     files = [splits / dataset / settings.family / f"{name}.json" for name in settings.splits]
-    own = {}
-    if ground_truth:
+    own: dict[str, int] = {}
+    if ground_truth and ground_truth.is_dir():
+        where = f"data set {dataset} at scale {scale}"
+        tables, own = ground_truth_of(ground_truth, settings.target, settings.params, where=where)
+    elif ground_truth:
         tables = load_ground_truth(ground_truth)
     else:
         folder = clips.parent if clips else Path("data", scale, dataset)

@@ -119,6 +119,39 @@ def prepare(
     write_prepared(out, build, resume=depends_on)
 
 
+def ground_truth(
+    folder: Path,
+    *,
+    annotations: dict[Literal["train", "val"], str],
+    label_map: str,
+    included: str,
+    excluded: list[str],
+    licence: str,
+    sha256: dict[str, str] | None = None,
+) -> tuple[tuple[Clips, Boxes], dict[str, int]]:
+    """The files of annotations alone, without a film; and what they count themselves.
+
+    Args are those of `prepare`. Frames are numbered from the first second with a key frame on;
+    corners are shares of the picture, and what a film tells (its size and length) is 0.
+
+    Raises:
+        DataError: a file is missing, damaged or not of its form.
+    """
+    truth = read_truth(
+        folder,
+        {str(side): name for side, name in annotations.items()},
+        label_map=label_map,
+        included=included,
+        excluded=excluded,
+        sha256=sha256 or {},
+    )
+    unseen = {name: StoredFilm(num_frames=0, height=1, width=1) for name in truth.official}
+    moments = Moments(min(truth.seconds), max(truth.seconds))
+    clips = _clips_table(truth, unseen, moments, licence).table.assign(height=0, width=0)
+    counts = truth.counts | {"films left out": 0}
+    return (Clips(clips), _boxes_table(truth, unseen, moments)), counts
+
+
 def _leave_out(truth: Truth, without: Collection[str]) -> tuple[list[str], dict[str, int]]:
     """The films to read, and what goes with the others.
 

@@ -1,12 +1,16 @@
 """Ground truth without pictures, in the formats that data sets publish it in; told by content."""
 
+import inspect
 import logging
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from stclip.errors import DataError
+from stclip.config.target import call_target
+from stclip.errors import ConfigError, DataError
 from stclip.prepare import gttubes, pyannot
 from stclip.records import Boxes, Clips
 from stclip.storage.outside_files import content_of, parse_value
@@ -37,6 +41,33 @@ def load_ground_truth(path: Path) -> tuple[Clips, Boxes]:
         f"{path}: unknown ground truth with keys {keys[:6]}; accepted are a dict of "
         f"{list(gttubes.KEYS)}, one of {list(pyannot.KEYS)}, and the latter's db alone."
     )
+
+
+def ground_truth_of(
+    folder: Path, target: str, params: Mapping[str, Any], *, where: str
+) -> tuple[tuple[Clips, Boxes], dict[str, int]]:
+    """Clips, boxes and, apart, own counts of a folder of annotations, by the preparing module.
+
+    Args:
+        folder: of the files as published.
+        target: of the data set's form; `ground_truth` of its module is called.
+        params: of the data set; those that it takes are passed on.
+        where: for messages.
+
+    Raises:
+        ConfigError: the module has no such function.
+        DataError: as it says.
+    """
+    module = target.partition(":")[0]
+    reader = getattr(import_module(module), "ground_truth", None)
+    if reader is None:
+        raise ConfigError(
+            f"{folder}: is a folder, and {module} reads no annotations without their pictures; "
+            "give a file, or prepare the data set and leave --ground-truth out."
+        )
+    taken = inspect.signature(reader).parameters
+    own = {name: value for name, value in params.items() if name in taken}
+    return call_target(f"{module}:ground_truth", folder, params=own, where=where)
 
 
 def _is_pyannot(data: dict[Any, Any]) -> bool:

@@ -95,6 +95,11 @@ class ImportRecord(Strict):
         with whole_file(folder / TEXT) as temporary:
             temporary.write_text(self.text(), "utf-8")
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether annotations were imported there."""
+        return (folder / RECORD).exists()
+
     @classmethod
     def read(cls, folder: Path) -> "ImportRecord":
         """Read import.json.
