@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from stclip.own_videos.found_persons import Prediction
-from stclip.own_videos.person_marks import colour_of, cut_to, letters_on
+from stclip.own_videos.person_marks import colour_of, letters_on
 from stclip.own_videos.video_overlay import Marks
 from stclip.records import BOX_COLUMNS
-from stclip.report.lettering import EMPTY, FAINT, FONT_SIZE, INK, PAPER, font
+from stclip.report.lettering import EMPTY, FAINT, FONT_SIZE, INK, PAPER, fitting, font
 from stclip.storage.files import whole_file
 
 MOST = 12  # key frames
@@ -57,10 +57,12 @@ def write_sheet(
     width = MARGIN + columns * (CELL + MARGIN)
     sheet = Image.new("RGB", (width, tops[-1]), PAPER)
     pen = ImageDraw.Draw(sheet)
-    title = cut_to(f"{found.video}: {found.method}", width - 2 * MARGIN, FONT_SIZE + 2)
+    title = fitting(
+        f"{found.video}: {found.method}", width - 2 * MARGIN, size=FONT_SIZE + 2, bold=True
+    )
     pen.text((MARGIN, 10), title, INK, font(FONT_SIZE + 2, bold=True))
     labels = f"{len(found.labels)} labels: {', '.join(found.labels)}"
-    legend = cut_to(labels, width - 2 * MARGIN, FONT_SIZE - 2)
+    legend = fitting(labels, width - 2 * MARGIN, size=FONT_SIZE - 2)
     pen.text((MARGIN, 34), legend, FAINT, font(FONT_SIZE - 2))
     marks = Marks(found, hold_s=0.0)
     for number, frame in enumerate(frames):
@@ -121,7 +123,7 @@ def _name_persons(
     for row in rows[:_PERSONS]:
         track, (label, value) = int(found.boxes["track"].iloc[row]), marks.best(int(row))[0]
         _tag(pen, (left, top), track)
-        name = cut_to(label, CELL - 84, FONT_SIZE - 1)
+        name = fitting(label, CELL - 84, size=FONT_SIZE - 1)
         pen.text((left + 30, top), name, INK, letters)
         pen.text((left + CELL, top), f"{value:.2f}", INK, letters, anchor="ra")
         full = (left + 30, top + 18, left + CELL - 1, top + 20)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from PIL import Image, ImageDraw
 
-from stclip.report.lettering import font
+from stclip.report.lettering import fitting, font
 
 # Okabe and Ito's colours without black, told apart by everybody; a track keeps its colour.
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7")
@@ -78,7 +78,7 @@ def panel_of(person: Marked, size: int, count: int, *, most_width: int) -> Image
     mark_width = round(letters.getlength(mark)) + 2 * pad
     number_width = round(letters.getlength("0.00"))
     room = max(size, most_width - mark_width - number_width - 3 * pad)
-    texts = [(cut_to(label, room, size), value) for label, value in person.best[:count]]
+    texts = [(fitting(label, room, size=size), value) for label, value in person.best[:count]]
     width = max((round(letters.getlength(text)) for text, _ in texts), default=0)
     bar = max(width, 4 * size) + number_width + size // 2
     panel = Image.new("RGBA", (mark_width + bar + 2 * pad, line * max(1, len(texts))), _shade())
@@ -95,14 +95,6 @@ def panel_of(person: Marked, size: int, count: int, *, most_width: int) -> Image
         pen.rectangle(full, "#4a525c")
         pen.rectangle((*full[:2], left + round(bar * min(1.0, value)), full[3]), colour)
     return panel
-
-
-def cut_to(text: str, width: int, size: int) -> str:
-    """The text, cut where it is wider than that many pixels."""
-    letters, cut = font(size), text
-    while len(cut) > 1 and letters.getlength(cut if cut == text else f"{cut}…") > width:
-        cut = cut[:-1]
-    return text if cut == text else f"{cut}…"
 
 
 def _shade() -> tuple[int, int, int, int]:

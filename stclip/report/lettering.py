@@ -10,10 +10,10 @@ PAPER, INK, FAINT, EMPTY = "#ffffff", "#1b1f24", "#69727d", "#eef0f2"
 RIGHT, WRONG = "#0072b2", "#d55e00"  # of Okabe and Ito's colours, told apart by everybody
 
 
-def fitting(text: str, width: int, *, bold: bool = False) -> str:
-    """The text, cut where it is wider than that many pixels."""
-    own, cut = font(FONT_SIZE, bold=bold), text
-    while cut and own.getlength(cut if cut == text else f"{cut}…") > width:
+def fitting(text: str, width: float, *, size: int = FONT_SIZE, bold: bool = False) -> str:
+    """The text, cut where it is wider than that many pixels; a letter of it stays."""
+    own, cut = font(size, bold=bold), text
+    while len(cut) > 1 and own.getlength(cut if cut == text else f"{cut}…") > width:
         cut = cut[:-1]
     return text if cut == text else f"{cut}…"
 

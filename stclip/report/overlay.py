@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw
 
-from stclip.report.lettering import INK, PAPER, font
+from stclip.report.lettering import INK, PAPER, fitting, font
 
 LINE, BAR_WIDTH, GAP = 15, 84, 3  # pixels of the drawn frame
 TEXT = 11  # size of the font
@@ -86,7 +86,9 @@ def _say(
         pen.rectangle((left, top, left + length, top + LINE - 1), BAR)
         value = f"{score:.2f}"
         room = BAR_WIDTH - 8 - letters.getlength(value)
-        pen.text((left + 2, top + LINE // 2), _cut(name, room), INK, letters, anchor="lm")
+        pen.text(
+            (left + 2, top + LINE // 2), fitting(name, room, size=TEXT), INK, letters, anchor="lm"
+        )
         pen.text((right - 1, top + LINE // 2), value, INK, letters, anchor="rm")
         top += LINE
     if person.track is not None:
@@ -95,11 +97,3 @@ def _say(
         at = x1, max(0, y1 - LINE)
         pen.rectangle((*at, at[0] + wide, at[1] + LINE - 1), person.colour)
         pen.text((at[0] + 3, at[1] + LINE // 2), number, PAPER, letters, anchor="lm")
-
-
-def _cut(name: str, width: float) -> str:
-    """The name, cut where it is wider than that many pixels."""
-    own, cut = font(TEXT), name
-    while cut and own.getlength(cut if cut == name else f"{cut}…") > width:
-        cut = cut[:-1]
-    return name if cut == name else f"{cut}…"
