@@ -67,9 +67,10 @@ faults: setup
 	PYTHONPATH=tests python -m faults --out docs/results/mini/faults.csv
 	stclip show docs/results/mini/faults.csv --into docs/faults.md
 
-# A file of tests at a time on each core, those that take longest first (tests/conftest.py).
+# A file of tests at a time on each core, those that take longest first (tests/conftest.py); each in
+# one thread, as the cores are taken.
 test: setup debian
-	pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
 # Installs them where it may; elsewhere it says what is missing.
 debian:
