@@ -14,56 +14,18 @@ it in its track. `right`: links between two boxes of one annotated person (IoU o
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import supervision as sv
 from results_file import put
-from trackers import ByteTrackTracker
-from trackers.utils.state_representations import XYXYStateEstimator
 
 from stclip.boxes.iou import paired_iou
 from stclip.boxes.two_scores import TwoScoreLinking, track_numbers
 from stclip.records import BOX_COLUMNS, Boxes, Detections
 
-HIGH, IOU, LOW_IOU, PATIENCE = (
-    0.6,
-    0.2,
-    0.2,
-    2,
-)  # those of ZS-AVA, 1 frame/s
+# Those of ZS-AVA, one frame a second.
+LINKING = TwoScoreLinking(high=0.6, iou=0.2, low_iou=0.2, patience=2)
 Links = set[tuple[int, int]]  # rows of the detections, the earlier first
-
-
-class Predicted(XYXYStateEstimator):
-    """ByteTrack's own state of a track; writes down which boxes it got.
-
-    `trackers` numbers a track from its second box on, so its numbers lack the first link of each.
-    """
-
-    taken: ClassVar[list[tuple["Predicted", bytes]]] = []
-
-    def __init__(self, bbox: np.ndarray) -> None:
-        """Begin at a box."""
-        super().__init__(bbox)
-        self.box = bbox
-        self.taken.append((self, bbox.tobytes()))
-
-    def update(self, bbox: np.ndarray | None) -> None:
-        """Take the box that was found."""
-        super().update(bbox)
-        if bbox is not None:
-            self.box = bbox
-            self.taken.append((self, bbox.tobytes()))
-
-
-class LastBox(Predicted):
-    """Nobody moves until he is seen again: between seconds of a film nothing can be predicted."""
-
-    def state_to_bbox(self) -> np.ndarray:
-        """The last box, in place of the predicted one."""
-        return self.box
 
 
 def main() -> None:
@@ -74,6 +36,10 @@ def main() -> None:
     parser.add_argument("--at-least", type=float, default=0.7, help="score; T of the data set")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    try:
+        from trackers_bytetrack import LastBox, Predicted, bytetrack
+    except ModuleNotFoundError as error:
+        parser.error(f"{error}: it compares with `trackers`; `pip install trackers` beside stclip.")
 
     truth, found = Boxes.read(args.boxes).table, Detections.read(args.detections).table
     found = found[found["score"] >= args.at_least]
@@ -83,12 +49,14 @@ def main() -> None:
     ours = links_of(found, ours_of(found))
     ways: dict[str, Links] = {
         "two_scores": ours,
-        "ByteTrack": links_of(found, bytetrack(found, Predicted)),
-        "ByteTrack, last box": links_of(found, bytetrack(found, LastBox)),
+        "ByteTrack": links_of(found, bytetrack(found, LINKING, Predicted)),
+        "ByteTrack, last box": links_of(found, bytetrack(found, LINKING, LastBox)),
     }
     frames = found["frame"].to_numpy()
     of_truth = [
-        (a, b) for a, b in links_of(found, pd.Series(persons)) if frames[b] - frames[a] <= PATIENCE
+        (a, b)
+        for a, b in links_of(found, pd.Series(persons))
+        if frames[b] - frames[a] <= LINKING.patience
     ]
     rows = []
     for name, links in ways.items():
@@ -110,31 +78,9 @@ def ours_of(found: pd.DataFrame) -> pd.Series:
         frames=found["frame"].to_numpy(),
         boxes_xyxy=found[BOX_COLUMNS].to_numpy(np.float64),
         scores=found["score"].to_numpy(),
-        linking=TwoScoreLinking(high=HIGH, iou=IOU, low_iou=LOW_IOU, patience=PATIENCE),
+        linking=LINKING,
     )
     return pd.Series(numbers, index=found.index)
-
-
-def bytetrack(found: pd.DataFrame, estimator: type[Predicted]) -> pd.Series:
-    """The track of each detection by `trackers`; -1 where it has none."""
-    numbers = pd.Series(-1, index=found.index)
-    for _, clip in found.groupby("clip"):
-        tracker = ByteTrackTracker(
-            lost_track_buffer=PATIENCE - 1, frame_rate=30, track_activation_threshold=0,
-            minimum_consecutive_frames=1, minimum_iou_threshold=IOU, high_conf_det_threshold=HIGH,
-            state_estimator_class=estimator,
-        )  # fmt: skip
-        tracks: dict[Predicted, int] = {}
-        for frame in range(clip["frame"].min(), clip["frame"].max() + 1):
-            own = clip[clip["frame"] == frame]
-            boxes = own[BOX_COLUMNS].to_numpy(np.float64).reshape(-1, 4)
-            confidence = own["score"].to_numpy(np.float64)
-            tracker.update(sv.Detections(xyxy=boxes, confidence=confidence))
-            rows = dict(zip((box.tobytes() for box in boxes), own.index, strict=True))
-            for track, box in estimator.taken:
-                numbers[rows[box]] = tracks.setdefault(track, len(tracks))
-            estimator.taken.clear()
-    return numbers
 
 
 def links_of(found: pd.DataFrame, tracks: pd.Series) -> Links:

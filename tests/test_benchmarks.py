@@ -29,6 +29,18 @@ def test_a_benchmark_can_be_started(
     assert "usage:" in capsys.readouterr().out
 
 
+def test_what_a_benchmark_needs_beside_the_project_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ROOT / "benchmarks" / "bytetrack.py"
+    monkeypatch.syspath_prepend(str(path.parent))
+    monkeypatch.setattr(sys, "argv", [str(path), "--boxes", "a", "--detections", "b"])
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+    assert "pip install trackers" in capsys.readouterr().err
+
+
 def test_a_run_s_metrics_are_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
