@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from conftest import UNSEEN, World
+from conftest import ROOT, UNSEEN, World
 from PIL import Image
 
 from stclip.boxes.select import select_boxes
-from stclip.config import BoxSource, MethodConfig, Preprocessing
+from stclip.config import BoxSource, MethodConfig, Preprocessing, read_yaml
 from stclip.config.figure import load_figure
 from stclip.errors import ConfigError, DataError
 from stclip.inputs.preprocess import boxes_to_frame, boxes_to_model
@@ -284,6 +284,12 @@ def test_a_method_that_reads_stored_features_is_refused(world: World) -> None:
     write_figure(world, FEATURES | {"method": "clip_frame"})
     with pytest.raises(ConfigError, match=r"methods \['clip_frame'\] read stored features"):
         load_figure(world.config, "one", scale="small")
+
+
+def test_a_split_that_a_figure_leaves_open_is_the_data_set_s_first() -> None:
+    figure = load_figure(ROOT / "config", "demo", scale="mini")
+    assert "split" not in read_yaml(ROOT / "config" / "figures" / "demo.yaml")
+    assert [(run.split, run.method) for run in figure.runs] == [("1", "st_clip")]
 
 
 def test_splits_are_those_of_the_data_set_and_runs_of_a_split_lie_side_by_side(

@@ -69,15 +69,15 @@ class _OfRuns(Strict, ABC):
 class _OfOneSplit(_OfRuns):
     """What figures of one label split have in common."""
 
-    split: str
-    """label split, in quotes, as it is a name"""
+    split: str = ""
+    """label split, in quotes, as it is a name; default: the data set's first"""
     method: str
     """a method, or `METHOD+VARIANT`"""
 
     @property
     def label_splits(self) -> list[str]:
         """The only one."""
-        return [self.split]
+        return [self.split] if self.split else []
 
 
 class UnannotatedFigure(_OfOneSplit):
@@ -228,6 +228,8 @@ def load_figure(folder: Path, figure: str, *, scale: str) -> Figure:
         _check_splits(folder.parent / "splits", config)  # those that it names, not its data set
         if isinstance(config, LabelFeaturesFigure):
             config = config.model_copy(update={"splits": config.splits or data.splits})
+        if isinstance(config, _OfOneSplit):
+            config = config.model_copy(update={"split": config.split or data.splits[0]})
         methods = {
             name: load_method(folder, name, dataset=config.dataset, scale=scale)
             for name in config.methods
