@@ -1,37 +1,24 @@
-"""Predictions of videos of one's own: the road's scores, own labels, what is written, bad input."""
+"""Predictions of videos of one's own: the road's scores, own labels, weights, parts."""
 
-import json
-import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import av
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
-from conftest import ROOT, World, make_world
-from own_videos import HEIGHT, WIDTH, Bright, encode, turn, walkers, write_images
-from PIL import Image
-from safetensors.torch import save_file
-from stub_detectors import eager_tiny_detector
-from typer.testing import CliRunner
+from conftest import ROOT, World
+from own_videos import HEIGHT, WIDTH, encode, turn, walkers, write_images
+from predict_world import LABELS, predict_world, ready, two_walk
 
-import stclip
-from stclip.cli import app
 from stclip.config import BoxSource, load_detector, load_method
 from stclip.detect.detect import detect
 from stclip.errors import ConfigError, DataError
-from stclip.evaluate.outside_rows import read_rows
-from stclip.own_videos import predictor, video_overlay
+from stclip.own_videos import predictor
 from stclip.own_videos.given_labels import parse_labels, read_labels
-from stclip.own_videos.predict import Asked, predict_videos
 from stclip.own_videos.predictor import Predictor
 from stclip.records import Scores
 from stclip.score.score import score
@@ -39,40 +26,20 @@ from stclip.storage.frame_store import read_clip
 from stclip.train.run_folder import write_untrained
 from stclip.train.train import train
 
-LABELS = ("walk", "sit", "wave")
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """The small world with settings of predictions and detectors of pictures."""
-    made = make_world(tmp_path_factory.mktemp("world"))
-    path = made.config / "scales" / "small.yaml"
-    scale = yaml.safe_load(path.read_text())
-    scale["detectors"] = {
-        name: {"target": f"own_videos:{name.title()}", "batch_frames": 4, "score_threshold": 0.0}
-        for name in ("bright", "steady")
-    }
-    scale["datasets"] = {"jhmdb": {"detector": "bright"}}
-    path.write_text(yaml.safe_dump(scale))
-    settings = {"dataset": "jhmdb", "method": "clip_frame_crop"}
-    (made.config / "predict.yaml").write_text(yaml.safe_dump(settings))
-    return made
+    return predict_world(tmp_path_factory.mktemp("world"))
 
 
 @pytest.fixture(scope="module")
 def walk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two persons for 4.5 s, ten frames a second."""
-    return encode(tmp_path_factory.mktemp("video") / "walk.mp4", walkers(45))
+    return two_walk(tmp_path_factory.mktemp("video"))
 
 
 @pytest.fixture(scope="module")
 def own(world: World) -> Predictor:
-    """CLIP on frames and crops."""
     return ready(world)
-
-
-def ready(world: World, method: str | None = None, **changes: Any) -> Predictor:
-    return Predictor(method, scale="small", config=world.config, **changes)
 
 
 # The same scores as the road's
@@ -326,283 +293,3 @@ def test_a_full_device_gets_smaller_batches(
     assert len(own.predict(walk, LABELS).boxes) == 10
     assert tried == [32, 16, 8]
     own._batch_frames = 32
-
-
-# What is written
-
-
-@pytest.fixture(scope="module")
-def written(own: Predictor, walk: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("out")
-    (summary,) = predict_videos(own, [walk], Asked(labels=LABELS), out=out)
-    assert [track.boxes for track in summary.tracks] == [5, 5]
-    return out / "walk"
-
-
-def test_the_csv_is_one_that_evaluate_file_reads(written: Path) -> None:
-    videos = pd.DataFrame({"first": 1, "last": 45}, index=["walk"])
-    rows, others = read_rows(written / "predictions.csv", videos, set(LABELS))
-    assert others == 0
-    assert len(rows) == 5 * 2 * 3
-    assert sorted(rows["frame"].unique()) == [1, 11, 21, 31, 41]
-
-
-def test_the_json_has_the_tracks(written: Path) -> None:
-    content = json.loads((written / "predictions.json").read_text())
-    assert content["labels"] == list(LABELS)
-    assert (content["width"], content["height"]) == (WIDTH, HEIGHT)
-    assert [track["track"] for track in content["tracks"]] == [0, 1]
-    boxes = content["tracks"][0]["boxes"]
-    assert [box["frame"] for box in boxes] == [1, 11, 21, 31, 41]
-    assert sum(boxes[0]["probabilities"]) == pytest.approx(1, abs=1e-4)
-    rows = pd.read_csv(written / "predictions.csv")
-    first = rows[(rows["frame"] == 1) & (rows["class"] == "walk")].iloc[0]
-    assert first["score"] == pytest.approx(
-        boxes[0]["probabilities"][0] * boxes[0]["detector_score"], abs=1e-4
-    )
-
-
-def test_the_overlay_shows_every_frame_with_boxes_that_move(written: Path) -> None:
-    with av.open(str(written / "overlay.mp4")) as container:
-        stream = container.streams.video[0]
-        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    assert len(pictures) == 45
-    assert pictures[0].shape == (360, 600, 3)  # 3.75 times 96 x 160
-    assert stream.codec_context.name == ("h264" if "264" in video_overlay.encoder() else "mpeg4")
-    # The left edge of the walker's box, in its colour (orange), at the middle of a person's height.
-    lefts = []
-    for picture in (pictures[0], pictures[25], pictures[40]):
-        row = picture[250].astype(int)
-        orange = (abs(row - [0xE6, 0x9F, 0]).sum(1) < 120).nonzero()[0]
-        lefts.append(int(orange[0]))
-    assert lefts[0] == pytest.approx(3.75 * 8, abs=10)
-    # At 2.5 s, between two key frames, it is between their places.
-    assert lefts[1] == pytest.approx((lefts[0] + (lefts[2] - lefts[0]) * 25 / 40), abs=15)
-
-
-def test_the_sheet_shows_the_key_frames(written: Path) -> None:
-    with Image.open(written / "sheet.png") as sheet:
-        assert sheet.width == 16 + 4 * (320 + 16)  # four in a row, the fifth below
-        assert sheet.height > 2 * 240
-        colours = {colour for _, colour in sheet.getcolors(1 << 20)}
-    assert (0xE6, 0x9F, 0) in colours
-    assert (0x56, 0xB4, 0xE9) in colours
-
-
-def test_nobody_is_no_error(own: Predictor, tmp_path: Path) -> None:
-    empty = encode(tmp_path / "empty.mp4", [np.full((64, 64, 3), 20, np.uint8)] * 15)
-    (summary,) = predict_videos(own, [empty], Asked(labels=LABELS), out=tmp_path / "out")
-    assert summary.tracks == ()
-    assert summary.key_frames == 2
-    lines = (tmp_path / "out" / "empty" / "predictions.csv").read_text().splitlines()
-    assert lines == ["video,frame,class,score,x1,y1,x2,y2"]
-    assert (tmp_path / "out" / "empty" / "overlay.mp4").stat().st_size > 0
-    assert own.predict(empty, LABELS).table.empty
-
-
-def test_what_is_done_is_left_and_other_labels_make_it_anew(
-    own: Predictor, walk: Path, tmp_path: Path
-) -> None:
-    asked = Asked(labels=LABELS, overlay=False)
-    first = predict_videos(own, [walk], asked, out=tmp_path)
-    Bright.frames.clear()
-    again = predict_videos(own, [walk], asked, out=tmp_path)
-    assert Bright.frames == []
-    assert [t.track for t in again[0].tracks] == [t.track for t in first[0].tracks]
-    assert again[0].tracks[0].best[0][1] == pytest.approx(first[0].tracks[0].best[0][1], abs=1e-4)
-    predict_videos(own, [walk], replace(asked, labels=("sit", "run")), out=tmp_path)
-    assert len(Bright.frames) == 5
-
-
-def test_an_interrupted_video_goes_on_and_ends_with_the_same_bytes(
-    world: World, walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own, asked = ready(world, part_key_frames=2), Asked(labels=LABELS, overlay=False)
-    predict_videos(own, [walk], asked, out=tmp_path / "at_once")
-    real, parts = predictor.score_boxes, []
-
-    def dies(*args: Any, **keywords: Any) -> np.ndarray:
-        parts.append(1)
-        if len(parts) == 2:
-            raise KeyboardInterrupt
-        return real(*args, **keywords)
-
-    monkeypatch.setattr(predictor, "score_boxes", dies)
-    with pytest.raises(KeyboardInterrupt):
-        predict_videos(own, [walk], asked, out=tmp_path / "twice")
-    Bright.frames.clear()
-    predict_videos(own, [walk], asked, out=tmp_path / "twice")
-    assert len(Bright.frames) == 3  # of five key frames two were done
-    for name in ("predictions.csv", "predictions.json", "sheet.png"):
-        one, other = (tmp_path / part / "walk" / name for part in ("at_once", "twice"))
-        assert one.read_bytes() == other.read_bytes(), name
-    assert not list((tmp_path / "twice").glob(".*"))
-
-
-# Bad input
-
-
-def test_a_video_that_cannot_be_read_does_not_stop_the_others(
-    own: Predictor, walk: Path, tmp_path: Path
-) -> None:
-    broken = tmp_path / "broken.mp4"
-    broken.write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"1 of 2 videos cannot be read.*broken\.mp4"):
-        predict_videos(
-            own, [broken, walk], Asked(labels=LABELS, overlay=False), out=tmp_path / "out"
-        )
-    assert (tmp_path / "out" / "walk" / "predictions.json").exists()
-
-
-def test_what_is_lost_of_a_video_is_named_in_what_is_written(
-    own: Predictor, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = encode(tmp_path / "cut.mkv", walkers(100))
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    predict_videos(own, [path], Asked(labels=LABELS, overlay=False), out=tmp_path)
-    content = json.loads((tmp_path / "cut" / "predictions.json").read_text())
-    assert re.search(r"cannot be read beyond [2-7]\.\d s of 10\.0 s", content["problems"][-1])
-    assert content["tracks"]
-    assert "what was read is kept" in caplog.text
-
-
-def test_output_that_cannot_be_written_is_told_before_any_work(
-    own: Predictor, walk: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ConfigError, match=r"--out .*file/out: cannot be written \(Not a dir"):
-        predict_videos(own, [walk], Asked(labels=LABELS), out=tmp_path / "file" / "out")
-    with pytest.raises(ConfigError, match="have the same name"):
-        predict_videos(own, [walk, tmp_path / "walk.mp4"], Asked(labels=LABELS), out=tmp_path)
-
-
-def test_videos_of_one_name_keep_their_suffix(own: Predictor, tmp_path: Path) -> None:
-    pair = [encode(tmp_path / name, walkers(2)) for name in ("a.mp4", "a.avi")]
-    asked = Asked(labels=LABELS, overlay=False)
-    found = predict_videos(own, pair, asked, out=tmp_path / "out")
-    assert [summary.name for summary in found] == ["a.mp4", "a.avi"]
-
-
-def test_without_h264_overlays_are_mpeg4_and_without_that_an_error(
-    own: Predictor, walk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    caplog.set_level("INFO")
-    monkeypatch.setattr(video_overlay, "ENCODERS", ("libnone", "mpeg4"))
-    predict_videos(own, [walk], Asked(labels=LABELS), out=tmp_path)
-    with av.open(str(tmp_path / "walk" / "overlay.mp4")) as container:
-        assert container.streams.video[0].codec_context.name == "mpeg4"
-    assert "no H.264 encoder in this PyAV" in caplog.text
-    monkeypatch.setattr(video_overlay, "ENCODERS", ("libnone",))
-    with pytest.raises(ConfigError, match=r"none of the encoders \['libnone'\].*--no-overlay"):
-        predict_videos(own, [walk], Asked(labels=LABELS), out=tmp_path / "other")
-
-
-# The command, the Python call, other libraries
-
-
-def test_the_command_predicts_with_what_the_project_ships(
-    tmp_path: Path, walk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Scale mini: the tiny CLIP, and a detector of the tiny one's form, here untrained."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "config").symlink_to(ROOT / "config")
-    (tmp_path / "splits").symlink_to(ROOT / "splits")
-    weights = tmp_path / "data/mini/models/tiny_detector.safetensors"
-    weights.parent.mkdir(parents=True)
-    save_file(eager_tiny_detector().state_dict(), weights)
-    (tmp_path / "labels.txt").write_text("walk\nsit\n")
-    done = CliRunner().invoke(
-        app,
-        ["predict", str(walk), "--labels-file", "labels.txt", "--detector", "tiny", "--every", "2",
-         "--template", "a person {}", "--independent", "--no-overlay", "--out", "found"],
-    )  # fmt: skip
-    assert done.exit_code == 0, done.output
-    assert "walk: 3 key frames, files in found/walk" in done.output
-    assert re.search(r"0 +0\.0 - \d\.0 +\d +(walk|sit) \d\.\d\d, (walk|sit)", done.output)
-    assert sorted(path.name for path in (tmp_path / "found" / "walk").iterdir()) == [
-        "predictions.csv", "predictions.json", "sheet.png",
-    ]  # fmt: skip
-    for wrong in ([], ["--labels", "a", "--labels-file", "labels.txt"]):
-        failed = CliRunner().invoke(app, ["predict", str(walk), *wrong])
-        assert isinstance(failed.exception, ConfigError)
-
-
-def test_importing_the_package_stays_light() -> None:
-    code = (
-        "import stclip, sys; assert {'predict', 'Predictor'} <= {*dir(stclip)}; "
-        "assert not {'torch', 'av', 'pandas'} & {*sys.modules}"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    assert stclip.predict is predictor.predict, "no room has its name"
-
-
-def test_the_python_call_has_the_commands_defaults(world: World, walk: Path) -> None:
-    found = stclip.predict(walk, LABELS, scale="small", config=world.config, device="cpu")
-    assert found.method == "clip_frame_crop"
-    table = found.table
-    assert list(table)[:8] == ["video", "frame", "class", "score", "x1", "y1", "x2", "y2"]
-    assert len(table) == 30
-    assert table["score"].iloc[0] == pytest.approx(
-        found.probabilities[0, 0] * found.boxes["detector_score"].iloc[0]
-    )
-
-
-class _Record:
-    """Keeps what it is made of, by the names that the library's own class has."""
-
-    names: tuple[str, ...] = ()
-
-    def __init__(self, **given: Any) -> None:
-        assert set(given) <= set(self.names), given
-        self.__dict__.update(given)
-
-
-def _library(name: str, **classes: tuple[str, ...]) -> SimpleNamespace:
-    made = {c: type(c, (_Record,), {"names": fields}) for c, fields in classes.items()}
-    return SimpleNamespace(__name__=name, **made)
-
-
-def test_predictions_go_to_supervision(
-    own: Predictor, walk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = own.predict(walk, LABELS)
-    monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(ConfigError, match="supervision is not installed; install it"):
-        stclip.to_supervision(found)
-    fields = ("xyxy", "mask", "confidence", "class_id", "tracker_id", "data", "metadata")
-    monkeypatch.setitem(sys.modules, "supervision", _library("supervision", Detections=fields))
-    frames = stclip.to_supervision(found)
-    assert list(frames) == [0, 10, 20, 30, 40]
-    first = frames[0]
-    assert first.xyxy.shape == (2, 4)
-    assert first.xyxy.dtype == np.float32
-    assert first.tracker_id.tolist() == [0, 1]
-    best = found.probabilities[:2].argmax(1)
-    assert first.class_id.tolist() == best.tolist()
-    assert first.data["class_name"].tolist() == [LABELS[k] for k in best]
-    assert first.confidence == pytest.approx(
-        found.probabilities[:2].max(1) * first.data["detector_score"]
-    )
-
-
-def test_predictions_go_to_fiftyone(
-    own: Predictor, walk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = own.predict(walk, LABELS)
-    monkeypatch.setitem(sys.modules, "fiftyone", None)
-    with pytest.raises(ConfigError, match="fiftyone is not installed"):
-        stclip.to_fiftyone(found)
-    library = _library(
-        "fiftyone", Detection=("label", "bounding_box", "confidence", "index"),
-        Detections=("detections",), Frame=("predictions",),
-    )  # fmt: skip
-    library.Sample = lambda filepath: SimpleNamespace(filepath=filepath, frames={})
-    monkeypatch.setitem(sys.modules, "fiftyone", library)
-    sample = stclip.to_fiftyone(found)
-    assert sample.filepath == str(walk)
-    assert list(sample.frames) == [1, 11, 21, 31, 41]
-    walker, stander = sample.frames[1].predictions.detections
-    assert walker.bounding_box == pytest.approx([8 / 160, 24 / 96, 19 / 160, 55 / 96], abs=0.02)
-    assert (walker.index, stander.index) == (0, 1)
-    assert walker.label == found.persons[0].best

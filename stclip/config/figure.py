@@ -80,10 +80,9 @@ class _OfOneSplit(_OfRuns):
         return [self.split] if self.split else []
 
 
-class UnannotatedFigure(_OfOneSplit):
-    """A key frame of a run on which boxes are counted as wrong that show persons."""
+class _OfScores(_OfOneSplit):
+    """What figures of one run's scores have in common."""
 
-    kind: Literal["unannotated"]
     boxes: str = "detected"
     """box source"""
 
@@ -100,6 +99,12 @@ class UnannotatedFigure(_OfOneSplit):
     def check(self, data: DatasetConfig, methods: Mapping[str, MethodConfig]) -> None:
         """The box source is one of the data set."""
         pick(data.boxes, self.boxes, what=f"box source of {self.dataset}")
+
+
+class UnannotatedFigure(_OfScores):
+    """A key frame of a run on which boxes are counted as wrong that show persons."""
+
+    kind: Literal["unannotated"]
 
 
 class InterestTokensFigure(_OfOneSplit):
@@ -144,29 +149,13 @@ class InterestTokensFigure(_OfOneSplit):
         _check_pictures(methods)
 
 
-class VideoFigure(_OfOneSplit):
+class VideoFigure(_OfScores):
     """Clips in motion with what a run says of every person, one of each unseen label."""
 
     kind: Literal["video"]
-    boxes: str = "detected"
-    """box source"""
     clips: int = Field(default=6, ge=1)
     """how many are shown side by side, each of another unseen label"""
     suffix: ClassVar[str] = "gif"
-
-    @property
-    def methods(self) -> list[str]:
-        """The only one."""
-        return [self.method]
-
-    @property
-    def files(self) -> list[str]:
-        """The scores of unseen labels."""
-        return [f"scores_{self.boxes}_unseen.parquet"]
-
-    def check(self, data: DatasetConfig, methods: Mapping[str, MethodConfig]) -> None:
-        """The box source is one of the data set."""
-        pick(data.boxes, self.boxes, what=f"box source of {self.dataset}")
 
 
 class LabelFeaturesFigure(_OfRuns):

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from stclip.errors import DataError
-from stclip.prepare.ava_annotations import Truth, read_truth
+from stclip.prepare.ava_annotations import Side, Truth, read_truth
 from stclip.prepare.counts import COUNTS_FILE
 from stclip.prepare.film_pictures import CutPictures, find_pictures
 from stclip.prepare.films import find_films
@@ -36,7 +36,7 @@ def prepare(
     raw: Path,
     out: Path,
     *,
-    annotations: dict[Literal["train", "val"], str],
+    annotations: dict[Side, str],
     label_map: str,
     included: str,
     excluded: list[str],
@@ -79,11 +79,11 @@ def prepare(
     """
     truth = read_truth(
         raw,
-        {str(side): name for side, name in annotations.items()},
+        annotations,
         label_map=label_map,
         included=included,
         excluded=excluded,
-        sha256=sha256 or {},
+        sha256=sha256,
     )
     kept, counts = _leave_out(truth, without)
     first, last = min(truth.seconds), max(truth.seconds)
@@ -122,7 +122,7 @@ def prepare(
 def ground_truth(
     folder: Path,
     *,
-    annotations: dict[Literal["train", "val"], str],
+    annotations: dict[Side, str],
     label_map: str,
     included: str,
     excluded: list[str],
@@ -139,11 +139,11 @@ def ground_truth(
     """
     truth = read_truth(
         folder,
-        {str(side): name for side, name in annotations.items()},
+        annotations,
         label_map=label_map,
         included=included,
         excluded=excluded,
-        sha256=sha256 or {},
+        sha256=sha256,
     )
     unseen = {name: StoredFilm(num_frames=0, height=1, width=1) for name in truth.official}
     moments = Moments(min(truth.seconds), max(truth.seconds))

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,7 @@ from stclip.storage.outside_files import csv_table
 
 logger = logging.getLogger(__name__)
 
+Side = Literal["train", "val"]  # an official split with public annotations
 POSE = "PERSON_MOVEMENT"  # the kind of action of which a person has one
 _COLUMNS = ["video", "second", *BOX_COLUMNS, "action", "person"]
 _VIDEO = re.compile(r"[A-Za-z0-9_-]+")  # a name of a video becomes one of files
@@ -173,12 +175,12 @@ class Truth:
 
 def read_truth(
     raw: Path,
-    annotations: Mapping[str, str],
+    annotations: Mapping[Side, str],
     *,
     label_map: str,
     included: str,
     excluded: Sequence[str],
-    sha256: Mapping[str, str],
+    sha256: Mapping[str, str] | None = None,
 ) -> Truth:
     """Read the files of annotations in a folder; as `stclip.prepare.ava.prepare` names them.
 
@@ -189,7 +191,7 @@ def read_truth(
 
     def read(name: str) -> tuple[bytes, str]:
         content, where = content_in(raw, name)
-        known = sha256.get(PurePosixPath(name).name)
+        known = (sha256 or {}).get(PurePosixPath(name).name)
         found = hashlib.sha256(content).hexdigest()
         if known is not None and found != known:
             raise DataError(
