@@ -2,10 +2,31 @@
 
 import logging
 import time
+from dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 EVERY_S = 10.0  # seconds between two lines
 MEGABYTE = 1e6
+
+
+@dataclass
+class Loop:
+    """What a process has counted of one kind of work; a first report may hold a slow start."""
+
+    first_units: int = 0
+    first_s: float = 0.0  # until then
+    units: int = 0  # after that
+    seconds: float = 0.0
+
+    @property
+    def unit_s(self) -> float:
+        """Seconds of a unit, without the start where there is more than that."""
+        if self.units:
+            return self.seconds / self.units
+        return self.first_s / max(self.first_units, 1)
+
+
+loops: dict[str, Loop] = {}  # of this process, by what is counted
 
 
 class Progress:
@@ -28,6 +49,8 @@ class Progress:
         self._unit = " MB" if self._bytes else unit and f" {unit}"
         self._began = self._spoke = time.monotonic()
         self._before, self._ended = done, False
+        self._reached = self._began  # the time of the last report
+        self._loop = loops.setdefault(what, Loop())
 
     def advance(self, units: int = 1, **values: float) -> None:
         """Count `units` more as done; `values` are shown when a line is due."""
@@ -35,14 +58,23 @@ class Progress:
 
     def reach(self, done: int, **values: float) -> None:
         """So many units are done in all; as `advance`. The end is told too, once."""
-        self.done = done
         now = time.monotonic()
+        self._count_in(done - self.done, now - self._reached)
+        self.done, self._reached = done, now
         ends = self.total is not None and done >= self.total and not self._ended
         if now - self._spoke < EVERY_S and not ends:
             return
         self._spoke, self._ended = now, self._ended or ends
         shown = "".join(f", {name} {value:.4g}" for name, value in values.items())
         logger.info("%s %s%s", self.what, self._standing(now), shown)
+
+    def _count_in(self, units: int, seconds: float) -> None:
+        if self._loop.first_units:
+            self._loop.units += units
+            self._loop.seconds += seconds
+        else:
+            self._loop.first_units += units
+            self._loop.first_s += seconds
 
     def _standing(self, now: float) -> str:
         """`120/300 (40%), 8.1/s, 22 s left`."""

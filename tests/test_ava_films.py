@@ -34,7 +34,7 @@ UNSEEN = {  # of the paper's splits, those that the miniature plays
     | {"kick (a person)"},
     3: {"shovel", "stir", "text on/look at a cellphone", "hug (a person)"},
 }
-JOBS = list(ava_archives._jobs(REPERTOIRE, 0, {"train": 48, "val": 36}, 30))
+JOBS = list(ava_archives._jobs(REPERTOIRE, 0, {"train": 48, "val": 36}, 30, range(2, 28)))
 
 
 def cast_of(job) -> list[tuple[Segment, ...]]:

@@ -219,7 +219,7 @@ def test_same_seed_same_bytes_whatever_the_workers(archives: Path, tmp_path: Pat
 
 
 def test_another_seed_gives_other_videos() -> None:
-    one, same, other = (jhmdb._pack((seed, "wave", 0)) for seed in (0, 0, 1))
+    one, same, other = (jhmdb._pack(jhmdb._Job(seed, "wave", 0, 40, 96)) for seed in (0, 0, 1))
     assert one == same
     assert one.frames != other.frames
 
@@ -227,8 +227,8 @@ def test_another_seed_gives_other_videos() -> None:
 def test_a_failure_leaves_no_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = jhmdb._pack
 
-    def fail(job: tuple[int, str, int]) -> jhmdb._Packed:
-        if job[1] == "catch":
+    def fail(job: jhmdb._Job) -> jhmdb._Packed:
+        if job.action == "catch":
             raise OSError("No space left on device")
         return pack(job)
 

@@ -184,7 +184,7 @@ def test_annotated_boxes_are_the_drawn_ones(
         "render_film",
         lambda *args, **settings: films.append(render(*args, **settings)) or films[-1],
     )
-    ucf_archives._pack(ucf_archives._Job(3, "Biking", "Biking", "test", 0))
+    ucf_archives._pack(ucf_archives._Job(3, "Biking", "Biking", "test", 0, 96, 96))
     database = pickle.loads((archives / "pyannot.pkl").read_bytes())
     annotations = database["Biking/v_Biking_g01_c01"]["annotations"]
     assert len(annotations) == len(films[0].tubes)

@@ -170,7 +170,7 @@ def test_the_stage_writes_them_for_training_clips_and_key_frames(mini: Path) -> 
     expected = []
     for row in Clips.read(mini / folder / "clips.parquet").table.itertuples():
         seed, index = 0, int(row.clip.rsplit("_", 1)[1])
-        packed = jhmdb_archives._pack((seed, row.actions[0], index))
+        packed = jhmdb_archives._pack(jhmdb_archives._Job(seed, row.actions[0], index, 40, 96))
         assert packed.name == row.clip
         stride = 1 if row.official_split == "train" else 5
         for frame in range(0, row.num_frames, stride):

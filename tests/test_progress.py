@@ -57,3 +57,20 @@ def test_without_a_total_there_is_no_percent(
     clock.now += 10
     unsized.advance(5_000_000)
     assert caplog.messages[1:] == ["a.bin 5.0 MB, 0.5 MB/s"]
+
+
+def test_what_was_counted_is_kept_without_a_slow_start(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "loops", {})
+    work = Progress("train", total=9, done=3)
+    clock.now += 60  # the first step compiles
+    work.advance(2)
+    clock.now += 8
+    work.advance(4)
+    (loop,) = progress.loops.values()
+    assert loop == progress.Loop(first_units=2, first_s=60.0, units=4, seconds=8.0)
+    assert loop.unit_s == 2.0
+    Progress("train", total=1).advance(1)  # another of its kind joins it
+    assert (loop.units, loop.seconds) == (5, 8.0)
+    assert progress.Loop(first_units=2, first_s=60.0).unit_s == 30.0  # nothing else is known

@@ -5,6 +5,7 @@ OpenAI's are. Nothing is unpickled but tensors and plain values. Anything else i
 """
 
 import json
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -99,7 +100,9 @@ def _names_in(path: Path) -> list[str]:
 
 def _read_torchscript(path: Path) -> dict[str, Tensor]:
     try:
-        found: dict[str, Tensor] = torch.jit.load(path, map_location="cpu").state_dict()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # OpenAI's files stay what they are
+            found: dict[str, Tensor] = torch.jit.load(path, map_location="cpu").state_dict()
     except Exception as error:  # TorchScript has errors of its own
         raise DataError(f"{path}: a damaged TorchScript archive ({_line(error)}).") from None
     return found

@@ -36,6 +36,7 @@ from stclip.runtime import folder_lock, preload
 from stclip.runtime.environment import check_environment
 from stclip.runtime.gpus import run_on_gpus
 from stclip.runtime.system_folders import shorten_temporary_folder
+from stclip.runtime.usage import Watch
 
 logger = logging.getLogger("stclip")
 PRELOADED = (  # what short jobs import for longer than they work
@@ -62,7 +63,11 @@ class _LogFile(logging.FileHandler):
 
 @app.callback()
 def _setup(
-    log: Annotated[Path | None, typer.Option(help="Also write the log to this file.")] = None,
+    context: typer.Context,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Also write the log to this file, and what it took beside it."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads to use.", min=1)] = None,
 ) -> None:
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
@@ -70,6 +75,7 @@ def _setup(
     if log is not None and rank == 0:
         log.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(_LogFile(log, mode="w", encoding="utf-8"))
+        context.call_on_close(Watch(log).write)
     prefix = " ".join(log.with_suffix("").parts[1:]) if log else "stclip"
     if rank:
         prefix += f" process {rank}"

@@ -189,10 +189,18 @@ def plan(
     ] = ASSUMED.pictures_per_s,
     start_s: Annotated[float, typer.Option(help="Of a job with a GPU.")] = ASSUMED.start_s,
     light_s: Annotated[float, typer.Option(help="Of a job without.")] = ASSUMED.light_s,
+    measured: Annotated[
+        str | None,
+        typer.Option(help="A scale that was rehearsed on this machine: its speeds, not assumed."),
+    ] = None,
+    stages: Annotated[
+        Path | None, typer.Option(help="Where its stages are written, beside the real run's.")
+    ] = None,
     config: ConfigFolder = CONFIG,
 ) -> None:
-    """Jobs, GPU hours, disk and time of tables, counted; the rates are assumptions."""
+    """Jobs, GPU hours, disk and time of tables, counted; rates are assumed, or were measured."""
     from stclip.costs.plan import build_plan, dry_run
+    from stclip.costs.rehearsed import Speeds, read_done, stage_table
     from stclip.costs.workload import Workload
     from stclip.tables.table_files import write_table
 
@@ -200,6 +208,22 @@ def plan(
         bf16_tflops=bf16_tflops, fp32_tflops=fp32_tflops, pictures_per_s=pictures_per_s,
         start_s=start_s, light_s=light_s,
     )  # fmt: skip
-    workload = Workload(config, scale)
-    frame = build_plan(dry_run(targets, scale), targets, work_of=workload.of, rates=rates)
-    write_table(frame, out, text_columns=1, caption=f"Planned cost (scale {scale}); {rates}.")
+    if stages and not measured:
+        raise typer.BadParameter("--stages are those of a rehearsed scale; name it, --measured.")
+    workload, jobs = Workload(config, scale), dry_run(targets, scale)
+    if measured is None:
+        frame = build_plan(jobs, targets, work_of=workload.of, rates=rates)
+        write_table(frame, out, text_columns=1, caption=f"Planned cost (scale {scale}); {rates}.")
+        return
+    rehearsal = Workload(config, measured, prepared=Path("data") / measured)
+    done = read_done(dry_run(targets, measured), work_of=rehearsal.of)
+    speeds = Speeds(done)
+    frame = build_plan(jobs, targets, work_of=workload.of, rates=rates, seconds_of=speeds.seconds)
+    machines = " and ".join(sorted({d.usage.on for d in done} - {""}))
+    about = f"(scale {scale}), by the speeds of scale {measured} on {machines}"
+    write_table(frame, out, text_columns=1, caption=f"Planned cost {about}.")
+    if stages:
+        planned = [(job, workload.of(job.rule, job.wildcards)) for job in jobs]
+        seconds = {job.number: speeds.seconds(job, work) for job, work in planned}
+        table = stage_table(done, planned, seconds=seconds)
+        write_table(table, stages, text_columns=1, caption=f"Rehearsed, and real {about}.")

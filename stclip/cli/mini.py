@@ -42,6 +42,19 @@ def mini_render(
     call_target(recipe.target, out, params=recipe.params, where=where, workers=workers)
 
 
+@mini_app.command("weights")
+def mini_weights(scale: ScaleName, name: Recipe, out: Out, config: ConfigFolder = CONFIG) -> None:
+    """Write random weights as somebody publishes real ones, and a listing of their checksum."""
+    from stclip.config import pick
+    from stclip.config.target import call_target
+    from stclip.mini.archive_files import write_listing
+
+    recipe = pick(_miniature(config, scale).weights, name, what=f"weights that scale {scale} draws")
+    where = f"scale {scale}: miniature.weights.{name}"
+    call_target(recipe.target, out, params=recipe.params, where=where)
+    write_listing(out.parent, [name], listing=f"{name}.sha256")
+
+
 @mini_app.command("clip")
 def mini_clip(scale: ScaleName, name: Recipe, out: Out, config: ConfigFolder = CONFIG) -> None:
     """Pre-train a tiny CLIP on drawn stills with captions."""

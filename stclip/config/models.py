@@ -244,6 +244,15 @@ class Rendering(OfTarget):
     """its keyword arguments"""
 
 
+class RandomWeights(OfTarget):
+    """A file of random weights, in the form of one that is published."""
+
+    target: str
+    """`module:function(out, ...)` that writes it"""
+    params: dict[str, Any] = Field(default={})
+    """its keyword arguments"""
+
+
 class TinyClip(Strict):
     """The pre-training of a tiny CLIP, `stclip mini clip`."""
 
@@ -287,6 +296,9 @@ class Miniature(Strict):
 
     render: dict[str, Rendering] = Field(default={})
     """data set -> how its archives are drawn"""
+    weights: dict[str, RandomWeights] = Field(default={})
+    """file of `models` -> how random ones are written, into `data/{scale}/source/models/`, beside
+    `NAME.sha256`, a listing of its checksum"""
     clips: Annotated[dict[str, TinyClip], Formed] = Field(default={})
     """name -> the pre-training of a tiny CLIP, `stclip mini clip`, into
     `data/mini/models/NAME/weights.safetensors`"""

@@ -46,6 +46,7 @@ class Job:
     threads: int = 1
     gpus: int = 0
     after: frozenset[int] = frozenset()  # the jobs that it waits for
+    logs: tuple[str, ...] = ()
 
 
 def dry_run(targets: Sequence[str], scale: str) -> list[Job]:
@@ -81,6 +82,7 @@ def read_jobs(lines: Iterable[str]) -> list[Job]:
             wildcards=dict(_pairs(block.get("wildcards", ""))),
             threads=int(block.get("threads", 1)),
             gpus=int(dict(_pairs(block.get("resources", ""))).get("gpu", 0)),
+            logs=tuple(_split(block.get("log", ""))),
             after=frozenset(maker[p] for p in _split(block.get("input", "")) if p in maker),
         )
         for block in blocks
@@ -159,18 +161,22 @@ def build_plan(
     *,
     work_of: Callable[[str, Mapping[str, str]], Work],
     rates: Rates,
+    seconds_of: Callable[[Job, Work], float] | None = None,
 ) -> pd.DataFrame:
     """A row per target, and one of all together.
+
+    `seconds_of`: how long a job takes, where that was measured; None: by the assumed `rates`.
 
     Returns:
         Text cells: jobs, and those with a GPU; operations in P (10^15); hours of GPUs in all and by
         stage; GB that stay, of data and of runs; hours by the clock with 1 and 8 GPUs.
     """
     work = {job.number: work_of(job.rule, job.wildcards) for job in jobs}
-    seconds = {
-        job.number: rates.seconds(work[job.number], threads=job.threads, gpus=job.gpus)
-        for job in jobs
-    }
+
+    def assumed(job: Job, its: Work) -> float:
+        return rates.seconds(its, threads=job.threads, gpus=job.gpus)
+
+    seconds = {job.number: (seconds_of or assumed)(job, work[job.number]) for job in jobs}
     numbered = {job.number: job for job in jobs}
     wanted = {Path(target).stem: behind(numbered, target) for target in targets}
     if len(targets) > 1:

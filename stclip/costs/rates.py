@@ -10,6 +10,7 @@ class Work:
     operations: float = 0.0  # two a multiply-add
     precision: str = "fp32"
     pictures: float = 0.0  # read and resized for the model
+    rows: float = 0.0  # of scores that are evaluated
     written: float = 0.0  # bytes that stay
 
 

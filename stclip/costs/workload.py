@@ -18,6 +18,7 @@ from stclip import config as c
 from stclip.config.hashes import crops_key, frames_key
 from stclip.config.target import call_target, make_config, resolve_target
 from stclip.costs.measure import VIDEO_FRAMES, VIDEO_SIZE, counting, drawn_batch
+from stclip.costs.prepared_counts import prepared_counts
 from stclip.costs.rates import Work
 from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
@@ -52,15 +53,21 @@ class Sample:
 class Workload:
     """The work of a scale's jobs; a model is built when a job first needs it."""
 
-    def __init__(self, config: Path, scale: str) -> None:
-        """`config`: folder of the YAML files.
+    def __init__(self, config: Path, scale: str, *, prepared: Path | None = None) -> None:
+        """Say of what there is work.
+
+        Args:
+            config: folder of the YAML files.
+            scale: a file of its folder `scales`.
+            prepared: folder of the scale's prepared data sets, which are counted; None: what is
+                published of them is taken.
 
         Raises:
             ConfigError: the scale's data are not those whose counts are published.
         """
-        self.config, self.name = config, scale
+        self.config, self.name, self.prepared = config, scale, prepared
         self.scale = c.load_scale(config, scale)
-        if not self.scale.published:
+        if not self.scale.published and prepared is None:
             raise ConfigError(
                 f"scale {scale}: no published counts say how much there is to do; plan scale paper."
             )
@@ -73,9 +80,11 @@ class Workload:
             "box_features": self._box_features,
             "train": self._train,
             "score": self._score,
+            "evaluate": self._evaluate,
         }
         self._samples: dict[tuple[str, str], Sample] = {}
         self._detectors: dict[str, tuple[int, int]] = {}
+        self._found: dict[str, dict[str, Any]] = {}
 
     def of(self, rule: str, wildcards: Wildcards) -> Work:
         """The work of a job; none where it only moves files or makes tables.
@@ -101,7 +110,8 @@ class Workload:
         )
 
     def _detect(self, w: Wildcards) -> Work:
-        return self._look(w["detector"], frames=_annotated(self._counts(w)["test"]))
+        frames = _annotated(self._counts(w)["test"])
+        return self._look(w["detector"], frames=frames // self._counted_every(w))
 
     def _objects(self, w: Wildcards) -> Work:
         return self._look(w["objects"], frames=_annotated(self._counts(w)["all"]))
@@ -148,27 +158,47 @@ class Workload:
 
     def _score(self, w: Wildcards) -> Work:
         config, sample = self._method(w["method"], w["dataset"]), self._sample(w)
-        data = c.load_dataset(self.config, w["dataset"], scale=self.name)
         split = self._counts(w)["splits"][w["split"]]
         groups = split["unseen"], split["base"]
-        videos, boxes, frames = (sum(map(of, groups)) for of in (_videos, _boxes, _annotated))
-        if not isinstance(data.key_frames, c.Seconds):
-            boxes, frames = (n // data.key_frames.frames for n in (boxes, frames))
+        videos, frames = (sum(map(of, groups)) for of in (_videos, _annotated))
+        frames //= self._counted_every(w)
         sources = len(self._built["boxes"])
         samples = (frames if sample.per_frame else split.get("tracks", videos)) * sources
-        rows = boxes * sources
+        rows = self._rows(w)
         return Work(
             operations=samples * sample.score + 2 * sample.text, precision=config.score.precision,
             pictures=samples * sample.score_pictures,
             written=RUN_BYTES + rows * (7 + len(self._labels(w))) * FLOAT,
         )  # fmt: skip
 
+    def _evaluate(self, w: Wildcards) -> Work:
+        return Work(rows=self._rows(w))
+
+    def _rows(self, w: Wildcards) -> int:
+        """Scored boxes, of all sources."""
+        split = self._counts(w)["splits"][w["split"]]
+        boxes = sum(map(_boxes, (split["unseen"], split["base"])))
+        return boxes // self._counted_every(w) * len(self._built["boxes"])
+
+    def _counted_every(self, w: Wildcards) -> int:
+        """Every so manieth of the tested frames that are counted is a key frame."""
+        data = c.load_dataset(self.config, w["dataset"], scale=self.name)
+        if self.prepared or isinstance(data.key_frames, c.Seconds):
+            return 1
+        return data.key_frames.frames
+
     @cached_property
     def _built(self) -> dict[str, Any]:
         return c.read_yaml(self.config / "config.yaml")
 
     def _counts(self, w: Wildcards) -> dict[str, Any]:
-        """The published counts, and those that are assumed where none are."""
+        """What was prepared; else the published counts, and those assumed where none are."""
+        if self.prepared:
+            if w["dataset"] not in self._found:
+                family = c.load_dataset(self.config, w["dataset"], scale=self.name).family
+                folder = self.prepared / w["dataset"]
+                self._found[w["dataset"]] = prepared_counts(folder, family=family)
+            return self._found[w["dataset"]]
         counts = c.read_yaml(self.config / "published" / f"{w['dataset']}_counts.yaml")
         return counts | counts.get("assumed", {})
 

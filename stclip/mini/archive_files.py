@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from stclip.errors import ConfigError
+from stclip.mini.enlarge import enlarged_boxes
 from stclip.runtime.parent import end_with_parent
 from stclip.storage.files import digest, whole_file
 from stclip.storage.listings import LISTING, listing_line
@@ -69,6 +70,18 @@ def check_counts(*, workers: int, of: str = "each class", **videos: int) -> None
         raise ConfigError(f"workers is {workers}; at least 1 is needed.")
 
 
+def chosen_classes(classes: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Those of the known classes that are chosen, in their order.
+
+    Raises:
+        ConfigError: none, or some are not known.
+    """
+    unknown = sorted({*classes} - {*known})
+    if unknown or not classes:
+        raise ConfigError(f"classes: unknown {unknown}; expected some of {list(known)}.")
+    return [name for name in known if name in classes]
+
+
 def drawn_length(rng: np.random.Generator, *, shortest: int, mean: int, longest: int) -> int:
     """Frames of a video: many are short, few are long."""
     extra = rng.geometric(1 / (mean - shortest + 1)) - 1
@@ -112,14 +125,17 @@ class ThingBoxes:
                 temporary.write_text(json.dumps(content), "utf-8")
 
 
-def xywh(box_xyxy: Float[np.ndarray, "4"]) -> list[int]:
-    """A box as COCO has it: first column and row, number of columns and rows."""
-    x1, y1, x2, y2 = map(int, box_xyxy)
+def xywh(box_xyxy: Float[np.ndarray, "4"], *, factor: float = 1.0) -> list[int]:
+    """A box as COCO has it: first column and row, number of columns and rows.
+
+    `factor`: how much larger the pictures are than they were drawn.
+    """
+    x1, y1, x2, y2 = enlarged_boxes(box_xyxy, factor).tolist()
     return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
 
 
-def write_listing(folder: Path, names: Sequence[str]) -> None:
-    """SHA256SUMS of these files of a folder."""
-    with whole_file(folder / LISTING) as path:
+def write_listing(folder: Path, names: Sequence[str], *, listing: str = LISTING) -> None:
+    """SHA256SUMS, or what `listing` names, of these files of a folder."""
+    with whole_file(folder / listing) as path:
         sums = [listing_line(digest(folder / name), name) for name in names]
         path.write_text("".join(sums), "utf-8")

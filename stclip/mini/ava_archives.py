@@ -42,7 +42,7 @@ ANNOTATIONS, FILM_LIST = "ava_v2.2.zip", "ava_file_names_trainval_v2.1.txt"
 Side = Literal["train", "val"]
 SIDES: tuple[Side, ...] = ("train", "val")
 FIRST_SECOND, MARGIN_SECONDS = 2, 2  # annotated from here on, but for the last seconds
-LEAST_SECONDS = 8  # of a film
+LEAST_SECONDS, LEAST_ANNOTATED = 8, 2  # of a film
 SUFFIXES = {".mkv": 0.68, ".mp4": 0.28, ".webm": 0.04}  # shares as among the 299 real films
 RATES = {  # frames a second; most films are of half a cinema's rate, to be drawn in little time
     Fraction(12000, 1001): 0.82,
@@ -74,6 +74,8 @@ class _Job:
     video: str  # its id
     theme: str
     seconds: int
+    annotated: range  # of them
+    height: int  # rows
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ def render_ava(
     train_films: PositiveInt = 48,
     val_films: PositiveInt = 36,
     seconds: PositiveInt = 30,
+    first: PositiveInt = FIRST_SECOND,
+    margin: PositiveInt = MARGIN_SECONDS,
+    height: PositiveInt = HEIGHT,
     workers: int = 1,
 ) -> None:
     """Render the mini AVA into the folder `out`: annotations, list of films, films, props.
@@ -104,7 +109,10 @@ def render_ava(
         seed: same seed, same bytes, whatever the number of workers.
         train_films: films of the training set.
         val_films: films of the validation set.
-        seconds: how long a film is; the annotated ones are from 2 on, without the last two.
+        seconds: how long a film is.
+        first: the first annotated one of them.
+        margin: how many at the end are not annotated.
+        height: rows of the films, which are drawn in 108 and enlarged.
         workers: processes to render with.
 
     Raises:
@@ -115,8 +123,14 @@ def render_ava(
     if seconds < LEAST_SECONDS:
         raise ConfigError(f"seconds is {seconds}; a film needs at least {LEAST_SECONDS}.")
     repertoire = load_ava_repertoire()
+    annotated = annotated_seconds(seconds, first=first, margin=margin)
+    if len(annotated) < LEAST_ANNOTATED:
+        raise ConfigError(
+            f"of {seconds} seconds {len(annotated)} lie from {first} on and {margin} before the "
+            f"end; at least {LEAST_ANNOTATED} are needed."
+        )
     counts: dict[Side, int] = {"train": train_films, "val": val_films}
-    jobs = list(_jobs(repertoire, seed, counts, seconds))
+    jobs = list(_jobs(repertoire, seed, counts, seconds, annotated, height))
     kinds = {thing.kind for thing in repertoire.things.values() if thing.kind is not None}
     things = ThingBoxes(sorted(kinds))
     rows: dict[Side, list[str]] = {side: [] for side in SIDES}
@@ -136,9 +150,10 @@ def render_ava(
             rows[side] += _rows(packed, repertoire)
             excluded[side] += [f"{video},{second:04d}\n" for second in packed.excluded]
             for key in packed.key_frames:
-                boxes = [(prop.kind, xywh(prop.box_xyxy)) for prop in key.props]
+                factor = height / HEIGHT
+                boxes = [(prop.kind, xywh(prop.box_xyxy, factor=factor)) for prop in key.props]
                 things.add(f"{video}/{key.second:04d}.jpg", boxes)
-    included = [f"{second:04d}\n" for second in annotated_seconds(seconds)]
+    included = [f"{second:04d}\n" for second in annotated]
     with whole_file(out / ANNOTATIONS) as path, zipfile.ZipFile(path, "w") as archive:
         for side in SIDES:
             add_to_zip(archive, f"ava_{side}_v2.2.csv", "".join(rows[side]).encode())
@@ -169,9 +184,11 @@ def render_ava(
     )
 
 
-def annotated_seconds(seconds: int) -> range:
+def annotated_seconds(
+    seconds: int, *, first: int = FIRST_SECOND, margin: int = MARGIN_SECONDS
+) -> range:
     """The seconds of a film that are annotated; `seconds` is its length."""
-    return range(FIRST_SECOND, seconds - MARGIN_SECONDS)
+    return range(first, seconds - margin)
 
 
 def film_names(*, train_films: int, val_films: int) -> list[str]:
@@ -185,7 +202,12 @@ def film_names(*, train_films: int, val_films: int) -> list[str]:
 
 
 def _jobs(
-    repertoire: AvaRepertoire, seed: int, counts: dict[Side, int], seconds: int
+    repertoire: AvaRepertoire,
+    seed: int,
+    counts: dict[Side, int],
+    seconds: int,
+    annotated: range,
+    height: int = HEIGHT,
 ) -> Iterator[_Job]:
     for side, videos in _ids(counts).items():
         shares = {
@@ -194,7 +216,7 @@ def _jobs(
         }
         themes = _in_turn(shares, len(videos))
         for index, (video, theme) in enumerate(zip(videos, themes, strict=True)):
-            yield _Job(seed, side, index, video, theme, seconds)
+            yield _Job(seed, side, index, video, theme, seconds, annotated, height)
 
 
 def _ids(counts: dict[Side, int]) -> dict[Side, list[str]]:
@@ -244,12 +266,12 @@ def _pack(job: _Job) -> _Packed:
         starts_at = Fraction(rng.uniform(*OFFSETS)).limit_denominator(1000)
     excluded: Sequence[int] = ()
     if job.index == 0 or rng.random() < EXCLUDED_CHANCE:
-        known = annotated_seconds(job.seconds)
-        count = min(int(rng.integers(1, MOST_EXCLUDED, endpoint=True)), len(known) - 1)
-        excluded = sorted(rng.choice(known, count, replace=False).tolist())
-    content = film_file(film.frames, CONTAINERS[suffix], rate=rate, starts_at=starts_at)
-    annotated = annotated_seconds(job.seconds)
-    keys = tuple(key for key in film.key_frames if key.second in annotated)
+        count = min(int(rng.integers(1, MOST_EXCLUDED, endpoint=True)), len(job.annotated) - 1)
+        excluded = sorted(rng.choice(job.annotated, count, replace=False).tolist())
+    content = film_file(
+        film.frames, CONTAINERS[suffix], rate=rate, starts_at=starts_at, height=job.height
+    )
+    keys = tuple(key for key in film.key_frames if key.second in job.annotated)
     return _Packed(job, job.video + suffix, content, len(film.frames), keys, tuple(excluded))
 
 

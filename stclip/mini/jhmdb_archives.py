@@ -12,7 +12,7 @@ import io
 import logging
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +23,21 @@ from jaxtyping import UInt8
 from pydantic import NonNegativeInt, PositiveInt
 from scipy.io import savemat
 
+from stclip.errors import ConfigError
 from stclip.mini.archive_files import (
     ThingBoxes,
     add_to_zip,
     check_counts,
+    chosen_classes,
     drawn_in_order,
     drawn_length,
     write_listing,
     xywh,
 )
 from stclip.mini.choreography import ACTIONS, load_repertoire
+from stclip.mini.enlarge import enlarged
 from stclip.mini.props import BEHIND, HELD
-from stclip.mini.render import Video, render
+from stclip.mini.render import HEIGHT, Video, render
 from stclip.mini.scenery import VIDEO
 from stclip.progress import Progress
 from stclip.storage.files import whole_file
@@ -63,6 +66,17 @@ TITLES = (
 
 
 @dataclass(frozen=True)
+class _Job:
+    """One video to draw."""
+
+    seed: int
+    action: str
+    index: int  # among the videos of its class
+    longest: int  # frames
+    height: int  # rows
+
+
+@dataclass(frozen=True)
 class _Packed:
     """One video as bytes, ready for the archives."""
 
@@ -79,6 +93,9 @@ def render_jhmdb(
     seed: NonNegativeInt,
     train_videos: PositiveInt = 20,
     test_videos: PositiveInt = 30,
+    classes: Sequence[str] = ACTIONS,
+    longest: PositiveInt = LONGEST,
+    height: PositiveInt = HEIGHT,
     workers: int = 1,
 ) -> None:
     """Render the mini J-HMDB into the folder `out`: three archives, boxes of props, SHA256SUMS.
@@ -88,15 +105,26 @@ def render_jhmdb(
         seed: same seed, same bytes, whatever the number of workers.
         train_videos: videos of each class that each of the three splits trains on.
         test_videos: videos of each class that each of the three splits tests on.
+        classes: those that are drawn.
+        longest: frames that a video has at most; 15 at least.
+        height: rows of the pictures, which are drawn in 96 and enlarged; J-HMDB's have 240.
         workers: processes to render with.
 
     Raises:
-        ConfigError: a class would have no training or no test videos, or there are no workers.
+        ConfigError: a class would have no training or no test videos, there is no such class,
+            videos would be too short, or there are no workers.
     """
     check_counts(train_videos=train_videos, test_videos=test_videos, workers=workers)
     num_videos = train_videos + test_videos
-    names: dict[str, list[str]] = {action: [] for action in ACTIONS}
-    jobs = [(seed, action, video) for action in ACTIONS for video in range(num_videos)]
+    wanted = chosen_classes(classes, ACTIONS)
+    if longest < SHORTEST:
+        raise ConfigError(f"longest is {longest}; a video has at least {SHORTEST} frames.")
+    names: dict[str, list[str]] = {action: [] for action in wanted}
+    jobs = [
+        _Job(seed, action, video, longest, height)
+        for action in wanted
+        for video in range(num_videos)
+    ]
     things = ThingBoxes([*BEHIND, *HELD])
     progress = Progress("render", total=len(jobs))
     with (
@@ -128,23 +156,27 @@ def render_jhmdb(
         len(jobs),
         len(things.images),
         len(things.boxes),
-        len(ACTIONS),
+        len(wanted),
         seed,
         out,
         size / 1e6,
     )
 
 
-def _pack(job: tuple[int, str, int]) -> _Packed:
-    """Render and encode one video; a function of its arguments alone."""
-    seed, action, index = job
-    rng = np.random.default_rng([seed, ACTIONS.index(action), index])
-    num_frames = drawn_length(rng, shortest=SHORTEST, mean=MEAN, longest=LONGEST)
+def _pack(job: _Job) -> _Packed:
+    """Render and encode one video; a function of its argument alone."""
+    action, index = job.action, job.index
+    rng = np.random.default_rng([job.seed, ACTIONS.index(action), index])
+    num_frames = drawn_length(rng, shortest=SHORTEST, mean=MEAN, longest=job.longest)
     video = render(action, load_repertoire(), style=VIDEO, num_frames=num_frames, rng=rng)
     masks = video.masks[: num_frames - SHORT_MASKS.get((action, index), 0)]
-    bgr = video.frames[..., ::-1]
+    masks = enlarged(masks, height=job.height, smooth=False)
+    bgr = enlarged(video.frames[..., ::-1], height=job.height)
     pngs = [cv2.imencode(".png", frame, PNG_PARAMS)[1].tobytes() for frame in bgr]
-    props = [[(prop.kind, xywh(prop.box_xyxy)) for prop in seen] for seen in video.props]
+    factor = job.height / HEIGHT
+    props = [
+        [(prop.kind, xywh(prop.box_xyxy, factor=factor)) for prop in seen] for seen in video.props
+    ]
     return _Packed(action, _name(rng, action, index, video), pngs, _mat(masks), props)
 
 

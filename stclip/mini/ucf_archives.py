@@ -21,17 +21,19 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import NonNegativeInt, PositiveInt
 
-from stclip.errors import ConfigError
 from stclip.mini.archive_files import (
     ThingBoxes,
     add_to_zip,
     check_counts,
+    chosen_classes,
     drawn_in_order,
     drawn_length,
     write_listing,
     xywh,
 )
 from stclip.mini.avi import Manner, as_avi
+from stclip.mini.enlarge import enlarged, enlarged_boxes
+from stclip.mini.render import HEIGHT
 from stclip.mini.scenery import VIDEO
 from stclip.mini.ucf.film import Film, Tube, render_film
 from stclip.mini.ucf.repertoire import UCF_ACTIONS, load_film_repertoire
@@ -59,6 +61,8 @@ class _Job:
     action: str  # that is drawn
     side: Side
     index: int  # among the videos of its class and side
+    longest: int  # frames
+    height: int  # rows
     annotated: bool = True
 
     @property
@@ -92,6 +96,8 @@ def render_ucf(
     train_videos: PositiveInt = 12,
     test_videos: PositiveInt = 12,
     classes: Sequence[str] = UCF_ACTIONS,
+    longest: PositiveInt = LONGEST,
+    height: PositiveInt = HEIGHT,
     workers: int = 1,
 ) -> None:
     """Render the mini UCF101-24 into the folder `out`: archive, annotations, test list, props.
@@ -102,6 +108,8 @@ def render_ucf(
         train_videos: annotated training videos of each class.
         test_videos: annotated test videos of each class.
         classes: those that are drawn.
+        longest: frames that a video has at most.
+        height: rows of the pictures, which are drawn in 96 and enlarged; UCF101's have 240.
         workers: processes to render with.
 
     Raises:
@@ -109,11 +117,9 @@ def render_ucf(
             there are no workers.
     """
     check_counts(train_videos=train_videos, test_videos=test_videos, workers=workers)
-    unknown = sorted({*classes} - {*UCF_ACTIONS})
-    if unknown or not classes:
-        raise ConfigError(f"classes: unknown {unknown}; expected some of {list(UCF_ACTIONS)}.")
-    wanted = [name for name in UCF_ACTIONS if name in classes]
-    jobs = list(_jobs(wanted, seed, {"test": test_videos, "train": train_videos}))
+    wanted = chosen_classes(classes, UCF_ACTIONS)
+    counts: dict[Side, int] = {"test": test_videos, "train": train_videos}
+    jobs = list(_jobs(wanted, seed, counts, longest, height))
     known = load_film_repertoire().things.values()
     things = ThingBoxes(sorted({thing.kind for thing in known if thing.kind is not None}))
     database: dict[str, dict[str, Any]] = {}
@@ -156,16 +162,22 @@ def render_ucf(
     )
 
 
-def _jobs(classes: Sequence[str], seed: int, counts: dict[Side, int]) -> Iterator[_Job]:
+def _jobs(
+    classes: Sequence[str],
+    seed: int,
+    counts: dict[Side, int],
+    longest: int = LONGEST,
+    height: int = HEIGHT,
+) -> Iterator[_Job]:
     """All videos in the order of their names: the class without boxes comes first."""
     for side in counts:
-        yield _Job(seed, OTHER_CLASS, LOOKS_LIKE, side, 0, annotated=False)
+        yield _Job(seed, OTHER_CLASS, LOOKS_LIKE, side, 0, longest, height, annotated=False)
     for action in classes:
         for side, count in counts.items():
             for index in range(count):
-                yield _Job(seed, action, action, side, index)
+                yield _Job(seed, action, action, side, index, longest, height)
             if (action, side) in UNANNOTATED:
-                yield _Job(seed, action, action, side, count, annotated=False)
+                yield _Job(seed, action, action, side, count, longest, height, annotated=False)
 
 
 def _pack(job: _Job) -> _Packed:
@@ -174,31 +186,36 @@ def _pack(job: _Job) -> _Packed:
     other = int(job.class_name == OTHER_CLASS)
     place = [UCF_ACTIONS.index(job.action), groups, job.index, other]
     rng = np.random.default_rng([job.seed, *place])
-    num_frames = drawn_length(rng, shortest=SHORTEST, mean=MEAN, longest=LONGEST)
-    if (job.class_name, job.side, job.index) == LONG[:3]:
+    shortest = min(SHORTEST, job.longest)
+    num_frames = drawn_length(rng, shortest=shortest, mean=MEAN, longest=job.longest)
+    if job.longest == LONGEST and (job.class_name, job.side, job.index) == LONG[:3]:
         num_frames = LONG[3]
     film = render_film(
         job.action, load_film_repertoire(), style=VIDEO, num_frames=num_frames, rng=rng
     )
     manner = list(MANNERS)[rng.choice(len(MANNERS), p=list(MANNERS.values()))]
-    return _Packed(
-        job, as_avi(film.frames, manner=manner), num_frames, _annotated(film), _seen(film)
-    )
+    factor = job.height / HEIGHT
+    frames = enlarged(film.frames, height=job.height)
+    tubes = _annotated(film, factor)
+    return _Packed(job, as_avi(frames, manner=manner), num_frames, tubes, _seen(film, factor))
 
 
-def _annotated(film: Film) -> tuple[Tube, ...]:
+def _annotated(film: Film, factor: float) -> tuple[Tube, ...]:
     """The tubes; a box one pixel wide or high, which the annotations cannot tell, ends one."""
     tubes = []
     for tube in film.tubes:
         has_area = (tube.boxes_xyxy[:, 2:] > tube.boxes_xyxy[:, :2]).all(1)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], has_area, [False]])))
         for start, end in edges.reshape(-1, 2).tolist():
-            tubes.append(Tube(tube.first + start, tube.boxes_xyxy[start:end]))
+            boxes = enlarged_boxes(tube.boxes_xyxy[start:end], factor)
+            tubes.append(Tube(tube.first + start, boxes.astype(np.float32)))
     return tuple(tubes)
 
 
-def _seen(film: Film) -> list[list[tuple[str, list[int]]]]:
-    return [[(prop.kind, xywh(prop.box_xyxy)) for prop in seen] for seen in film.props]
+def _seen(film: Film, factor: float) -> list[list[tuple[str, list[int]]]]:
+    return [
+        [(prop.kind, xywh(prop.box_xyxy, factor=factor)) for prop in seen] for seen in film.props
+    ]
 
 
 def _annotation(packed: _Packed) -> dict[str, Any]:

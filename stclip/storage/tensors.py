@@ -73,6 +73,12 @@ def write_tensors(
         temporary.write_bytes(content)
 
 
+def write_unsealed(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+    """Write a file as somebody else would publish it, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(_serialize(tensors))
+
+
 def sealed_tensors(
     tensors: Mapping[str, "Tensor"] | Mapping[str, np.ndarray], **metadata: str
 ) -> bytes:

@@ -24,7 +24,15 @@ rule download_archive:
         " --record config/checksums/{wildcards.scale:q}/{wildcards.dataset:q}/{wildcards.archive:q}.sha256"
 
 
+def local_model(wildcards):
+    """A model's file that is copied, and the listing of its checksum."""
+    source = SCALE_SETTINGS.models[wildcards.model]
+    return local_files(*source.urls, source.listing)
+
+
 rule download_model:
+    input:
+        lambda w: by_content(local_model(w)),
     output:
         "data/{scale}/models/{model}",
     log:
@@ -32,7 +40,7 @@ rule download_model:
     retries: 2
     params:
         settings=lambda w: settings_of("download", SCALE_SETTINGS.models[w.model]),
-        brought=lambda w: brought(*local_files(*SCALE_SETTINGS.models[w.model].urls)),
+        brought=lambda w: brought(*local_model(w)),
     shell:
         "stclip --log {log:q} download --scale {wildcards.scale:q} --name {wildcards.model:q}"
         " --out {output:q} --record config/checksums/{wildcards.scale:q}/models/{wildcards.model:q}.sha256"

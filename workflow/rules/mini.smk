@@ -28,6 +28,25 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
             " --workers {threads} --out {params.folder:q}"
 
 
+rule random_weights:
+    output:
+        "data/{scale}/source/models/{model}",
+        "data/{scale}/source/models/{model}.sha256",
+    log:
+        "logs/mini/{scale}/weights/{model}.log",
+    wildcard_constraints:
+        model=one_of(SCALE_SETTINGS.miniature.weights),
+    params:
+        settings=lambda w: settings_of(
+            "render",
+            SCALE_SETTINGS.miniature.weights[w.model],
+            SCALE_SETTINGS.miniature.weights[w.model].sources,
+        ),
+    shell:
+        "stclip --log {log:q} --threads {threads} mini weights --scale {wildcards.scale:q}"
+        " --name {wildcards.model:q} --out {output[0]:q}"
+
+
 rule tiny_detector:
     output:
         "data/mini/models/{recipe}.safetensors",

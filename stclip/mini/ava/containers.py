@@ -15,6 +15,8 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
+from stclip.mini.enlarge import enlarged
+
 BITEXACT = {"flags": "+bitexact", "threads": "1"}  # no version of the library in the stream
 KEY_FRAME_EVERY = 48
 
@@ -47,6 +49,7 @@ def film_file(
     *,
     rate: Fraction,
     starts_at: Fraction = Fraction(0),
+    height: int | None = None,
 ) -> bytes:
     """The file of a film; same frames, same bytes under one version of FFmpeg.
 
@@ -55,19 +58,22 @@ def film_file(
         container: of `CONTAINERS`.
         rate: frames a second.
         starts_at: time of the first frame, seconds; other than 0 only in Matroska.
+        height: rows of the film; None: those of the frames, which are enlarged one by one.
     """
-    _, height, width, _ = frames.shape
+    rows = height or frames.shape[1]
     buffer = io.BytesIO()
     options = {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
     with av.open(buffer, "w", format=container.form, options=options) as file:
         settings = BITEXACT | container.options
         stream = file.add_stream(container.codec, rate=rate, options=settings)
         assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        width = round(frames.shape[2] * rows / frames.shape[1])
+        stream.width, stream.height, stream.pix_fmt = width, rows, "yuv420p"
         stream.codec_context.gop_size = KEY_FRAME_EVERY
         offset = round(starts_at * rate)
         for number, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            (large,) = enlarged(frame[None], height=rows)
+            picture = av.VideoFrame.from_ndarray(large, format="rgb24")
             picture.pts, picture.time_base = number + offset, 1 / rate
             file.mux(stream.encode(picture))
         file.mux(stream.encode(None))
