@@ -13,7 +13,7 @@ export XDG_CACHE_HOME := $(shell cache="$${XDG_CACHE_HOME:-$${HOME:-/nowhere}/.c
 	{ mkdir -p "$$cache" && [ -w "$$cache" ]; } 2>/dev/null || cache="$$PWD/.cache"; echo "$$cache")
 
 TABLES := $(basename $(notdir $(sort $(wildcard config/tables/*.yaml))))
-.PHONY: setup debian unlock ablations choice switches faults test lint lock plan readme $(TABLES)
+.PHONY: setup debian unlock rehearsal ablations choice switches faults test lint lock plan readme $(TABLES)
 
 setup: .venv/.installed
 
@@ -37,6 +37,13 @@ $(TABLES): dataset = $(shell sed -n 's/^dataset: *\([^ ]*\).*/\1/p' config/table
 $(TABLES): setup unlock
 	stclip preloaded snakemake --cores $(CORES) all results/$@.csv $(if $(dataset),--config 'datasets=[$(dataset)]')
 	@stclip show results/$@.csv
+
+# Scale paper on drawn clips and random weights, then what the real run needs by what that took.
+rehearsal: setup unlock
+	stclip preloaded snakemake --cores $(CORES) results/table2.csv --config scale=rehearsal 'datasets=[jhmdb]'
+	stclip plan results/table2.csv --scale paper --measured rehearsal \
+		--out results/rehearsal/plan.csv --stages results/rehearsal/stages.csv
+	@stclip show results/rehearsal/stages.csv
 
 ablations: setup unlock
 	snakemake --cores $(CORES) ablations
