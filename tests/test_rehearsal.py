@@ -1,4 +1,4 @@
-"""The rehearsal cut to three classes, one split, two methods and one step: real sizes throughout."""
+"""The rehearsal cut to three classes, one split, two methods, one step: real sizes throughout."""
 
 import json
 import subprocess
