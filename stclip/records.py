@@ -99,9 +99,9 @@ class Table:
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, **metadata: str) -> None:
         """Write parquet, whole or not at all."""
-        write_parquet(self.table, path)
+        write_parquet(self.table, path, **metadata)
 
 
 class Clips(Table):

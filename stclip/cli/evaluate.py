@@ -41,7 +41,7 @@ def evaluate(
     from stclip.evaluate.evaluate import evaluate_run, write_run
     from stclip.evaluate.rules import assumptions_of, rules_of
     from stclip.records import LABEL_GROUPS, Boxes, KeyFrames, LabelSplit, Scores
-    from stclip.runtime.provenance import provenance
+    from stclip.runtime.provenance import computed_of, provenance
     from stclip.tracking.wandb_runs import track_evaluation
     from stclip.train.run_folder import run_hash
 
@@ -65,6 +65,7 @@ def evaluate(
     about |= {"assumptions": assumptions_of(settings.assumptions, data)}
     about |= {"judged_by": [metric.model_dump(mode="json") for metric in data.metrics]}
     about |= {"key_frames": data.key_frames.model_dump(mode="json"), "detector": data.detector}
+    about |= computed_of(run / f"scores_{name}_{group}.parquet" for name, group in scores)
     write_run(run, metrics, replicates, breakdown, about)
     track_evaluation(run, run=run_hash(settings, label_split, seed))
 

@@ -3,7 +3,7 @@
 from stclip.config.chosen import check_chosen, only_splits
 from stclip.config.detector_models import DetectorConfig, FinetuneConfig
 from stclip.config.download_models import Download
-from stclip.config.fields import BARE_LABEL
+from stclip.config.fields import BARE_LABEL, Precision
 from stclip.config.method_models import (
     Augmentation,
     BackboneConfig,
@@ -86,6 +86,7 @@ __all__ = [
     "Miniature",
     "ModelPreprocessing",
     "Params",
+    "Precision",
     "Preprocessing",
     "Rendering",
     "Resources",

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from stclip.config.fields import LocalPath, OfTarget
+from stclip.config.fields import LocalPath, OfTarget, Precision
 from stclip.config.strict import Strict
 from stclip.config.target import resolved_params
 
@@ -52,8 +52,8 @@ class DetectorConfig(OfTarget):
     """frames per batch"""
     score_threshold: float = Field(default=0.05, ge=0, le=1)
     """boxes below are not stored"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """full, or half in the heavy parts"""
+    precision: Precision = "fp32"
+    """full, or half in the heavy parts; `auto` as `score.precision` of a method"""
     finetune: FinetuneConfig | None = None
     """fine-tuning to the persons of a split's training clips, if there is any"""
     datasets: list[str] = Field(default=[])

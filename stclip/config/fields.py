@@ -4,7 +4,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -47,6 +47,7 @@ Formed = AfterValidator(_well_formed)  # names in a list, or keys, that stand in
 # Texts around a label, of which {} is the place; the bare label by default
 Templates = Annotated[list[str], Field(min_length=1), AfterValidator(_one_place_each), Once]
 BARE_LABEL = ["{}"]
+Precision = Literal["fp32", "bf16", "auto"]  # as asked; `stclip.runtime.precision` decides
 LocalPath = Annotated[str, AfterValidator(_expanded)]  # of a file or folder that is there already
 
 

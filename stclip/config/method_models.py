@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from stclip.config.fields import BARE_LABEL, Formed, OfTarget, Once, Templates
+from stclip.config.fields import BARE_LABEL, Formed, OfTarget, Once, Precision, Templates
 from stclip.config.names import check_name
 from stclip.config.strict import Strict
 from stclip.config.target import resolved_params
@@ -153,8 +153,8 @@ class TrainConfig(Strict):
     """ground-truth boxes used of a key frame, a random subset"""
     checkpoint_every: int = Field(default=500, ge=1)
     """steps between checkpoints that an interrupted training resumes from"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """full, or by autocast half"""
+    precision: Precision = "fp32"
+    """full, or by autocast half; `auto`: half on a GPU that has bf16, full on a CPU"""
     compile: bool = False
     """torch.compile the image tower's blocks: same numbers but for rounding; the first batches
     compile, see [docs/speed.md](../docs/speed.md)"""
@@ -165,8 +165,9 @@ class ScoreConfig(Strict):
 
     batch_frames: int = Field(default=32, ge=1)
     """key frames per batch; changes no number"""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """full, or by autocast half"""
+    precision: Precision = "fp32"
+    """full, or by autocast half; `auto`: half where the device has bf16 and, on a CPU, a trial says
+    that it pays, see [docs/speed.md](../docs/speed.md)"""
     compile: bool = False
     """as `train.compile`"""
 

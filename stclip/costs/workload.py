@@ -24,6 +24,7 @@ from stclip.errors import ConfigError
 from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
 from stclip.methods.build import load_method
 from stclip.methods.layers.multiply_adds import encode_picture, tower_of
+from stclip.runtime.precision import planned_precision
 from stclip.storage.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -120,8 +121,8 @@ class Workload:
         settings = c.pick(self.scale.detectors, detector, what="detector")
         per_frame, _ = self._detector(detector)
         return Work(
-            operations=frames * per_frame, precision=settings.precision, pictures=frames,
-            written=frames * BOXES_PER_FRAME * 7 * FLOAT,
+            operations=frames * per_frame, precision=planned_precision(settings.precision),
+            pictures=frames, written=frames * BOXES_PER_FRAME * 7 * FLOAT,
         )  # fmt: skip
 
     def _frame_features(self, w: Wildcards) -> Work:
@@ -152,7 +153,8 @@ class Workload:
         sample, batch = self._sample(w), config.train.batch_frames
         step = (batch * sample.train + sample.text_step) * BACKWARD
         return Work(
-            operations=sample.text + steps * step, precision=config.train.precision,
+            operations=sample.text + steps * step,
+            precision=planned_precision(config.train.precision),
             pictures=steps * batch * sample.train_pictures, written=sample.trained * FLOAT,
         )  # fmt: skip
 
@@ -166,7 +168,8 @@ class Workload:
         samples = (frames if sample.per_frame else split.get("tracks", videos)) * sources
         rows = self._rows(w)
         return Work(
-            operations=samples * sample.score + 2 * sample.text, precision=config.score.precision,
+            operations=samples * sample.score + 2 * sample.text,
+            precision=planned_precision(config.score.precision),
             pictures=samples * sample.score_pictures,
             written=RUN_BYTES + rows * (7 + len(self._labels(w))) * FLOAT,
         )  # fmt: skip

@@ -77,7 +77,8 @@ def detect(
         clips: the data set's clips.
         key_frames: those of tested clips are looked at.
         frames: folder of the prepared frames.
-        out: parquet file; `.{name}.journal` beside it holds the finished clips meanwhile.
+        out: parquet file, whose metadata say in which precision and on which device a model
+            found them; `.{name}.journal` beside it holds the finished clips meanwhile.
         train_clips: look at the key frames of training clips too.
         workers: processes that read frames ahead of the model.
         version: `stage_version.detect`; a journal of another one, or of other content of what is
@@ -94,6 +95,7 @@ def detect(
     for clip, frame in wanted:
         per_clip.setdefault(clip, []).append(frame)
     backend = load_backend(settings, files=files, clips=clips)
+    computed: dict[str, str] = getattr(backend, "computed", {})  # nothing is from a file
     planned = plan_batches(wanted, clips, size=settings.batch_frames)
     read = {
         "files": files_content(files),
@@ -103,6 +105,8 @@ def detect(
         "version": version,
         "batches": [len(batch) for batch in planned],
     }
+    if settings.precision == "auto":  # a journal of another precision is not continued
+        read["precision"] = computed.get("precision")
     key = config_hash(detection_settings(settings), read)
     with open_journal(out.with_name(f".{out.name}.journal"), key=key) as journal:
         batches = [b for b in planned if any(clip not in journal.done for clip, _ in b)]
@@ -124,8 +128,10 @@ def detect(
                     journal.add(clip, [_as_rows(found.pop(k)) for k in its])
                     progress.advance(len(its))
         detections = _table(per_clip, journal.done)
-        detections.write(out)
+        detections.write(out, **computed)
     boxed = set(zip(detections.table["clip"], detections.table["frame"].tolist(), strict=True))
+    if computed:
+        logger.info("detect: computed in %(precision)s on %(device)s", computed)
     logger.info(
         "detect: %d frames of %d clips, %d boxes; %d frames and %d whole clips have none and %s",
         len(wanted), len(per_clip), len(detections), len(wanted) - len(boxed),

@@ -35,7 +35,8 @@ from stclip.own_videos.ready import choose, ready_detector, ready_method, with_l
 from stclip.own_videos.video_parts import Cutting, Part, parts_of, read_ahead
 from stclip.progress import Progress
 from stclip.records import BOX_COLUMNS, Boxes, Clips, Data, Detections, KeyFrames
-from stclip.runtime.device import on_device
+from stclip.runtime.device import best_device, on_device
+from stclip.runtime.precision import computed_in, scoring_precision
 from stclip.score.score import score_boxes
 from stclip.storage.resume_log import Journal
 
@@ -86,6 +87,12 @@ class Predictor:
             self._detector = ready_detector(self.choice.detector)
             objects = self.choice.objects
             self._objects = None if objects is None else ready_detector(objects)
+            precision = scoring_precision(self.choice.method.score.precision)
+            score = computed_in(precision, best_device())
+        detectors = {"persons": self._detector, "objects": self._objects}
+        computed = {name: getattr(found, "computed", {}) for name, found in detectors.items()}
+        self.computed: dict[str, dict[str, str]] = {"score": score} | computed
+        logger.info("predict: scores are computed in %(precision)s on %(device)s", score)
         self._batch_frames = self.choice.method.score.batch_frames
         self._encoded: tuple[str, Any] = ("", None)
 
@@ -165,7 +172,7 @@ class Predictor:
 
     @cached_property
     def _models_key(self) -> str:
-        return self.choice.key()
+        return self.choice.key(self.computed)
 
     def _text(self, labels: list[str], config: MethodConfig) -> Any:
         """The label features, kept for the next video."""

@@ -1,8 +1,9 @@
 """Builds what a prediction needs: the settings, the method with its weights, the detector."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -39,13 +40,17 @@ class Choice:
     own: PredictConfig
     scale: str
 
-    def key(self) -> str:
+    def key(self, computed: Mapping[str, Any]) -> str:
         """16 hex digits that change with all that moves a number, content of files included.
+
+        `computed`: precision and device that are used; they count where the settings leave the
+        precision to the device.
 
         Raises:
             DataError: a file is missing.
         """
         detectors = [d for d in (self.detector, self.objects) if d is not None]
+        left_open = "auto" in [self.method.score.precision, *(d.precision for d in detectors)]
         weights = {} if self.weights is None else {"weights": self.weights}
         return config_hash(
             training_settings(self.method), self.own,
@@ -55,7 +60,8 @@ class Choice:
                 "backbone": backbone_content(self.method.backbone),
                 "weights": files_content(weights),
                 "detectors": [files_content(files_of(detector)) for detector in detectors],
-            },
+            }
+            | ({"computed": computed} if left_open else {}),
         )  # fmt: skip
 
 

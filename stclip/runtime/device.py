@@ -1,5 +1,6 @@
 """Where tensors live, and that the same seed gives the same numbers there."""
 
+import hashlib
 import os
 import platform
 from collections.abc import Iterator
@@ -47,10 +48,24 @@ def machine() -> str:
     """The GPU, or cores and processor; no host name."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} cores, {processor()['processor']}"
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's name, else the kind of device, as "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def processor() -> dict[str, str]:
+    """Its name, and a digest of its instruction sets: one name stands for many processors."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores, {models[0] if models else platform.machine()}"
+    found = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in lines}
+    sets = " ".join(sorted((found.get("flags") or found.get("Features") or "").split()))
+    return {
+        "processor": found.get("model name") or platform.machine(),
+        "instructions": hashlib.sha256(sets.encode()).hexdigest()[:16],
+    }
 
 
 def peak_memory() -> dict[str, float]:

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from stclip.config import DatasetConfig, MethodConfig
 from stclip.config.hashes import config_hash, training_settings
 from stclip.records import LabelSplit
+from stclip.storage.parquet import read_parquet_metadata
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LIBRARIES = ("stclip", "torch", "torchvision", "open_clip_torch", "peft", "numpy", "pandas")
@@ -39,6 +41,19 @@ def provenance(
         "git_commit": git_commit(),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
+
+
+def computed_of(scores: Iterable[Path]) -> dict[str, Any]:
+    """Precision and device of a run's training and scoring, as its score files say; for the head.
+
+    Nothing where they say nothing, as those of an older version do.
+
+    Raises:
+        DataError: a file is damaged.
+    """
+    texts = (read_parquet_metadata(path).get("computed") for path in scores)
+    found = next((text for text in texts if text), None)  # one job writes them all
+    return {} if found is None else {"computed": json.loads(found)}
 
 
 def split_sha256(split: LabelSplit) -> str:

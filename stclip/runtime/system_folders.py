@@ -36,18 +36,28 @@ def shorten_temporary_folder() -> None:
     tempfile.tempdir = short
 
 
+def cache_folder() -> Path:
+    """Where programs of this user keep what can be made anew; a folder of the project without."""
+    return _usual_cache() or Path(".cache").absolute()
+
+
 def cache_environment() -> dict[str, str]:
     """What Snakemake's environment needs, which stops without a cache below HOME to write to.
 
     Nothing if it has one, else a folder of the project.
     """
-    own = Path(".cache").absolute()
+    if _usual_cache() is not None:
+        return {}
+    own = cache_folder()
+    logger.info("the home folder cannot be written to; Snakemake's caches are in %s", own)
+    return {"XDG_CACHE_HOME": str(own)}
+
+
+def _usual_cache() -> Path | None:
+    """None where it cannot be written to."""
     try:
         usual = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
         usual.mkdir(parents=True, exist_ok=True)
-        if os.access(usual, os.W_OK | os.X_OK):
-            return {}
+        return usual if os.access(usual, os.W_OK | os.X_OK) else None
     except (OSError, RuntimeError):  # there is no home at all
-        pass
-    logger.info("the home folder cannot be written to; Snakemake's caches are in %s", own)
-    return {"XDG_CACHE_HOME": str(own)}
+        return None

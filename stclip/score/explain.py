@@ -15,6 +15,7 @@ from stclip.methods.contract import Method
 from stclip.methods.reading import make_reader
 from stclip.records import Data
 from stclip.runtime.device import best_device
+from stclip.runtime.precision import autocast, scoring_precision
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,14 @@ def explain_boxes(
     samples = make_samples(table, data.clips, inputs=method.inputs, objects=data.objects)
     size = config.score.batch_frames
     batches = [samples[i : i + size] for i in range(0, len(samples), size)]
-    device, bf16 = best_device(), config.score.precision == "bf16"
+    device, precision = best_device(), scoring_precision(config.score.precision)
     with torch.inference_mode():
         text = method.text_features(method.encode_names(labels, config))
     prompted: dict[int, np.ndarray] = {}
     interest: dict[int, np.ndarray] = {}
     loader = make_loader(reader, method.inputs, batches, training=False, workers=0)
     for chosen, batch in zip(batches, loader, strict=True):
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.inference_mode(), autocast(precision, device):
             found = method.explain(batch.to(device), text)
         rows = np.concatenate([sample.rows for sample in chosen]).tolist()
         prompted |= zip(rows, found.prompted.float().cpu().numpy(), strict=True)

@@ -1,5 +1,6 @@
 """The one scorer, for all methods: weights and boxes in, class probabilities out."""
 
+import json
 import logging
 from collections import defaultdict
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import LABEL_GROUPS, Clips, Data, Detections, LabelSplit, Scores
 from stclip.runtime.device import best_device, seed_everything
-from stclip.storage.tensors import read_tensors
+from stclip.runtime.precision import autocast, computed_in, recorded, scoring_precision
+from stclip.storage.tensors import read_metadata, read_tensors
 from stclip.train.run_folder import backbone_hash, run_hash
 
 logger = logging.getLogger(__name__)
@@ -45,7 +47,8 @@ def score(
 ) -> None:
     """Score each box source on the unseen and on the base test clips of a split.
 
-    Writes `scores_{boxes}_{labels}.parquet` into `out`. Stored features and objects of `data` are
+    Writes `scores_{boxes}_{labels}.parquet` into `out`; their metadata say in which precision and
+    on which device they, and the weights, were computed. Stored features and objects of `data` are
     needed where the configuration says so. Where labels are scored `together`, every box is scored
     for all labels of the split, and each file has the columns of its group.
 
@@ -55,6 +58,11 @@ def score(
     method = trained_method(config, weights=weights, split=split, seed=seed)
     if config.score.compile:
         method.backbone.compile_blocks()
+    device, precision = best_device(), scoring_precision(config.score.precision)
+    computed = {"score": computed_in(precision, device)}
+    if trained := recorded(read_metadata(weights, stage="train")):
+        computed = {"train": trained} | computed
+    logger.info("score: computed in %s on %s", precision, computed["score"]["device"])
     kinds = list(dict.fromkeys(source.source for source in sources.values()))
     reader = make_reader(method, config, data, kinds_of_boxes=kinds)
     groups = [LABEL_GROUPS] if together else [(group,) for group in LABEL_GROUPS]
@@ -80,7 +88,8 @@ def score(
             for group in scored:
                 columns = [labels.index(label) for label in split.labels(group)]
                 scores = Scores.from_parts(table, own[:, columns], split.labels(group))
-                scores.write(out / f"scores_{name}_{group}.parquet")
+                path = out / f"scores_{name}_{group}.parquet"
+                scores.write(path, computed=json.dumps(computed))
                 logger.info(
                     "score: %d %s boxes, %d %s labels", len(table), name, len(columns), group
                 )
@@ -134,10 +143,10 @@ def score_boxes(
     size = config.score.batch_frames
     batches = [samples[i : i + size] for i in range(0, len(samples), size)]
     loader = make_loader(reader, method.inputs, batches, training=False, workers=workers)
-    device, bf16 = best_device(), config.score.precision == "bf16"
+    device, precision = best_device(), scoring_precision(config.score.precision)
     progress = Progress("score", total=len(samples)) if shows_progress else None
     for chosen, batch in zip(batches, loader, strict=True):
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with torch.inference_mode(), autocast(precision, device):
             logits = method.logits(batch.to(device), text)
         likely = probabilities(logits, exclusive)
         if likely.ndim == 3:  # views of the same sample

@@ -11,11 +11,12 @@ from stclip.storage.files import whole_file
 from stclip.storage.seal import SEAL, check_seal, sealed
 
 
-def write_parquet(table: pd.DataFrame, path: Path) -> None:
+def write_parquet(table: pd.DataFrame, path: Path, **metadata: str) -> None:
     """Write the columns, without the index, whole or not at all."""
     arrow = pa.Table.from_pandas(table, preserve_index=False)
     buffer = io.BytesIO()
-    parquet.write_table(arrow.replace_schema_metadata({**arrow.schema.metadata, **SEAL}), buffer)
+    about = {**arrow.schema.metadata, **metadata, **SEAL}
+    parquet.write_table(arrow.replace_schema_metadata(about), buffer)
     with whole_file(path) as temporary:
         temporary.write_bytes(sealed(buffer.getvalue()))
 
@@ -29,3 +30,11 @@ def read_parquet(path: Path) -> pd.DataFrame:
     content = path.read_bytes()
     check_seal(content, path)
     return pd.read_parquet(io.BytesIO(content))
+
+
+def read_parquet_metadata(path: Path) -> dict[str, str]:
+    """What `write_parquet` was given beside the table, and what the format adds; as above."""
+    content = path.read_bytes()
+    check_seal(content, path)
+    found = parquet.read_schema(io.BytesIO(content)).metadata
+    return {name.decode(): value.decode() for name, value in found.items()}

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -33,21 +33,30 @@ def run_hash(config: MethodConfig, split: LabelSplit, seed: int) -> str:
 
 
 def training_identity(
-    config: MethodConfig, data: Data, *, split: LabelSplit, seed: int, version: int
+    config: MethodConfig,
+    data: Data,
+    *,
+    split: LabelSplit,
+    seed: int,
+    version: int,
+    precision: str = "fp32",
 ) -> str:
     """16 hex digits of all that moves the weights: the run, and the content of all that it reads.
 
     A checkpoint of another identity is not continued. `version`: `stage_version.train`.
+    `precision`: what is used, where the settings leave it to the device.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    read = {
+    read: dict[str, Any] = {
         "backbone": backbone_content(config.backbone),
         "data": data_content(data, split.train_clips),
         "split": asdict(split),
         "version": version,
     }
+    if config.train.precision == "auto":
+        read["precision"] = precision
     return config_hash({"run": run_hash(config, split, seed)}, read)
 
 
@@ -68,16 +77,18 @@ def write_run(
     weights: Mapping[str, "Tensor"],
     run: str,
     backbone: str,
+    computed: Mapping[str, str] | None = None,
 ) -> None:
     """Write the resolved settings, a log line per step and, last, the weights of the run.
 
-    Their metadata say which run (`run_hash`), and on which backbone (`backbone_hash`).
+    Their metadata say which run (`run_hash`), on which backbone (`backbone_hash`) and, if they
+    were trained here, in which precision and on which device (`computed`).
     """
     with whole_file(out / "config.yaml") as path:
         path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "utf-8")
     with whole_file(out / "log.jsonl") as path:
         path.write_text("".join(json.dumps(line) + "\n" for line in log), "utf-8")
-    write_tensors(out / WEIGHTS, weights, run=run, backbone=backbone)
+    write_tensors(out / WEIGHTS, weights, run=run, backbone=backbone, **(computed or {}))
 
 
 def write_untrained(config: MethodConfig, *, split: LabelSplit, seed: int, out: Path) -> None:

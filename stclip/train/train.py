@@ -32,6 +32,7 @@ from stclip.methods.reading import make_reader
 from stclip.progress import Progress
 from stclip.records import Data, LabelSplit
 from stclip.runtime.device import peak_memory, random_state, seed_everything
+from stclip.runtime.precision import Used, autocast, computed_in, training_precision
 from stclip.splits.label_splits import check_learnable
 from stclip.train.processes import (
     all_rows,
@@ -69,7 +70,8 @@ def train(
     """Train a method on the training clips of a split.
 
     Writes `config.yaml` (the resolved settings), `log.jsonl` (a line per step) and, last,
-    `weights.safetensors` (the trained tensors; its metadata names the run) into `out`. Stored
+    `weights.safetensors` (the trained tensors; its metadata names the run and what it was computed
+    in) into `out`. Stored
     features and objects of `data` are needed where the configuration says so. `version` is
     `stage_version.train`: a checkpoint of another one, or of other content of what is read, is not
     continued. `track` gets the lines of the log as they come, in the main process; first those of
@@ -86,19 +88,25 @@ def train(
     accelerator = start_processes()
     method, backbone = load_method(config).to(accelerator.device), backbone_hash(config)
     _check_names(method, config, split)
-    begun = training_identity(config, data, split=split, seed=seed, version=version)
+    precision = training_precision(config.train.precision, accelerator.device)
+    begun = training_identity(
+        config, data, split=split, seed=seed, version=version, precision=precision
+    )
     checkpoint = out / "checkpoint.pt"
     reader = make_reader(method, config, data, kinds_of_boxes=["ground_truth"])
     state = _fit(
         method, config, accelerator, data, split=split,
         reader=reader.part(accelerator.num_processes), seed=seed, checkpoint=checkpoint,
-        begun=begun, workers=workers,
+        begun=begun, precision=precision, workers=workers,
         track=track if accelerator.is_main_process else lambda rows: None,
     )  # fmt: skip
     if accelerator.is_main_process:
         run = run_hash(config, split, seed)
         weights = method.trained_state()
-        write_run(out, config, state.log, weights=weights, run=run, backbone=backbone)
+        write_run(
+            out, config, state.log, weights=weights, run=run, backbone=backbone,
+            computed=computed_in(precision, accelerator.device),
+        )  # fmt: skip
         checkpoint.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
     accelerator.end_training()
@@ -187,6 +195,7 @@ def _fit(
     seed: int,
     checkpoint: Path,
     begun: str,
+    precision: Used,
     workers: int,
     track: Track,
 ) -> State:
@@ -224,10 +233,10 @@ def _fit(
     track(state.log)
     logger.info(
         "train: %d samples of %d clips, %d labels, %d trained parameters, steps %d to %d on "
-        "%d x %s",
+        "%d x %s in %s",
         len(samples), len(split.train_clips), len(split.base),
         sum(p.numel() for g in groups for p in g.parameters), state.step, config.iterations,
-        accelerator.num_processes, device.type,
+        accelerator.num_processes, device.type, precision,
     )  # fmt: skip
     batches = plan_batches(samples, config, inputs=method.inputs, seed=seed)[state.step :]
     own_batches = shares(batches, accelerator)
@@ -242,8 +251,7 @@ def _fit(
         lr = learning_rate(config, state.step)
         for group, of_group in zip(optimizer.param_groups, groups, strict=True):
             group["lr"] = lr * of_group.lr_factor
-        bf16 = config.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with autocast(precision, device):
             logits = network(batch.to(device), encoded)
         share = _num_rows(own, per_box=per_box) / _num_rows(chosen, per_box=per_box)
         # The gradient is averaged over the processes: scaled, it is that of the mean over all rows.

@@ -13,7 +13,7 @@ from stclip.config import DetectorConfig, pick
 from stclip.detect.backends.backend import Found, Key, needed_file
 from stclip.detect.backends.detector_weights import load_weights
 from stclip.detect.backends.detectron2_config import Detectron2DetectorConfig
-from stclip.detect.backends.half import compute_in_bf16
+from stclip.detect.backends.half import set_precision
 from stclip.errors import ConfigError, DataError
 from stclip.records import Clips
 from stclip.runtime.device import best_device
@@ -76,8 +76,7 @@ class Detectron2Detector:
         self.resize = transforms.ResizeShortestEdge(sides, cfg.INPUT.MAX_SIZE_TEST)
         self.bgr = cfg.INPUT.FORMAT == "BGR"
         self.threshold, self.objects = settings.score_threshold, config.objects
-        if settings.precision == "bf16":
-            compute_in_bf16(self.model)
+        self.computed = set_precision(self.model, settings, self.device)
 
     def find(self, keys: Sequence[Key], pictures: Sequence[np.ndarray]) -> list[Found]:
         """The persons (or objects) at or above the score threshold, in the model's order."""

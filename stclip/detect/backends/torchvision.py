@@ -14,7 +14,7 @@ from stclip.config import DetectorConfig
 from stclip.config.target import call_target
 from stclip.detect.backends.backend import Found, Key, needed_file
 from stclip.detect.backends.detector_weights import load_weights
-from stclip.detect.backends.half import compute_in_bf16
+from stclip.detect.backends.half import set_precision
 from stclip.detect.backends.torchvision_config import TorchvisionDetectorConfig
 from stclip.records import Clips
 from stclip.runtime.device import best_device
@@ -37,11 +37,10 @@ class TorchvisionDetector:
     ) -> None:
         """Build the model on the best device and load `weights`."""
         model = self.build_model(config, settings, needed_file(files, "weights", settings=settings))
-        if settings.precision == "bf16":
-            compute_in_bf16(model)
+        self.device = best_device()
+        self.computed = set_precision(model, settings, self.device)
         self.person, self.objects = config.person, config.objects
         self.threshold = settings.score_threshold
-        self.device = best_device()
         self.model = model.to(self.device).eval()
 
     @classmethod
