@@ -7,11 +7,12 @@ from dataclasses import dataclass
 logger = logging.getLogger(__name__)
 EVERY_S = 10.0  # seconds between two lines
 MEGABYTE = 1e6
+AT_ONCE = 1e-3  # seconds, or share of the time until the first report: no work lies between
 
 
 @dataclass
 class Loop:
-    """What a process has counted of one kind of work; a first report may hold a slow start."""
+    """What a process has counted of one kind of work; its first batch may hold a slow start."""
 
     first_units: int = 0
     first_s: float = 0.0  # until then
@@ -69,12 +70,15 @@ class Progress:
         logger.info("%s %s%s", self.what, self._standing(now), shown)
 
     def _count_in(self, units: int, seconds: float) -> None:
-        if self._loop.first_units:
-            self._loop.units += units
-            self._loop.seconds += seconds
+        loop = self._loop
+        # Units of one batch are reported one by one, without time between them.
+        same_batch = seconds < max(AT_ONCE * loop.first_s, AT_ONCE)
+        if not loop.first_units or (not loop.units and same_batch):
+            loop.first_units += units
+            loop.first_s += seconds
         else:
-            self._loop.first_units += units
-            self._loop.first_s += seconds
+            loop.units += units
+            loop.seconds += seconds
 
     def _standing(self, now: float) -> str:
         """`120/300 (40%), 8.1/s, 22 s left`."""

@@ -64,8 +64,9 @@ def test_what_was_counted_is_kept_without_a_slow_start(
 ) -> None:
     monkeypatch.setattr(progress, "loops", {})
     work = Progress("train", total=9, done=3)
-    clock.now += 60  # the first step compiles
-    work.advance(2)
+    clock.now += 60  # the first batch waits for a compiler
+    work.advance(1)
+    work.advance(1)
     clock.now += 8
     work.advance(4)
     (loop,) = progress.loops.values()
