@@ -217,7 +217,7 @@ def plan(
         return
     rehearsal = Workload(config, measured, prepared=Path("data") / measured)
     done = read_done(dry_run(targets, measured), work_of=rehearsal.of)
-    speeds = Speeds(done)
+    speeds = Speeds(done, rates=rates)
     frame = build_plan(jobs, targets, work_of=workload.of, rates=rates, seconds_of=speeds.seconds)
     machines = " and ".join(sorted({d.usage.on for d in done} - {""}))
     about = f"(scale {scale}), by the speeds of scale {measured} on {machines}"

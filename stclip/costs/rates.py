@@ -23,6 +23,9 @@ class Rates:
     pictures_per_s: float = 700.0  # of a core
     start_s: float = 15.0  # of a job with a GPU: imports, weights
     light_s: float = 30.0  # of a job without
+    rows_per_s: float = (
+        14_000.0  # boxes that a core evaluates, as benchmarks/results/evaluate_ucf.json
+    )
 
     def seconds(self, work: Work, *, threads: int, gpus: int) -> float:
         """Of a job: all threads but one read while the GPUs compute, so the slower of both."""

@@ -1,6 +1,7 @@
 """How fast a machine does each kind of job, from what the jobs of a rehearsal took there.
 
-A job takes its start, and its work at the speed of its loop. Both are means over the jobs that are
+A job takes its start, and its work at the speed of its loop; the evaluation of a few boxes is all
+start, so boxes come at an assumed speed. Measured times are means over the jobs that are
 most alike: of the same rule, data set and method, else of the same rule and method, else of the
 same rule.
 """
@@ -14,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 
 from stclip.costs.plan import Job
-from stclip.costs.rates import Work
+from stclip.costs.rates import Rates, Work
 from stclip.errors import ConfigError, DataError
 from stclip.runtime.usage import Usage, read_usage, usage_of
 
 logger = logging.getLogger(__name__)
-KINDS = ("operations", "pictures", "rows")  # of work, the one that takes longest first
+KINDS = ("operations", "pictures")  # of work, the one that takes longest first
 GIGABYTE = 1e9
 
 
@@ -72,8 +73,9 @@ def read_done(
 class Speeds:
     """The measured speed of each kind of job."""
 
-    def __init__(self, done: Sequence[Done]) -> None:
-        """`done`: the jobs of the rehearsal."""
+    def __init__(self, done: Sequence[Done], *, rates: Rates) -> None:
+        """`done`: the jobs of the rehearsal; `rates`: for what a few clips do not tell."""
+        self._rates = rates
         self._of: dict[tuple[str, ...], list[Done]] = defaultdict(list)
         for each in done:
             for kind in kinds_of(each.job):
@@ -89,8 +91,8 @@ class Speeds:
         for number, kind in enumerate(kinds_of(job)):
             if alike := self._of.get(kind):
                 self.borrowed[job.rule] += number > 0
-                return _seconds(work, alike)
-        if not any(getattr(work, unit) for unit in KINDS):
+                return _seconds(work, alike) + work.rows / self._rates.rows_per_s
+        if work == Work():
             return 0.0  # makes a file out of files; no such job was measured
         raise ConfigError(
             f"the rehearsal had no job of rule {job.rule}; rehearse the same tables, and those of "
@@ -113,8 +115,7 @@ def _seconds(work: Work, alike: Sequence[Done]) -> float:
         units = sum(getattr(d.work, unit) for d in alike)
         if units:
             looped = sum(d.usage.loop_s for d in alike)
-            spent = looped or sum(d.usage.seconds for d in alike)
-            return (start if looped else 0.0) + spent * getattr(work, unit) / units
+            return start + looped * getattr(work, unit) / units
     return sum(d.usage.seconds for d in alike) / len(alike)
 
 
