@@ -46,7 +46,8 @@ NOTHING = Found(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 class Backend(Protocol):
     """Finds persons, or with `objects: true` everything but persons.
 
-    Its `Config`, a `stclip.config.Params`, takes the detector's `params`, `objects` among them.
+    Its `Config`, a `stclip.config.Params`, takes the detector's `params`, `objects` among them. One
+    that imports what the package does not require names it in `libraries`, for `stclip doctor`.
     """
 
     needs_frames: bool  # whether `find` looks at the pictures; they are not decoded otherwise
