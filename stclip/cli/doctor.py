@@ -1,6 +1,10 @@
 """Is this machine ready for a scale: doctor."""
 
 import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -54,17 +58,31 @@ def doctor(
         return
     for name in only or ():
         check_name(name, PARTS, what="part of --only:")
-    logging.getLogger("stclip").setLevel(logging.WARNING)  # the table says it all
-    found = Examination(
+    examination = Examination(
         config=config, scale=scale, datasets=dataset or (), methods=method or (),
         parts=[part for part in PARTS if part in (only or PARTS)], offline=offline,
         read_all=verify, record_weights=record_weights,
-    ).run()  # fmt: skip
-    typer.echo(render(found))
+    )  # fmt: skip
+    with _quiet():
+        found = examination.run()
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    typer.echo(render(found, width=width))
     if json is not None:
         write_json(json, as_json(found))
     if any(finding.status == "problem" for finding in found):
         raise typer.Exit(1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The table says what the log would."""
+    log = logging.getLogger("stclip")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _touch() -> None:

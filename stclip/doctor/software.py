@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -104,12 +105,20 @@ def _compiles(named: str | None, usual: tuple[str, ...], suffix: str) -> bool:
         source = Path(folder, f"a{suffix}")
         source.write_text(PROGRAM)
         include = sysconfig.get_paths()["include"]
-        command = [program, "-shared", "-fPIC", f"-I{include}", str(source), "-o", f"{folder}/a.so"]
+        command = [
+            *shlex.split(program),
+            "-shared",
+            "-fPIC",
+            f"-I{include}",
+            str(source),
+            "-o",
+            f"{folder}/a.so",
+        ]
         try:
             done = subprocess.run(command, capture_output=True, timeout=COMPILE_S)
         except (OSError, subprocess.TimeoutExpired):
             return False
-        return done.returncode == 0
+        return done.returncode == 0 and Path(f"{folder}/a.so").exists()
 
 
 def _unpacker(needs: Needs) -> Iterator[Finding]:
