@@ -114,3 +114,10 @@ def test_the_code_names_no_scale_method_or_data_set() -> None:
     for path in (ROOT / "stclip" / "doctor").glob("*.py"):
         constants = (n.value for n in ast.walk(ast.parse(path.read_text())) if hasattr(n, "value"))
         assert not names & {text for text in constants if isinstance(text, str)}, path
+
+
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_the_document_shows_what_was_found(scale: str) -> None:
+    content = json.loads((ROOT / "docs" / "results" / scale / "doctor.json").read_text())
+    shown = render([Finding(**finding) for finding in content], width=118)
+    assert shown in (ROOT / "docs" / "doctor.md").read_text()

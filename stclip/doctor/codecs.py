@@ -44,7 +44,7 @@ class Codec:
 
 FILMS = (
     Codec("MPEG-4 in AVI", "mpeg4", partial(as_avi, manner=Manner.PLAIN)),
-    Codec("MPEG-4 in AVI, packed", "mpeg4", partial(as_avi, manner=Manner.PACKED)),
+    Codec("packed MPEG-4 in AVI", "mpeg4", partial(as_avi, manner=Manner.PACKED)),
     Codec(
         "MPEG-4 in Matroska", "mpeg4", partial(film_file, container=CONTAINERS[".mkv"], rate=RATE)
     ),

@@ -94,7 +94,7 @@ def _missing(
     to_do = "see `downloads`" if fetched.by_hand else fetch
     if any(path.exists() for path in _records(needs, name)):
         return Finding("weights", name, "note", found, f"{to_do}; then call this again")
-    found += "; nobody has recorded yet what they give, so only their checksum tells them"
+    found += "; nobody has recorded yet what they should give"
     return Finding("weights", name, "note", found, f"{to_do}; then {RECORD.format(needs.name)}")
 
 

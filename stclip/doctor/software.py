@@ -192,17 +192,16 @@ def has_key() -> bool:
 
 def _folders(needs: Needs) -> Finding:
     """Write to each folder that jobs write to, or the nearest above it that is there."""
-    caches = cache_environment()
+    caches = {name: os.path.relpath(path) for name, path in cache_environment().items()}
     wanted = [Path(folder) for folder in (*FOLDERS, f"data/{needs.name}", tempfile.gettempdir())]
     wanted += [Path(folder) for folder in caches.values()]
     refused = sorted({str(folder) for folder in wanted if not _can_write(nearest_folder(folder))})
     if refused:
         to_do = "give yourself the right to write there, or set TMPDIR to a folder of yours"
         return _finding("folders", "problem", f"cannot be written to: {', '.join(refused)}", to_do)
-    where = "caches are in .cache of the project" if caches else "so can the caches' folder"
-    return _finding(
-        "folders", "ok", f"the project's and the temporary one can be written to; {where}"
-    )
+    where = f" (caches in {' '.join(caches.values())})" if caches else ""
+    found = f"those of project, caches and temporary files can be written to{where}"
+    return _finding("folders", "ok", found)
 
 
 def _can_write(folder: Path) -> bool:
