@@ -81,7 +81,7 @@ def coming_of(
     try:
         work = Workload(needs.config, needs.name).of("prepare", {"dataset": owner})
         found.sizes["frames"] = work.written
-    except ConfigError:  # nobody has published how many there are
+    except (ConfigError, KeyError):  # nobody has published how many there are
         found.unknown.append("frames")
     return found
 
