@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 from made_needs import CONFIG, made_needs
 from safetensors.torch import load_file, save_file
@@ -69,6 +70,10 @@ def test_other_weights_and_another_activation_are_caught(tmp_path: Path) -> None
     assert found.status == "problem"
     assert str(other) in found.found
     assert str(record) in found.found
+    # An archive of OpenAI's tells itself by its sizes: it is refused before anything is computed.
+    save_file(state | {"context_length": torch.tensor(16)}, other)
+    found = check(of_clip(tmp_path, model=model, weights=other))
+    assert (found.status, "QuickGELU" in found.found) == ("problem", True)
 
 
 def test_one_of_another_model_or_factor_differs() -> None:
