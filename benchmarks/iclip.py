@@ -7,7 +7,7 @@ The built head has what the released structure has: for every person 25 + 5 + 25
 all of them zeros, through the key and value projections of both rounds of units. Both have the
 same random weights and features and must give the same logits; scoring with P persons a frame, and
 training steps of 8 frames with one person. Prompting, fusion and loss are shared; no picture is
-encoded. Rounds of the two alternate, the best of each counts.
+encoded. Rounds of the two alternate; medians, by the clock and of the processor.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Any
 
 import open_clip
 import pandas as pd
+import timing
 import torch
-from timing import timed
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -160,21 +160,17 @@ def compare_training(options: argparse.Namespace) -> dict[str, Any]:
 def race(
     ways: dict[str, Callable[[], Tensor]], options: argparse.Namespace, *, frames: int
 ) -> dict[str, Any]:
-    """Best of alternating rounds of each way; their results must agree with the first way's."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    results = {}
-    for number in range(options.rounds + 1):  # the first warms up
-        for name, way in ways.items():
-            took, results[name] = timed(way)
-            seconds[name] += [took] if number else []
-    first = next(iter(ways))
+    """Medians of alternating rounds; results must agree with the first way's."""
+    raced = timing.race(ways, rounds=options.rounds, warm_up=1)
+    first = raced[next(iter(ways))]
     found = {}
-    for name, took in seconds.items():
-        off = (results[name] - results[first]).abs().max().item()
-        assert off < 1e-3, f"{name} and {first} differ by {off}"
+    for name, own in raced.items():
+        off = (own.result - first.result).abs().max().item()
+        assert off < 1e-3, f"{name} and the first way differ by {off}"
         found[name] = {
-            "frames_per_s": frames / min(took),
-            "speed-up": min(seconds[first]) / min(took),
+            "frames_per_s": frames / own.took.wall_s,
+            "cpu s": own.took.cpu_s,
+            "speed-up": first.took.wall_s / own.took.wall_s,
             "largest difference": off,
         }
     return {"frames": frames, "ways": found}

@@ -8,7 +8,7 @@ and two persons cut out; for a method of whole clips, 8 frames. As in a training
 clips, no sample shares a picture with another, and every clip's file is opened anew.
 
 Measured is the worker's processor time (the handing over of batches included, its start not), the
-least of some rounds, so that others on the machine count less; files lie in the system's memory.
+median of some rounds; files lie in the system's memory.
 `processes` are the workers that read 200 samples a second, the goal of docs/speed.md (3,000 steps
 of 8 key frames in two minutes), and `MB_per_s` what they then read. `reading` is the share of
 checking and decoding frames; the rest is resizing, cutting and copying.
@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 
 import cv2
 import numpy as np
@@ -132,11 +133,11 @@ def measure(
         samples = draw_samples(store_clips(folder, clips, store), (1 + batches) * BATCH, length)
         plan = [samples[i : i + BATCH] for i in range(0, len(samples), BATCH)]
         frame_mb = clip_file(folder, samples[0].clip, store).stat().st_size / length / 1e6
-        frame_s = min(reading_seconds(folder, samples) for _ in range(rounds))
+        frame_s = median(reading_seconds(folder, samples) for _ in range(rounds))
         for method, (inputs, augmentation) in METHODS.items():
             read = partial(read_batch, folder, inputs, augmentation)
-            start_s = min(worker_seconds(read, plan[:1]) for _ in range(rounds))
-            all_s = min(worker_seconds(read, plan) for _ in range(rounds))
+            start_s = median(worker_seconds(read, plan[:1]) for _ in range(rounds))
+            all_s = median(worker_seconds(read, plan) for _ in range(rounds))
             seconds = (all_s - start_s) / (batches * BATCH)
             frames = inputs.before + inputs.num_frames + inputs.after
             yield {

@@ -5,13 +5,14 @@
 Without VIDEO a film is drawn: two figures, 640 x 360 at 25 frames a second. Run it where data/
 holds the scale's detector. `decode` reads the video and keeps what the method looks at, `detect`
 boxes persons in the key frames, `score` is the method with its loading of pictures, `draw` reads
-the video once more and writes overlay and sheet. Each is the least of some rounds, measured one
+the video once more and writes overlay and sheet. Each is the median of some rounds, measured one
 after the other; in `stclip predict` a thread decodes while the rest computes.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 from results_file import one_core, put
-from timing import timed
+from timing import Taken, timed
 
 from stclip.own_videos import predictor as module
 from stclip.own_videos.opened import open_video
@@ -68,12 +69,12 @@ class Clocked:
     """A function whose calls are timed together."""
 
     def __init__(self, call: Callable[..., Any]) -> None:
-        self.call, self.seconds = call, 0.0
+        self.call, self.took = call, Taken(0.0, 0.0)
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         """Call it; the seconds are added up."""
-        seconds, result = timed(lambda: self.call(*args, **keywords))
-        self.seconds += seconds
+        took, result = timed(lambda: self.call(*args, **keywords))
+        self.took = Taken(self.took.wall_s + took.wall_s, self.took.cpu_s + took.cpu_s)
         return result
 
 
@@ -82,34 +83,37 @@ def measure(own: Predictor, video: Path, *, rounds: int) -> list[dict[str, objec
     cutting = Cutting.for_inputs(own.method.inputs, **own.own.model_dump(include=KEPT))
     recording = open_video(video, image_rate=own.own.image_rate)
     frames = sum(1 for _ in recording.frames())
-    best = dict.fromkeys(("decode", "detect", "score", "draw"), float("inf"))
+    times: dict[str, list[Taken]] = {part: [] for part in ("decode", "detect", "score", "draw")}
     find, score = own._detector.find, module.score_boxes
     for _ in range(rounds):
-        seconds = {"decode": timed(lambda: [p.number for p in parts_of(recording, cutting)])[0]}
+        took = {"decode": timed(lambda: [p.number for p in parts_of(recording, cutting)])[0]}
         own._detector.find, module.score_boxes = detecting, scoring = Clocked(find), Clocked(score)
         found = own.predict(video, LABELS)
-        seconds |= {"detect": detecting.seconds, "score": scoring.seconds}
+        took |= {"detect": detecting.took, "score": scoring.took}
         with tempfile.TemporaryDirectory() as folder:
             drawing = timed(partial(draw, own, video, found, Path(folder), overlay=True))
-        seconds["draw"] = drawing[0]
-        best = {part: min(best[part], seconds[part]) for part in best}
+        took["draw"] = drawing[0]
+        for part, rounds_of_it in times.items():
+            rounds_of_it.append(took[part])
     own._detector.find, module.score_boxes = find, score
     keys = len(found.key_frames)
     counted = {"decode": frames, "detect": keys, "score": keys, "draw": frames}
-    rows = [
+    typical = {part: Taken.median(rounds_of_it) for part, rounds_of_it in times.items()}
+    clocks = zip(*map(astuple, typical.values()), strict=True)
+    typical["all"] = Taken(*map(sum, clocks))
+    counted["all"] = round(frames / float(recording.rate or RATE))
+    kinds = {"detect": "key frames", "score": "key frames", "all": "seconds of video"}
+    return [
         {
             "part": part,
-            "counted": "frames" if counted[part] == frames else "key frames",
+            "counted": kinds.get(part, "frames"),
             "number": counted[part],
-            "seconds": round(best[part], 2),
-            "per_second": round(counted[part] / best[part], 1),
+            "seconds": round(took.wall_s, 2),
+            "cpu_s": round(took.cpu_s, 2),
+            "per_second": round(counted[part] / took.wall_s, 1),
         }
-        for part in best
+        for part, took in typical.items()
     ]
-    whole = sum(best.values())
-    length = round(frames / float(recording.rate or RATE))
-    last = {"part": "all", "counted": "seconds of video", "number": length}
-    return [*rows, last | {"seconds": round(whole, 2), "per_second": round(length / whole, 1)}]
 
 
 def main() -> None:

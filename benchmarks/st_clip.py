@@ -9,8 +9,9 @@ gives both the same random weights (LoRA switched on), checks that the logits ag
 scoring with P persons a key frame and training steps of 8 key frames with one person: frames a
 second, peak memory, and the operations of the floor (`shared_flops`; a training step counts 2.1
 times) as a share of what a matrix product of the model's shape reaches on the machine. Rounds of
-the two alternate, the best of each counts. Decoding is part of both; the released code decodes
-another 33 frames a key frame for a clip that no module reads, which is measured apart.
+the two alternate; medians, by the clock and of the processor. Decoding is part of both; the
+released code decodes another 33 frames a key frame for a clip that no module reads, which is
+measured apart.
 """
 
 import argparse
@@ -23,10 +24,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import timing
 import torch
 from PIL import Image
 from released_st_clip import Released, png
-from timing import timed
+from timing import Taken, timed
 from torch import Tensor
 
 from stclip.config import CONFIG_FOLDER, TrainConfig, load_method
@@ -114,7 +116,7 @@ def matmul_rate(precision: str) -> float:
     b = torch.randn(768, 3072, device=DEVICE, dtype=dtype)
     if DEVICE.type == "cuda":
         a = a.repeat(8, 1)
-    best = min(timed(lambda: [a @ b for _ in range(20)])[0] for _ in range(5))
+    best = min(timed(lambda: [a @ b for _ in range(20)])[0].wall_s for _ in range(5))
     return 20 * 2 * len(a) * b.numel() / best
 
 
@@ -241,30 +243,34 @@ def race(
     floor: int,
     before: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Best of alternating rounds of each way; their results must agree with the first way's."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    results, peaks, rates = {}, {}, {}
-    for number in range(options.rounds + (DEVICE.type == "cuda" or options.compile)):
-        for name, way in ways.items():
-            before()
-            forget_peak()
-            took, results[name] = timed(way)
-            peaks[name] = peak_gib()
-            seconds[name].append(took)
-            sys.stderr.write(f"  round {number}, {name}: {took:.2f} s\n")
-    for name in ways:
-        rates[name] = matmul_rate("bf16" if name == "bf16" else "fp32")
-    first = next(iter(ways))
+    """Medians of alternating rounds; results must agree with the first way's."""
+    peaks: dict[str, float] = {}
+
+    def begin() -> None:
+        before()
+        forget_peak()
+
+    def end(number: int, name: str, took: Taken) -> None:
+        peaks[name] = peak_gib()
+        sys.stderr.write(f"  round {number}, {name}: {took.wall_s:.2f} s\n")
+
+    raced = timing.race(
+        ways, rounds=options.rounds, warm_up=DEVICE.type == "cuda" or options.compile,
+        before=begin, after=end,
+    )  # fmt: skip
+    first = raced[next(iter(ways))]
     found = {}
-    for name, took in seconds.items():
-        off = (results[name].float() - results[first].float()).abs().max().item()
+    for name, own in raced.items():
+        rate = matmul_rate("bf16" if name == "bf16" else "fp32")
+        off = (own.result.float() - first.result.float()).abs().max().item()
         if name == "fp32":
-            assert off < 1e-3, f"{name} and {first} differ by {off}"
+            assert off < 1e-3, f"{name} and the first way differ by {off}"
         found[name] = {
-            "frames_per_s": frames / min(took),
-            "speed-up": min(seconds[first]) / min(took),
-            "share of matmul rate": floor / min(took) / rates[name],
-            "matmul TFLOP/s": rates[name] / 1e12,
+            "frames_per_s": frames / own.took.wall_s,
+            "cpu s": own.took.cpu_s,
+            "speed-up": first.took.wall_s / own.took.wall_s,
+            "share of matmul rate": floor / own.took.wall_s / rate,
+            "matmul TFLOP/s": rate / 1e12,
             "peak GiB": peaks[name],
             "largest difference": off,
         }
@@ -289,7 +295,7 @@ def unread_clip(data: Data) -> float:
             with Image.open(path) as file:
                 file.convert("RGB")
 
-    return timed(decode)[0]
+    return timed(decode)[0].wall_s
 
 
 def rows(what: str, found: dict[str, Any]) -> list[dict[str, str]]:

@@ -67,6 +67,7 @@ def test_metrics_say_where_they_come_from(project: Path) -> None:
     assert run["config"]["train"]["iterations"] == 40
     assert len(run["split_sha256"]) == 64
     assert run["versions"]["torch"]
+    assert [run["computed"][stage]["precision"] for stage in ("train", "score")] == ["fp32"] * 2
     for boxes in ("detected", "gt"):
         for labels in ("unseen", "base"):
             for assumption in ("independent", "voted"):

@@ -66,6 +66,8 @@ SPEED = ROOT / "benchmarks" / "results"
             (ROOT / "docs" / "speed.md", SPEED / f"{name}.csv", "| scoring")
             for name in ("st_clip_cpu", "st_clip_cpu_compiled", "st_clip_ava_cpu", "iclip_cpu")
         ),
+        (ROOT / "docs" / "speed.md", SPEED / "official_st_clip_cpu.csv", "| official"),
+        (ROOT / "docs" / "speed.md", SPEED / "compiled_blocks_cpu.csv", "| 8 x 197"),
         (ROOT / "docs" / "speed.md", SPEED / "loader.csv", "| jpeg"),
         (ROOT / "docs" / "predict.md", SPEED / "predict_cpu.csv", "| detect"),
         (ROOT / "docs" / "protocol.md", SPEED / "bytetrack.csv", "| two_scores"),

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 from functools import partialmethod
 from pathlib import Path
@@ -9,12 +10,15 @@ from torch import nn
 
 from stclip.config import BoxSource, MethodConfig
 from stclip.errors import ConfigError, DataError
+from stclip.methods.build import build
 from stclip.records import LABEL_GROUPS, LabelSplit, Scores
 from stclip.score.score import score
 from stclip.storage.frame_store import clip_file
+from stclip.storage.tensors import read_tensors
 from stclip.train.run_folder import write_untrained
 from stclip.train.train import train
 
+TINY = "package:mini/tiny_clip/tiny-clip.json"
 SOURCES = {
     "detected": BoxSource(source="detections", within=0.001),
     "top1": BoxSource(source="detections", top=1),
@@ -79,7 +83,8 @@ def test_compiled_blocks_train_and_score_alike(
         eager.__get__(module)()
 
     monkeypatch.setattr(nn.Module, "compile", compile_block)
-    found = []
+    monkeypatch.setenv("CXX", sys.executable)  # a program that is there
+    found, names = [], []
     for switch in (False, True):
         config = world.method("st_clip", iterations=3, batch_frames=2, compile=switch)
         score_config = config.score.model_copy(update={"compile": switch})
@@ -87,9 +92,26 @@ def test_compiled_blocks_train_and_score_alike(
         weights = make_weights(world, config)
         scores = Scores.read(run_score(world, config, weights) / "scores_detected_unseen.parquet")
         found.append(scores.probabilities)
+        names.append(set(read_tensors(weights, stage="train")[0]))
+    assert names[0] == names[1]
     assert len(compiled) == 2 * 2  # the small CLIP has two blocks: once to train, once to score
     assert np.allclose(found[0], found[1], atol=1e-5)
     assert found[0].std() > 0.01
+
+
+def test_without_a_compiler_blocks_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    backbone = build("clip_frame", labels=("a",), backbone=TINY).method.backbone
+    before = list(backbone.state_dict())
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    backbone.compile_blocks()
+    assert "no-such-compiler" in caplog.text
+    assert [block for block in backbone.blocks if block._compiled_call_impl] == []
+    monkeypatch.setenv("CXX", sys.executable)
+    backbone.compile_blocks()  # nothing is compiled before a batch comes
+    assert all(block._compiled_call_impl for block in backbone.blocks)
+    assert list(backbone.state_dict()) == before
 
 
 def test_weights_of_other_settings_are_refused(world: World) -> None:

@@ -17,6 +17,7 @@ TABLE = "results/mini/table2.csv"
 TOY = ["data/mini/toy/splits/own/a.json", "data/mini/toy/key_frames.parquet"]
 BOTH = ["--config", "datasets=[jhmdb,toy]"]
 DONE = {"total": 0}
+FOLDER = ["doctor", "--only", "folder"]
 
 
 def brought(project: Path) -> None:
@@ -128,11 +129,12 @@ def test_a_folder_copied_without_times_is_told_and_helped(
     assert "`stclip doctor` says what to do" in done.stdout + done.stderr
     assert planned(done)["train"] == 2
     monkeypatch.chdir(copied)
-    said = CliRunner().invoke(app, ["doctor"]).stdout
-    assert "This folder was copied without times" in said
-    assert "`stclip doctor --touch` gives files the times that Snakemake noted" in said
-    CliRunner().invoke(app, ["doctor", "--touch"])
-    assert "0 are newer" in CliRunner().invoke(app, ["doctor"]).stdout
+    told = CliRunner().invoke(app, FOLDER)
+    assert (told.exit_code, "copied without times" in told.stdout) == (1, True)
+    assert "stclip doctor --touch" in told.stdout
+    assert CliRunner().invoke(app, ["doctor", "--touch"]).exit_code == 0
+    helped = CliRunner().invoke(app, FOLDER)
+    assert (helped.exit_code, "0 newer" in helped.stdout) == (0, True)
     lr = {"dummy": {"preprocessing": {"enlarge": 1.5}}}
     edit(copied / "config/scales/mini.yaml", lambda c: c["methods"].update(lr))
     done = snakemake(copied, "-n", TABLE, *TOY, *BOTH)
@@ -147,13 +149,15 @@ def test_a_rule_s_file_replaced_by_an_older_one_is_told(
     shutil.copytree(made, copied)
     replace_by_older(copied / "data/mini/jhmdb/boxes.parquet", "other boxes")
     monkeypatch.chdir(copied)
-    said = CliRunner().invoke(app, ["doctor"]).stdout
-    assert "0 are newer" in said
-    assert "Replaced by older files, which Snakemake does not notice: data/mini/jhmdb/boxes" in said
+    told = CliRunner().invoke(app, FOLDER)
+    assert (told.exit_code, "0 newer, 1 older" in told.stdout) == (1, True)
+    assert "data/mini/jhmdb/boxes.parquet" in told.stdout
 
 
 def test_without_notes_the_doctor_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "snakemake --touch TARGET" in CliRunner().invoke(app, ["doctor"]).stdout
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "any").touch()
+    assert "snakemake --touch TARGET" in CliRunner().invoke(app, FOLDER).stdout

@@ -15,6 +15,7 @@ import typer
 from stclip.cli import (  # noqa: F401  their commands join the app, in road order
     costs,
     detect,
+    doctor,
     download,
     evaluate,
     features,

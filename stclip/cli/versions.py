@@ -1,18 +1,14 @@
-"""Versions of data, models and tables, beside DVC: bookkeeping, pull; doctor."""
+"""Versions of data, models and tables, beside DVC: bookkeeping, pull."""
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from stclip.cli.options import Out, ScaleName, app
 from stclip.errors import DataError
-
-if TYPE_CHECKING:
-    from stclip.runtime.file_times import FileTime
 
 WITHOUT_GIT = (
     "This folder is no clone of a git repository, which DVC asks for: make one (git clone), or "
@@ -58,55 +54,6 @@ def pull(
         )
     folders = kept or [Path("data"), Path("results")]
     restore(sorted(f for k in folders for f in k.rglob("*.json") if "bookkeeping" in f.parts))
-
-
-@app.command()
-def doctor(
-    touch: Annotated[
-        bool,
-        typer.Option(
-            "--touch", help="Give files that were copied without times those of Snakemake's notes."
-        ),
-    ] = False,
-) -> None:
-    """Say whether files have the times at which their rules made them, and what to do if not."""
-    from stclip.runtime.file_times import copied_without_times, file_times, restore_times
-
-    times = file_times()
-    newer, older = [t for t in times if t.newer], [t for t in times if t.older]
-    if not times:
-        typer.echo(
-            "Snakemake has no notes on files here (.snakemake/metadata), so it goes by times alone."
-            " If this is a copy of a folder in which all was made: `snakemake --touch TARGET` takes"
-            " its files as they are. Copy .snakemake too, and `stclip doctor --touch` does better."
-        )
-        return
-    typer.echo(
-        f"{len(times)} files that rules made: {len(newer)} are newer than when they were made, "
-        f"{len(older)} are older."
-    )
-    if copied_without_times(times) and not touch:
-        typer.echo(
-            "This folder was copied without times (cp -r, tar x -m; cp -a, rsync -a, tar x keep "
-            "them): Snakemake would make most of it again. If nothing but the copy changed them, "
-            "`stclip doctor --touch` gives files the times that Snakemake noted. Changed settings "
-            "are still noticed then; `snakemake --touch` would take the files for made by them."
-        )
-    elif newer and not touch:
-        typer.echo(f"Changed since, what follows from them is made again: {_some(newer)}")
-    if older:
-        typer.echo(
-            f"Replaced by older files, which Snakemake does not notice: {_some(older)}. Delete them"
-            ", and their rules make them again."
-        )
-    if touch:
-        restore_times(times)
-        typer.echo(f"{len(newer)} files have the times at which they were made.")
-
-
-def _some(times: "Sequence[FileTime]") -> str:
-    paths = [time.path for time in times]
-    return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def _in_git() -> bool:

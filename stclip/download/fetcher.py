@@ -96,7 +96,7 @@ class Fetcher:
                 raise _TryAgainError(f"{type(error).__name__} ({error})") from None
             raise DataError(
                 f"{url}: the server's certificate is not valid, so it may be another server "
-                f"({_innermost(error)}). Certificates are always checked. If the machine's date is "
+                f"({innermost(error)}). Certificates are always checked. If the machine's date is "
                 "right and no proxy stands between, fetch the file by other means and put it where "
                 "this would: a right checksum is accepted."
             ) from None
@@ -187,15 +187,15 @@ def _resume_headers(url: str, part: Path) -> tuple[int, dict[str, str]]:
     return offset, {"Range": f"bytes={offset}-"} | condition
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """What an error was first: requests wraps urllib3's, which wraps that of ssl."""
     inner = error.__context__ or next((a for a in error.args if isinstance(a, Exception)), None)
     inner = getattr(error, "reason", None) or inner
-    return _innermost(inner) if isinstance(inner, BaseException) else error
+    return innermost(inner) if isinstance(inner, BaseException) else error
 
 
 def _refuses_certificate(error: requests.exceptions.SSLError) -> bool:
-    return isinstance(_innermost(error), ssl.SSLCertVerificationError)
+    return isinstance(innermost(error), ssl.SSLCertVerificationError)
 
 
 def _retry_after_s(headers: Any) -> float:

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,22 +107,38 @@ def unlock(folder: Path = SNAKEMAKE) -> bool:
     """
     locks = sorted((folder / LOCKS).glob("*.lock"))  # before the notes: a run notes itself first
     with _alone(folder) as alone:
-        notes = {path: _read(path) for path in sorted((folder / NOTES).glob("*.json"))}
-        ended = [path for path, run in notes.items() if run is not None and run.ended]
-        doubts = [_doubt(path, run) for path, run in notes.items() if path not in ended]
-        if not notes:
-            doubts = [f"it is not known whose lock it is. {BY_HAND}"]
-        elif not alone:
+        notes = _noted(folder)
+        doubts = _doubts(notes)
+        if notes and not alone:
             doubts.append(f"two calls at once could take it away here. {BY_HAND}")
         if locks and doubts:
             for doubt in doubts:
                 logger.warning("unlock: %s stays locked: %s", folder.absolute().parent, doubt)
             return False
-        for path in (*locks, *ended):
+        for path in (*locks, *(path for path, run in notes.items() if _has_ended(run))):
             path.unlink(missing_ok=True)
     if locks:
         logger.info("unlock: took away the lock of a run that has ended")
     return True
+
+
+def doubts_of_lock(folder: Path = SNAKEMAKE) -> list[str]:
+    """Why a lock in the folder may be that of a run that is at work; none: it has ended."""
+    return _doubts(_noted(folder))
+
+
+def _noted(folder: Path) -> dict[Path, Run | None]:
+    return {path: _read(path) for path in sorted((folder / NOTES).glob("*.json"))}
+
+
+def _doubts(notes: Mapping[Path, Run | None]) -> list[str]:
+    if not notes:
+        return [f"it is not known whose lock it is. {BY_HAND}"]
+    return [_doubt(path, run) for path, run in notes.items() if not _has_ended(run)]
+
+
+def _has_ended(run: Run | None) -> bool:
+    return run is not None and run.ended
 
 
 def _doubt(path: Path, run: Run | None) -> str:

@@ -80,7 +80,7 @@ def _rar_members(path: Path, file: BinaryIO, verify_unwanted: bool) -> Iterator[
         if len({*names}) < len(names):  # rarfile would read the last of them for each
             raise rarfile.BadRarFile("a name is there twice")
         if any(info.compress_type != rarfile.RAR_M0 for info in infos):
-            _find_unpacker(path)
+            find_unpacker(path)
             if archive.is_solid():
                 logger.warning(
                     "%s: the files are compressed as one, each is unpacked from the start again. "
@@ -108,7 +108,7 @@ def _directory_member(
             pass
 
 
-def _find_unpacker(path: Path) -> None:
+def find_unpacker(path: Path) -> None:
     """Have rarfile use `unar`, or `unrar` where there is no other; not what misses damage.
 
     Raises:

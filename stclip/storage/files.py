@@ -51,14 +51,14 @@ def raise_disk_full(path: Path, *, kept: str = "what was whole before is kept") 
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        free_mb = shutil.disk_usage(_existing(path.parent)).free / 1e6
+        free_mb = shutil.disk_usage(nearest_folder(path.parent)).free / 1e6
         raise DataError(
             f"{path}: {os.strerror(error.errno)} ({free_mb:.0f} MB free in {path.parent}). Make "
             f"room and run the same again: {kept}."
         ) from None
 
 
-def _existing(folder: Path) -> Path:
+def nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest above it that exists."""
     return next(f for f in (folder, *folder.absolute().parents) if f.exists())
 

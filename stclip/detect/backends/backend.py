@@ -47,7 +47,8 @@ class Backend(Protocol):
     """Finds persons, or with `objects: true` everything but persons.
 
     Its `Config`, a `stclip.config.Params`, takes the detector's `params`, `objects` among them. One
-    with a model may say in `computed` in which `precision` and on which `device` it computes.
+    with a model may say in `computed` in which `precision` and on which `device` it computes; one
+    that imports what the package does not require names it in `libraries`, for `stclip doctor`.
     """
 
     needs_frames: bool  # whether `find` looks at the pictures; they are not decoded otherwise

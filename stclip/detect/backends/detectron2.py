@@ -28,6 +28,7 @@ class Detectron2Detector:
     """A model of detectron2's package that finds COCO's things, with weights from a file."""
 
     needs_frames = True
+    libraries = ("detectron2",)
 
     Config = Detectron2DetectorConfig
 

@@ -5,6 +5,9 @@ All parameters are frozen; a method un-freezes or adds what it trains. Shape let
 """
 
 import logging
+import os
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -119,7 +122,18 @@ class Backbone(nn.Module):
         clip.attn_mask = clip.attn_mask[:length, :length]
 
     def compile_blocks(self) -> None:
-        """Let torch.compile fuse what the image tower's blocks do; the first batches compile."""
+        """Let torch.compile fuse what the image tower's blocks do; the first batches compile.
+
+        Without a C++ compiler, which torch calls, they stay as they are; the log says so.
+        """
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        if shutil.which(compiler) is None:
+            logger.warning(
+                "no C++ compiler (%s) on this machine: blocks are not compiled, as `compile: true` "
+                "asks; the numbers are the same but for rounding. Install one, or name it in CXX.",
+                compiler,
+            )
+            return
         for block in self.blocks:
             block.compile()
 
