@@ -23,9 +23,18 @@ LARGEST_FILE = "TESTS_LARGEST_FILE"  # environment variable: bytes that a fork m
 _LIGHT = "import stclip.cli as cli; cli.PRELOADED = (); cli.run()"
 LIGHTLY_PRELOADED = [sys.executable, "-c", _LIGHT, "preloaded"]
 
+_OF_WORKFLOWS = (  # what Snakemake and the Snakefile import
+    *("snakemake.cli", "snakemake.workflow", "snakemake.report", "snakemake.storage"),
+    *("snakemake.assets", "snakemake_executor_plugin_slurm", "requests", "smart_open"),
+    *("stclip.config.figure", "stclip.prepare.ava", "stclip.prepare.jhmdb"),
+    *("stclip.prepare.ucf101_24", "stclip.mini.ava_archives", "stclip.mini.jhmdb_archives"),
+    "stclip.mini.ucf_archives",
+)
 _SERVER = f"""
 import os, resource, sys
+from pathlib import Path
 from stclip.cli import PRELOADED, run
+from stclip.config import read_yaml
 from stclip.runtime import preload
 
 def job():
@@ -38,7 +47,9 @@ def job():
         main()
     run()
 
-modules = [*PRELOADED, "snakemake.cli", "snakemake.workflow", "snakemake_executor_plugin_slurm"]
+modules = [*PRELOADED, *{_OF_WORKFLOWS!r}]
+for path in Path("config").rglob("*.yaml"):  # they stay parsed
+    read_yaml(path)
 until_closed = ["sh", "-c", 'echo "$STCLIP_PRELOADED"; read -r _']
 sys.exit(preload.serve(until_closed, run=job, modules=modules))
 """
