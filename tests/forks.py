@@ -31,7 +31,7 @@ _OF_WORKFLOWS = (  # what Snakemake and the Snakefile import
     "stclip.mini.ucf_archives",
 )
 _SERVER = f"""
-import os, resource, sys
+import atexit, os, resource, sys
 from pathlib import Path
 from stclip.cli import PRELOADED, run
 from stclip.config import read_yaml
@@ -44,7 +44,11 @@ def job():
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["{LARGEST_FILE}"]),) * 2)
     if os.path.basename(sys.argv[0]) == "snakemake":
         from snakemake.cli import main
-        main()
+        atexit._clear()
+        try:
+            main()
+        finally:
+            atexit._run_exitfuncs()  # which a fork leaves out: the note of who locks the folder goes
     run()
 
 modules = [*PRELOADED, *{_OF_WORKFLOWS!r}]
