@@ -48,7 +48,7 @@ def job():
         try:
             main()
         finally:
-            atexit._run_exitfuncs()  # which a fork leaves out: the note of who locks the folder goes
+            atexit._run_exitfuncs()  # a fork does not, but a note of who locks must go
     run()
 
 modules = [*PRELOADED, *{_OF_WORKFLOWS!r}]
