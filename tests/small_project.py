@@ -1,17 +1,18 @@
 """The pipeline on a cut-down miniature: few videos, one split, few steps, and a method more."""
 
+import fcntl
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from conftest import ROOT
+from forks import forked, plain
 
 from stclip.mini.ava_archives import film_names
 
-BIN = Path(sys.executable).parent
 TABLE, PAGE = "results/table2.csv", "results/mini/report.html"
 DETECTORS = "results/detectors.csv"
 RUN = "runs/mini/jhmdb/st-clip/1"  # the folder of a split's runs
@@ -90,7 +91,9 @@ def make_project(folder: Path) -> Path:
         scale["datasets"]["ava"]["key_frames"] |= {"last": 9}
         for dataset in ("jhmdb", "ucf101_24", "ava"):
             scale["datasets"][dataset] |= {"splits": ["1"]}
-        scale["methods"]["st_clip"]["train"] |= {"iterations": 40, "checkpoint_every": 5}
+        steps = {"iterations": 40, "checkpoint_every": 5}
+        scale["methods"]["st_clip"]["train"] |= steps
+        scale["methods"]["st_clip"]["datasets"] = {"toy": {"train": {"iterations": 5}}}
 
     edit(folder / "config" / "scales" / "mini.yaml", shrink)
     films = folder / "config" / "datasets" / "ava_mini_films.txt"
@@ -120,19 +123,46 @@ def add_toy(folder: Path) -> None:
 
 
 def environment(project: Path) -> dict[str, str]:
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    modules = f"{project}{os.pathsep}{ROOT}"  # the dummy method, and the package of this checkout
-    return os.environ | {"PATH": path, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1"}
+    """Commands import for themselves: the dummy method, and the package of this checkout."""
+    return plain(project)
+
+
+def run_in(project: Path, *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """A command whose `stclip` and `snakemake` are forks; `settings`: environment variables."""
+    return subprocess.run(
+        command, cwd=project, env=forked(project) | settings, capture_output=True, text=True,
+        timeout=900,
+    )  # fmt: skip
 
 
 def snakemake(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """As `make table2` runs it, but for dry runs: PyTorch is imported once."""
-    command = ["snakemake", "--cores", "2", *arguments]
-    if not {"-n", "--dry-run"} & {*arguments}:
-        command = ["stclip", "preloaded", *command]
-    return subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True, timeout=900
-    )
+    """As `make table2` runs it: PyTorch is imported once."""
+    return run_in(project, "snakemake", "--cores", "2", *arguments)
+
+
+def checked(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """One that ended well."""
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return done
+
+
+def make_finished(folder: Path) -> Path:
+    """`make_project` with `TABLE` and `PAGE` made."""
+    folder.mkdir()
+    checked(snakemake(make_project(folder), TABLE, PAGE))
+    return folder
+
+
+def copy_of_finished(factory: pytest.TempPathFactory, name: str) -> Path:
+    """A copy of one that is made once for all processes of tests."""
+    base = factory.getbasetemp()
+    finished = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with finished.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (finished / PAGE).exists():
+            shutil.rmtree(finished, ignore_errors=True)
+            make_finished(finished)
+    return Path(shutil.copytree(finished, factory.mktemp(name) / "project"))
 
 
 def unlock(project: Path) -> None:

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, World
+from small_project import run_in
 
 from stclip.records import LabelSplit
 
-COMMAND = [str(Path(sys.executable).with_name("stclip"))]
-
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True)
+    return run_in(ROOT, "stclip", *arguments)
 
 
 def test_a_mistake_is_one_line_and_exit_status_1(tmp_path: Path) -> None:

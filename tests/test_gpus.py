@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from forks import LIGHTLY_PRELOADED
 
 from stclip.errors import ConfigError
 from stclip.runtime.gpus import VISIBLE, take, visible_gpus
@@ -127,7 +128,7 @@ def test_forks_get_different_gpus_too(gpus: list[str], tmp_path: Path) -> None:
     """
     path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["stclip", "preloaded", "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True,
+        [*LIGHTLY_PRELOADED, "bash", "-c", script], cwd=tmp_path, capture_output=True, text=True,
         env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}, timeout=120,
     )  # fmt: skip
     assert sorted(done.stdout.replace("\n", ",").split(",")) == ["", *sorted(gpus)], done.stderr

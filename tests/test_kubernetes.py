@@ -3,13 +3,12 @@
 No cluster takes part: that the pod really starts is not shown here.
 """
 
-import subprocess
 from typing import Any
 
 import kubernetes.client
 import yaml
 from conftest import ROOT
-from small_project import environment, planned
+from small_project import planned, run_in
 
 PROFILE = ROOT / "profiles" / "kubernetes"
 MANIFEST = yaml.safe_load((PROFILE / "job.yaml").read_text())
@@ -60,8 +59,6 @@ def test_its_command_plans_jobs_of_as_many_gpus() -> None:
     (script,) = CONTAINER["args"]
     _, _, command = script.rpartition("exec ")
     more = ["-n", "-p", "--quiet", "host", "--set-resources", "train:gpu=8"]
-    done = subprocess.run(
-        [*command.split(), *more], cwd=ROOT, env=environment(ROOT), capture_output=True, text=True
-    )
+    done = run_in(ROOT, *command.split(), *more)
     assert planned(done)["train"] > 0
     assert "stclip gpus 8 torchrun --standalone --nproc-per-node 8 --no-python -- " in done.stdout

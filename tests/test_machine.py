@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import ROOT, World
-from small_project import BIN, copy_project, environment
+from forks import BIN, LIGHTLY_PRELOADED, of_forks
+from small_project import copy_project, environment
 from test_tracking_failures import elsewhere, training_command  # noqa: F401  a fixture
 
 from stclip.costs import plan
@@ -24,8 +25,6 @@ from stclip.runtime.gpus import _hold
 
 ODD = 'it\'s a "clone"'
 NO_HOME = "/proc/nobody"  # none that anybody could make or write to
-# `stclip preloaded` without its imports, which take seconds
-LIGHT = "import stclip.cli as cli; cli.PRELOADED = (); cli.run()"
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def test_a_training_that_reads_ahead_in_a_temporary_folder_of_a_long_name(
     command = [*training_command(world, iterations=2), "--workers", "1", "--out", "run"]
     done = subprocess.run(
         command, cwd=world.folder, capture_output=True, text=True, timeout=120,
-        env=environment(world.folder) | {"TMPDIR": str(long_folder), "HOME": NO_HOME},
+        env=of_forks(world.folder) | {"TMPDIR": str(long_folder), "HOME": NO_HOME},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
@@ -54,7 +53,7 @@ def test_preloaded_in_a_temporary_folder_of_a_long_name(tmp_path: Path, long_fol
     job = "stclip gpus 0 bash -c 'echo $TMPDIR'"
     script = f"{job}; TMPDIR=x {job}"
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT, "preloaded", "bash", "-c", script], cwd=tmp_path,
+        [*LIGHTLY_PRELOADED, "bash", "-c", script], cwd=tmp_path,
         env=environment(tmp_path) | {"TMPDIR": str(long_folder), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
@@ -122,7 +121,7 @@ def test_caches_without_a_home_are_in_the_project(
 def test_preloaded_snakemake_without_a_home_in_a_folder_of_an_odd_name(tmp_path: Path) -> None:
     project = copy_project(tmp_path / ODD)
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT, "preloaded", "snakemake", "-n", "results/table2.csv"],
+        [*LIGHTLY_PRELOADED, "snakemake", "-n", "results/table2.csv"],
         cwd=project, env=environment(project) | {"HOME": NO_HOME}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -190,7 +189,6 @@ from stclip.__main__ import main
 main()
 """
 RENDER = ["stclip", "mini", "render", "--scale", "mini", "--dataset", "jhmdb", "--out", "archives"]
-PRELOADED = [sys.executable, "-c", LIGHT, "preloaded"]
 
 
 def _hears_ctrl_c() -> None:
@@ -203,8 +201,8 @@ def _hears_ctrl_c() -> None:
     [
         ([sys.executable, "-c", IMPORTING], 1),
         ([*RENDER, "--workers", "2"], 4),  # two that draw, and one that multiprocessing keeps
-        ([*PRELOADED, *RENDER, "--workers", "2"], 6),
-        ([*PRELOADED, "sleep", "60"], 2),
+        ([*LIGHTLY_PRELOADED, *RENDER, "--workers", "2"], 6),
+        ([*LIGHTLY_PRELOADED, "sleep", "60"], 2),
         (["stclip", "gpus", "2", "true"], 1),  # one is held by another
     ],
     ids=["importing", "drawing", "preloaded", "preloaded sleep", "waiting for a GPU"],

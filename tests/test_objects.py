@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, key_frames
-from small_project import BIN, edit, environment, make_project, planned, snakemake
+from small_project import edit, make_project, planned, run_in, snakemake
 
 from stclip.mini import jhmdb_archives
 from stclip.mini.choreography import ACTIONS, load_repertoire
@@ -157,12 +156,12 @@ def test_the_files_list_every_frame_and_every_box_once(mini: Path) -> None:
 def test_the_stage_writes_them_for_training_clips_and_key_frames(mini: Path) -> None:
     folder = "data/mini/jhmdb"
     command = [
-        str(BIN / "stclip"), "detect", "--detector", "props", "--dataset", "jhmdb", "--scale",
+        "stclip", "detect", "--detector", "props", "--dataset", "jhmdb", "--scale",
         "mini", "--train-clips", "--clips", f"{folder}/clips.parquet", "--key-frames",
         f"{folder}/key_frames.parquet", "--frames", f"{folder}/frames",
         "--out", "props.parquet", "--config", str(ROOT / "config"),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=mini, env=environment(mini), capture_output=True, text=True)
+    done = run_in(mini, *command)
     assert done.returncode == 0, done.stderr
     assert "have none and show no object" in done.stderr
     assert "missed" not in done.stderr

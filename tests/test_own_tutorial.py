@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
-from small_project import copy_project, environment
+from forks import of_forks
+from small_project import copy_project
 
 DOCUMENT = (ROOT / "docs" / "own-data.md").read_text("utf-8")
 
@@ -26,7 +27,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
     printed = {}
     for command in commands():
         done = subprocess.run(
-            command, cwd=project, env=environment(project), capture_output=True, text=True,
+            command, cwd=project, env=of_forks(project), capture_output=True, text=True,
             timeout=600,
         )  # fmt: skip
         assert done.returncode == 0, (command, done.stdout[-3000:], done.stderr[-3000:])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import time
@@ -11,14 +10,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from forks import LARGEST_FILE, of_forks
 from small_project import (
     DETECTORS,
     PAGE,
     TABLE,
+    copy_of_finished,
     edit,
-    environment,
     make_project,
     planned,
+    run_in,
     snakemake,
     unlock,
 )
@@ -30,10 +31,7 @@ from stclip.tracking.wandb_runs import numbers_of
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = make_project(tmp_path_factory.mktemp("project"))
-    done = snakemake(project, TABLE, PAGE)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
-    return project
+    return copy_of_finished(tmp_path_factory, "pipeline")
 
 
 def metrics(project: Path) -> dict[str, str]:
@@ -237,9 +235,7 @@ def test_fine_tuning_settings_make_the_fine_tuned_boxes_anew(project: Path) -> N
     command += ["--split", f"{folder}/splits/st-clip/1.json", "--clips", f"{folder}/clips.parquet"]
     command += ["--key-frames", f"{folder}/key_frames.parquet"]
     command += ["--frames", f"{folder}/frames", "--out", "elsewhere.parquet"]
-    done = subprocess.run(
-        command, cwd=project, env=environment(project), capture_output=True, text=True
-    )
+    done = run_in(project, *command)
     path.write_text(before)
     assert jobs == {
         "finetune": 1, "detect": 1, "quality": 1, "table": 1, "active_scale": 1, "total": 5,
@@ -284,9 +280,8 @@ def test_kill_in_every_stage_ends_with_the_same_numbers(
     for stage, sign in STAGES.items():
         unlock(other)
         process = subprocess.Popen(
-            ["stclip", "preloaded", "snakemake", "--cores", "2", TABLE], cwd=other,
-            env=environment(other), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
+            ["snakemake", "--cores", "2", TABLE], cwd=other, env=of_forks(other),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
         deadline = time.monotonic() + 300
         while not (other / sign).exists():
@@ -341,10 +336,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(
 ) -> None:
     """A limit on the size of files stands in for the disk: writes fail midway in the same way."""
     command = OUTPUTS[stage].format(d="data/mini/jhmdb", out=tmp_path / "out").split()
-    done = subprocess.run(
-        ["stclip", *command], cwd=project, env=environment(project), capture_output=True,
-        text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)),
-    )  # fmt: skip
+    done = run_in(project, "stclip", *command, **{LARGEST_FILE: "3000"})
     assert done.returncode == 1
     assert "error: " in done.stderr
     assert f"{tmp_path / 'out'}/" in done.stderr
@@ -358,10 +350,9 @@ def test_a_damaged_archive_is_named_and_leaves_nothing_half(project: Path) -> No
     archive = project / "data/mini/jhmdb/raw/Rename_Images.tar.gz"
     whole = archive.read_bytes()
     archive.write_bytes(whole[: len(whole) // 2])
-    done = subprocess.run(
-        ["stclip", "prepare", "--dataset", "jhmdb", "--scale", "mini", "--raw",
-         str(archive.parent), "--out", str(project / "again")],
-        cwd=project, env=environment(project), capture_output=True, text=True,
+    done = run_in(
+        project, "stclip", "prepare", "--dataset", "jhmdb", "--scale", "mini",
+        "--raw", str(archive.parent), "--out", str(project / "again"),
     )  # fmt: skip
     archive.write_bytes(whole)
     assert done.returncode == 1

@@ -5,7 +5,7 @@ import subprocess
 import pytest
 import yaml
 from conftest import ROOT
-from small_project import DETECTORS, TABLE, environment, planned
+from small_project import DETECTORS, TABLE, planned, run_in
 
 from stclip.config import load_method
 from stclip.config.hashes import crops_key, frames_key
@@ -20,7 +20,7 @@ ABLATIONS = {  # name -> settings
 
 def test_paper_scale_plans_the_real_pipeline() -> None:
     command = ["snakemake", TABLE, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    done = run_in(ROOT, *command)
     jobs = planned(done)
     methods = len(list((ROOT / "config" / "methods").glob("*.yaml")))
     assert jobs["download_archive"] == 3
@@ -35,7 +35,7 @@ def test_paper_scale_plans_the_real_pipeline() -> None:
 def test_features_are_made_once_for_all_methods_that_read_the_same() -> None:
     tables = [TABLE, "results/table10.csv"]
     command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    done = run_in(ROOT, *command)
     jobs = planned(done)
     names = [path.stem for path in (ROOT / "config" / "methods").glob("*.yaml")]
     methods = {
@@ -64,7 +64,7 @@ def test_paper_scale_plans_every_ablation() -> None:
     tables = [f"results/{name}.csv" for name in ABLATIONS]
     command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
     command += [f"datasets=[{','.join({table['dataset'] for table in ABLATIONS.values()})}]"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    done = run_in(ROOT, *command)
     jobs = planned(done)
     runs = {
         (table["dataset"], row["method"], split, seed)
@@ -86,7 +86,7 @@ def test_tables_of_drawn_pictures_need_no_data_at_paper_scale() -> None:
     tables = ["results/table12.csv", "results/table13.csv"]
     command = ["snakemake", *tables, "-n", "-p", "--quiet", "host", "--config", "scale=paper"]
     command += ["datasets=[ava]"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    done = run_in(ROOT, *command)
     jobs = planned(done)
     assert jobs["parts"] == jobs["latency"] == 1
     assert jobs["table"] == jobs["active_scale"] == 2
@@ -98,9 +98,7 @@ def test_tables_of_drawn_pictures_need_no_data_at_paper_scale() -> None:
 
 def plan_at_paper_scale(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = ["snakemake", DETECTORS, "-n", "--quiet", "host", "--config", "scale=paper"]
-    return subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment(ROOT), capture_output=True, text=True
-    )
+    return run_in(ROOT, *command, *arguments)
 
 
 def test_paper_scale_compares_the_detectors_that_need_nothing_by_hand() -> None:
@@ -128,7 +126,7 @@ def test_settings_are_chosen_on_videos_of_their_own() -> None:
     """Scale mini_choice is mini, drawn from another seed, and touches none of mini's data."""
     command = ["snakemake", "results/settings.csv", "-n", "-p", "--quiet", "host"]
     command += ["--config", "scale=mini_choice"]
-    done = subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    done = run_in(ROOT, *command)
     jobs = planned(done)
     assert jobs["train"] >= 2 * 2
     text = done.stdout + done.stderr

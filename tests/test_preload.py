@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-
-BIN = Path(sys.executable).parent
+from forks import BIN, LIGHTLY_PRELOADED
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -60,7 +59,7 @@ def test_forks_write_what_a_process_of_its_own_writes(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_start_is_told(tmp_path: Path) -> None:
     done = subprocess.run(
-        ["stclip", "preloaded", "no-such-program"], cwd=tmp_path, env=environment(),
+        [*LIGHTLY_PRELOADED, "no-such-program"], cwd=tmp_path, env=environment(),
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1
@@ -79,6 +78,16 @@ def test_a_process_that_is_gone_is_told(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     assert "STCLIP_PRELOADED names is gone" in done.stderr
+
+
+def test_asking_imports_no_command_line(tmp_path: Path) -> None:
+    """A pipeline asks once for each of its jobs, and a fork has it."""
+    code = "import sys\nfrom stclip.__main__ import main\ntry: main()\n"
+    code += "except SystemExit: sys.exit('stclip.cli' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(STCLIP_PRELOADED=str(tmp_path / "nothing"))
+    )
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("name", ["KILL", "SEGV", "TERM", "ABRT", "XCPU"])
@@ -179,7 +188,7 @@ def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
         echo $client > {tmp_path}/client; wait $client; echo "ended $?"
     """
     process = subprocess.Popen(
-        ["stclip", "preloaded", "bash", "-c", script], cwd=ROOT, env=environment(),
+        [*LIGHTLY_PRELOADED, "bash", "-c", script], cwd=ROOT, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     deadline = time.monotonic() + 60
@@ -206,7 +215,7 @@ def test_killing_leaves_nobody_behind(tmp_path: Path, whom: str) -> None:
 
 def test_terminating_ends_the_command(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        ["stclip", "preloaded", "bash", "-c", "trap 'exit 5' TERM; touch begun; sleep 60 & wait"],
+        [*LIGHTLY_PRELOADED, "bash", "-c", "trap 'exit 5' TERM; touch begun; sleep 60 & wait"],
         cwd=tmp_path, env=environment(),
     )  # fmt: skip
     deadline = time.monotonic() + 60

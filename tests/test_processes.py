@@ -8,7 +8,6 @@ import pkgutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ import psutil
 import pytest
 import torch
 import yaml
-from conftest import ROOT, World
+from conftest import World
+from forks import of_forks, plain
 from safetensors.torch import load_file
 from small_project import TABLE, edit, make_project, snakemake
 from torch import Tensor, nn
@@ -258,7 +258,7 @@ def test_a_loss_over_the_whole_batch_is_that_of_one_process(crowd: World) -> Non
 # torchrun, as the rule calls it
 
 
-def start_torchrun(world: World, out: str) -> subprocess.Popen[str]:
+def start_torchrun(world: World, out: str, *, env: dict[str, str]) -> subprocess.Popen[str]:
     data = world.data
     tables = {
         "split": world.split, "clips": data.clips, "boxes": data.boxes,
@@ -272,15 +272,14 @@ def start_torchrun(world: World, out: str) -> subprocess.Popen[str]:
     command += ["--method", "st_clip", "--dataset", "jhmdb", "--scale", "small", "--out", out]
     command += ["--frames", "frames", "--config", "config"]
     command += [word for option, file in files.items() for word in (f"--{option}", file)]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.Popen(
-        command, cwd=world.folder, env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command, cwd=world.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
     )  # fmt: skip
 
 
 def run_torchrun(world: World, out: str) -> str:
-    process = start_torchrun(world, out)
+    process = start_torchrun(world, out, env=of_forks())
     said, _ = process.communicate(timeout=300)
     assert process.returncode == 0, said
     return said
@@ -297,7 +296,7 @@ def test_two_processes_train_as_one_and_survive_kills(crowd: World) -> None:
     assert losses(crowd, "two") == pytest.approx(losses(crowd, "one"), abs=1e-5)
     assert all(torch.allclose(one[k], two[k], atol=1e-5) for k in one)
 
-    process = start_torchrun(crowd, "cut")
+    process = start_torchrun(crowd, "cut", env=plain())
     deadline = time.monotonic() + 120
     while not (crowd.folder / "cut" / "checkpoint.pt").exists():
         assert process.poll() is None, process.communicate()[0]

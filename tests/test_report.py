@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 from conftest import ROOT
 from report_site import HOSTILE, SCALE, SPLITS, Reader, folders, make_site, page_of
-from small_project import environment, planned
+from small_project import planned, run_in
 
 from stclip.errors import DataError
 from stclip.report.page import build_page
@@ -194,7 +194,7 @@ def test_the_command_writes_the_page_without_torch(site: Path) -> None:
 def plan(report: str) -> subprocess.CompletedProcess[str]:
     command = ["snakemake", "-n", "results/mini/report.html", "--quiet", "host"]
     command += ["--config", f"report={report}"]
-    return subprocess.run(command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True)
+    return run_in(ROOT, *command)
 
 
 def test_tables_of_the_page_are_chosen_and_made_for_it() -> None:

@@ -13,11 +13,10 @@ import pytest
 import yaml
 from conftest import ROOT
 from slurm_cluster import Cluster
-from small_project import edit, environment, make_project
+from small_project import checked, copy_of_finished, edit, environment, run_in, snakemake
 
 from stclip.config import load_scale
 
-DATA = ["data/mini/jhmdb/splits/st-clip/1.json", "data/mini/jhmdb/detections/tiny/all.parquet"]
 RUN = Path("runs/mini/jhmdb/st-clip/1/st_clip/0")
 UNTRAINED = Path("runs/mini/jhmdb/st-clip/1/dummy/0")
 LOG = "logs/train/mini/jhmdb/st-clip/1/st_clip/0.log"
@@ -25,7 +24,6 @@ STEPS, EVERY = 16, 4
 
 
 def shrink(scale: dict) -> None:  # type: ignore[type-arg]
-    scale["miniature"]["render"]["jhmdb"]["params"] |= {"test_videos": 1}
     scale["methods"]["st_clip"]["train"] |= {"iterations": STEPS, "checkpoint_every": EVERY}
     scale["resources"]["train"] = {"gpu": 2, "threads": 3, "mem_mb": 3000, "runtime": 7}
     scale["resources"]["score"] = {"gpu": 1, "threads": 2, "mem_mb": 2500, "runtime": 5}
@@ -34,19 +32,12 @@ def shrink(scale: dict) -> None:  # type: ignore[type-arg]
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained on this machine, two processes as on two GPUs, without a cluster."""
-    project = make_project(tmp_path_factory.mktemp("project"))
+    project = copy_of_finished(tmp_path_factory, "slurm")
+    shutil.rmtree(project / "runs")
     edit(project / "config" / "config.yaml", lambda c: c.update(boxes=["gt"]))
     edit(project / "config" / "scales" / "mini.yaml", shrink)
-    here = ["snakemake", "--cores", "3", "--resources", "gpu=2", "--"]
-    for command in (
-        ["stclip", "preloaded", *here, *DATA],
-        [*here, str(RUN / "weights.safetensors")],
-    ):
-        done = subprocess.run(
-            command, cwd=project, env=environment(project), capture_output=True, text=True,
-            timeout=600,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    here = ["--cores", "3", "--resources", "gpu=2", "--"]
+    checked(snakemake(project, *here, str(RUN / "weights.safetensors")))
     return project
 
 
@@ -146,10 +137,7 @@ def test_profiles_name_rules_that_there_are() -> None:
 def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
     targets = ["results/table10.csv", "results/detectors.csv"]
     command = ["snakemake", *targets, "-n", "--quiet", "host", "--workflow-profile", "slurm"]
-    done = subprocess.run(
-        [*command, "--cores", "64", "--config", "scale=paper"], cwd=ROOT, env=environment(ROOT),
-        capture_output=True, text=True,
-    )  # fmt: skip
+    done = run_in(ROOT, *command, "--cores", "64", "--config", "scale=paper")
     assert done.returncode == 0, done.stderr
     resources = load_scale(ROOT / "config", "paper").resources
     stated = {rule: own.model_dump(exclude_none=True) for rule, own in resources.items()}

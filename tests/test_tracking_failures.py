@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import World
+from forks import of_forks
 from tracked_runs import (  # noqa: F401  a fixture among them
     KEY,
     SHORT,
@@ -170,10 +171,9 @@ def test_a_failed_run_is_not_marked_as_finished(world: World) -> None:
 def test_nothing_of_wandb_outlives_a_command(world: World, way: str) -> None:
     """Its pipes close too, or this would wait; a fork ends without tidying up."""
     command = [*training_command(world), "--out", str(world.folder / "run")]
-    if way == "preloaded":
-        command = ["stclip", "preloaded", *command]
+    env = {"alone": environment, "preloaded": of_forks}[way]()
     done = subprocess.run(
-        command, cwd=world.folder, env=environment(), capture_output=True, text=True, timeout=120
+        command, cwd=world.folder, env=env, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     assert wandb_processes(world.folder) == []

@@ -11,7 +11,7 @@ from stclip.config.names import known_names
 from stclip.errors import ConfigError
 
 
-class _Loader(yaml.SafeLoader):
+class _NoKeyTwice(yaml.constructor.SafeConstructor):
     """YAML without a key twice, of which PyYAML takes the last; `<<: *other` may be overlaid."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -27,6 +27,14 @@ class _Loader(yaml.SafeLoader):
                 if isinstance(key_node, yaml.ScalarNode):
                     seen[key] = key_node.start_mark
         return super().construct_mapping(node, deep=deep)
+
+
+class _Loader(_NoKeyTwice, yaml.SafeLoader):
+    """Its messages show the line."""
+
+
+class _FastLoader(_NoKeyTwice, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Parses by libyaml, where PyYAML has it."""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -52,4 +60,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=128)  # a scale is read again for every method of every table
 def _parsed(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_FastLoader)
+    except yaml.YAMLError:
+        return yaml.load(text, Loader=_Loader)

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import pandas as pd
+from small_project import make_finished
 from tabulate import tabulate
 
 from faults.disk import full_disk
@@ -27,6 +28,7 @@ from faults.project import FaultError, Project
 from faults.two import two_at_once
 
 INSIDE = "FAULTS_INSIDE"  # environment variable: this is the namespace
+TO_MAKE = Path()
 
 FAULTS = {
     "changed bytes": changed_bytes,
@@ -41,7 +43,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--short", action="store_true", help="a cut-down mini, one kill")
+    parser.add_argument(
+        "--short", nargs="?", const=TO_MAKE, type=Path, metavar="FINISHED",
+        help="a cut-down mini, or a copy of this finished one; one kill",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--cores", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
@@ -66,7 +71,8 @@ def main() -> None:
 def _break(arguments: argparse.Namespace, *, work: Path, disk: Path) -> bool:
     """Run the faults and print what happened; whether all went well."""
     rng = random.Random(arguments.seed)
-    project = Project(work, disk=disk, short=arguments.short, cores=arguments.cores)
+    short = make_finished(work / "finished") if arguments.short == TO_MAKE else arguments.short
+    project = Project(work, disk=disk, short=short, cores=arguments.cores)
     project.measure()
     print(
         f"undisturbed: {project.duration_s:.0f} s, the first stage after {project.startup_s:.0f} s",

@@ -33,7 +33,7 @@ class Filler(threading.Thread):
 
 def full_disk(project: Project, rng: random.Random) -> str:
     """Fill it after a random job of a run; go on when there is room again."""
-    project.forget("data/mini/jhmdb", "runs/*", "results/*")
+    project.forget(*project.striking)
     after = project.moment(rng)
     run = project.start()
     expect(not run.ends_before(after, rng), f"ended before the disk was filled; see {run.output}")

@@ -3,13 +3,13 @@
 import random
 import time
 
-from faults.project import WRITTEN, Project, expect
+from faults.project import Project, expect
 
 
 def kills(project: Project, rng: random.Random) -> str:
     """Kill and resume; the moments are drawn over all jobs and lie within one."""
     times = 1 if project.short else 10
-    project.forget(*WRITTEN)
+    project.forget(*project.written)
     moments = sorted(project.moment(rng) for _ in range(times))
     legs = [after - before for before, after in zip([0, *moments], moments, strict=False)]
     through = 0
@@ -18,7 +18,7 @@ def kills(project: Project, rng: random.Random) -> str:
         if run.ends_before(leg, rng):
             through += 1
             project.finish()
-            project.forget(*WRITTEN)
+            project.forget(*project.written)
             continue
         run.kill()
         deadline = time.monotonic() + 10

@@ -13,9 +13,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from small_project import copy_project, edit, environment, make_project, unlock
+from forks import of_forks
+from small_project import TABLE, copy_project, edit, environment, unlock
 
 WRITTEN = ("data/*", "runs/*", "results/*", "logs/*", ".snakemake")  # by the main job
+# What a fault that can strike anywhere breaks: all, or all from the prepared data on.
+FROM_ARCHIVES = ("data/mini/jhmdb", "runs/*", "results/*")
+FROM_PREPARED = ("data/mini/jhmdb/[df]e*", "runs/*", "results/*")  # detections, features
 LONGEST_S = 3600  # a run that takes longer hangs
 WITHIN_S = 5  # a moment lies so long after the end of a job
 ONE_DATASET = ("--config", "datasets=[jhmdb]")  # as `make table2`
@@ -78,23 +82,34 @@ class Run:
 class Project:
     """The copy; every fault finds and leaves it finished."""
 
-    def __init__(self, work: Path, *, disk: Path, short: bool, cores: int) -> None:
-        """Make the copy in the folder `work`; `disk`: where it has its `data` and `runs`."""
+    def __init__(self, work: Path, *, disk: Path, short: Path | None, cores: int) -> None:
+        """Make the copy in the folder `work`; `disk`: where it has its `data` and `runs`.
+
+        `short`: a cut-down project to copy, whose main job has ended; then what is broken begins
+        with the prepared data, and jobs are forks of one process for all runs.
+        """
         self.folder, self.outputs, self.cores = work / "project", work / "outputs", cores
         self.disk, self.short, self._calls = disk, short, count(1)
+        self.striking = FROM_PREPARED if short else FROM_ARCHIVES
+        self.written = FROM_PREPARED if short else WRITTEN
         self.outputs.mkdir()
         self._build()
 
     def _build(self) -> None:
-        self.folder.mkdir()
         if self.short:
-            make_project(self.folder)
+            shutil.copytree(self.short, self.folder)
             edit(self.folder / "config/scales/mini.yaml", _train_less)
         else:
+            self.folder.mkdir()
             copy_project(self.folder)
         for name in ("data", "runs"):
-            (self.disk / name).mkdir()
-            (self.folder / name).symlink_to(self.disk / name)
+            place = self.folder / name
+            if self.short:
+                shutil.copytree(place, self.disk / name)
+                shutil.rmtree(place)
+            else:
+                (self.disk / name).mkdir()
+            place.symlink_to(self.disk / name)
 
     def moment(self, rng: random.Random) -> int:
         """How many jobs are done then; the last ones are over before anything befalls them."""
@@ -102,6 +117,7 @@ class Project:
 
     def measure(self) -> None:
         """The undisturbed run: what must come out, when its first stage speaks, when it ends."""
+        self.forget(*self.striking)
         began = time.monotonic()
         run = self.start()
         run.until(lambda: " | " in run.text, "the first line of a stage")
@@ -109,7 +125,7 @@ class Project:
         expect(run.process.wait(LONGEST_S) == 0, f"the undisturbed run fails; see {run.output}")
         self.duration_s, self.num_jobs = time.monotonic() - began, run.jobs_done
         self.undisturbed = self._results()
-        expect("results/table2.csv" in self.undisturbed, "the undisturbed run wrote no table")
+        expect(TABLE in self.undisturbed, "the undisturbed run wrote no table")
 
     def begin_anew(self) -> None:
         """Build the copy again and finish it."""
@@ -124,12 +140,17 @@ class Project:
         """`preloaded`: as `make table2` does, else as it is told to those who type it."""
         unlock(self.folder)
         output = self.outputs / f"{next(self._calls):02d}.txt"
-        command = ["snakemake", "--cores", str(self.cores), *options, "all", *ONE_DATASET]
-        if preloaded:
+        command = ["snakemake", "--cores", str(self.cores), *options]
+        command += [TABLE] if self.short else ["all"]
+        command += ONE_DATASET
+        settings = environment(self.folder)
+        if preloaded and self.short:
+            settings = of_forks(self.folder)
+        elif preloaded:
             command = ["stclip", "preloaded", *command]
         with output.open("wb") as file:
             process = subprocess.Popen(
-                command, cwd=self.folder, env=environment(self.folder) | {"NO_PROXY": "127.0.0.1"},
+                command, cwd=self.folder, env=settings | {"NO_PROXY": "127.0.0.1"},
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         return Run(process, output)
@@ -169,5 +190,5 @@ class Project:
         return found
 
     def _results(self) -> dict[str, str]:
-        paths = [self.folder / "results/table2.csv", *self.folder.glob("runs/**/metrics.json")]
+        paths = [self.folder / TABLE, *self.folder.glob("runs/**/metrics.json")]
         return {str(p.relative_to(self.folder)): p.read_text() for p in paths if p.exists()}
