@@ -110,19 +110,6 @@ def unlock() -> None:
     folder_lock.unlock()
 
 
-def main() -> None:
-    """Run here, or in a fork of the process that `stclip preloaded` keeps ready."""
-    address = os.environ.get(preload.ADDRESS)
-    if address is None:
-        run()
-        return
-    try:
-        status = preload.ask(address, sys.argv)
-    except preload.PreloadError as error:
-        sys.exit(f"error: {error}")
-    sys.exit(status)
-
-
 def run() -> None:
     """Run; what a person can fix is one clear message and exit status 1, our bugs a traceback."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # what is at work tidies up
