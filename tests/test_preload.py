@@ -48,6 +48,15 @@ def test_output_errors_and_exit_status_are_those_of_the_command(tmp_path: Path) 
     assert "unknown method" in (tmp_path / "sub" / "here.log").read_text()
 
 
+def test_whoever_asks_for_a_fork_imports_no_command_line() -> None:
+    """It is a process of every job, most of which are shorter than that import."""
+    code = "import sys, stclip.__main__; print({'typer', 'yaml', 'numpy'} & sys.modules.keys())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True
+    )
+    assert done.stdout == "set()\n", done.stderr
+
+
 def test_forks_write_what_a_process_of_its_own_writes(tmp_path: Path) -> None:
     script = "stclip complexity --method st_clip"
     alone = subprocess.run(

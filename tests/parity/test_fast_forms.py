@@ -1,17 +1,19 @@
 """Where exact algebra makes a layer fast: the fast form against its plain formula, in float64."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from small_clip import LABELS, gap, shaken, small_backbone
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from baselines.iclip import update_by_one_token
 from baselines.iclip_interaction import Grouping, Slots, Unit
 from baselines.xclip import VideoPrompting
 from stclip.methods.clip.backbone import Backbone
+from stclip.methods.layers.frozen_attention import FrozenAttention
 from stclip.methods.layers.partial_block import block_of_first
 from stclip.methods.layers.prompting import CrossAttention, PromptingBlock
 from stclip.methods.st_clip.interest_tokens import attend
@@ -46,6 +48,34 @@ def test_a_block_for_its_first_tokens(backbone: Backbone, num_first: int) -> Non
     tokens = drawn(2, 9, 64)
     found = block_of_first(block, tokens[:, :num_first], block.ln_1(tokens))
     assert gap(found, block(tokens)[:, :num_first]) < EXACT
+
+
+@pytest.mark.parametrize("itself", [True, False])
+def test_frozen_attention_and_its_gradients(backbone: Backbone, itself: bool) -> None:
+    """Of a text under its mask, and of tokens that are asked about others."""
+    attention: Any = backbone.clip.transformer.resblocks[0].attn
+    assert isinstance(attention, FrozenAttention)
+    tokens, others = drawn(2, 9, attention.embed_dim), drawn(2, 9, attention.embed_dim)
+    mask = backbone.clip.attn_mask[:9, :9].double() if itself else None
+    found = []
+    for forward in (attention.forward, partial(nn.MultiheadAttention.forward, attention)):
+        own = tokens.clone().requires_grad_()
+        seen = own if itself else others
+        given, _ = forward(own, seen, seen, need_weights=False, attn_mask=mask)
+        given.square().sum().backward()
+        assert own.grad is not None
+        found.append((given.detach(), own.grad))
+    (short, short_grad), (plain, plain_grad) = found
+    assert gap(short, plain) < EXACT
+    assert gap(short_grad, plain_grad) < EXACT
+
+
+def test_frozen_attention_gives_the_map_where_it_is_asked_for(backbone: Backbone) -> None:
+    attention: Any = backbone.blocks[0].attn
+    tokens = drawn(2, 9, 64)
+    given, weights = attention(tokens, tokens, tokens)
+    assert weights.shape == (2, 9, 9)
+    assert gap(given, attention(tokens, tokens, tokens, need_weights=False)[0]) < EXACT
 
 
 def test_texts_cut_behind_the_longest(backbone: Backbone) -> None:

@@ -33,6 +33,7 @@ from stclip.methods.clip.tokens import (
 )
 from stclip.methods.clip.towers import build_clip, check_towers, checked_config
 from stclip.methods.clip.weights import ClipWeights, load_clip_weights, read_clip_weights
+from stclip.methods.layers.frozen_attention import take_over
 from stclip.methods.layers.partial_block import block_of_first
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class Backbone(nn.Module):
         check_towers(clip, where=type(clip).__name__)
         self.extra = dict(extra or {})
         self.clip = clip.requires_grad_(False).eval()
+        for block in (*clip.visual.transformer.resblocks, *clip.transformer.resblocks):
+            take_over(block.attn)
         self.tokenizer = tokenizer
         self.known_tokens = known_tokens
         self.register_buffer("mean", torch.empty(3, 1, 1), persistent=False)
