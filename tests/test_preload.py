@@ -89,16 +89,6 @@ def test_a_process_that_is_gone_is_told(tmp_path: Path) -> None:
     assert "STCLIP_PRELOADED names is gone" in done.stderr
 
 
-def test_asking_imports_no_command_line(tmp_path: Path) -> None:
-    """A pipeline asks once for each of its jobs, and a fork has it."""
-    code = "import sys\nfrom stclip.__main__ import main\ntry: main()\n"
-    code += "except SystemExit: sys.exit('stclip.cli' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(STCLIP_PRELOADED=str(tmp_path / "nothing"))
-    )
-    assert done.returncode == 0
-
-
 @pytest.mark.parametrize("name", ["KILL", "SEGV", "TERM", "ABRT", "XCPU"])
 def test_a_job_that_a_signal_ends_says_so_as_a_plain_one(tmp_path: Path, name: str) -> None:
     """What the shell that started it says, and its status; KILL is what the kernel sends."""
