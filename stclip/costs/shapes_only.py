@@ -1,8 +1,9 @@
 """Run a model for its shapes: what counts as operations is not computed, what is random not drawn.
 
 The counter of operations looks at shapes alone, so a model of true size need not do the work that
-is counted. Products give zeros of the right shape, new weights are zeros. All else runs as it is:
-texts become tokens, and what is chosen by value is chosen, so that a model goes its own way.
+is counted. Products give zeros of the right shape, new weights are whatever memory held. All else
+runs as it is, so that texts become tokens. Not for models whose work depends on the values of
+pictures, as a detector's on the boxes that it proposes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import flop_registry
 
-_RANDOM = {  # fill what they are called on
+_RANDOM = {  # would fill what they are called on
     getattr(torch.ops.aten, name)
     for name in ("bernoulli_", "exponential_", "normal_", "random_", "uniform_")
 }
@@ -32,7 +33,7 @@ class ShapesOnly(TorchDispatchMode):
         """Zeros in place of what `func` would compute, if it is counted or random."""
         kwargs = kwargs or {}
         if func._overloadpacket in _RANDOM:
-            return args[0].zero_()
+            return args[0]
         if func._overloadpacket not in flop_registry:
             return func(*args, **kwargs)
         shapes = tree_map_only(torch.Tensor, lambda t: t.to("meta"), (args, dict(kwargs)))
