@@ -5,11 +5,13 @@ import pytest
 from conftest import ROOT, World
 from test_cli import run as command
 
+import stclip.costs.counted
 import stclip.costs.workload
 from stclip.config import read_yaml
+from stclip.costs.counted import Sample, count_detector, count_sample
 from stclip.costs.plan import Job, behind, build_plan, dry_run, read_jobs, wall_clock
 from stclip.costs.rates import Rates, Work
-from stclip.costs.workload import Sample, Workload, count_detector, count_sample
+from stclip.costs.workload import Workload
 from stclip.errors import ConfigError
 
 PLAN = ROOT / "docs" / "results" / "paper" / "plan.csv"
@@ -98,9 +100,9 @@ def test_a_sample_is_counted_with_what_is_read_for_it(world: World) -> None:
 def test_stored_features_are_neither_read_nor_encoded(
     monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
-    tower = stclip.costs.workload.tower_of("ViT-B-16")
+    tower = stclip.costs.counted.tower_of("ViT-B-16")
     small = type(tower)(width=64, layers=2, patch=16, num_patches=4, embed=64)
-    monkeypatch.setattr(stclip.costs.workload, "tower_of", lambda _: small)
+    monkeypatch.setattr(stclip.costs.counted, "tower_of", lambda _: small)
     config = world.method("clip_frame", iterations=0).model_copy(update={"features": ["frames"]})
     sample = count_sample(config, ["run", "walk"])
     assert (sample.score, sample.score_pictures) == (2 * 2 * 64, 0)

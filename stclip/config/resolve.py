@@ -24,6 +24,7 @@ from stclip.config.file_lists import listed_files
 from stclip.config.method_models import MethodConfig, MethodFile, Variant, Variants
 from stclip.config.models import DatasetConfig, DatasetFile, Scale
 from stclip.config.names import check_form, check_name, known_names, pick
+from stclip.config.one_state import once_in_a_state
 from stclip.config.resolved import as_resolved, stage_version
 from stclip.config.strict import complaint
 from stclip.config.yaml_file import read_yaml
@@ -79,6 +80,7 @@ def _records_in(annotation: Any) -> list[type[BaseModel]]:
     return [record for part in get_args(annotation) for record in _records_in(part)]
 
 
+@once_in_a_state
 def known_datasets(folder: Path) -> list[str]:
     """Those with a YAML in `folder`/datasets, and those with label splits in splits/ beside it.
 
@@ -98,6 +100,7 @@ def load_scale(folder: Path, scale: str) -> Scale:
     return _load_scale(folder, scale, _content(folder))
 
 
+@once_in_a_state
 def _content(folder: Path) -> str:
     """Tells apart all that a scale is checked against: files by content, data sets by name."""
     files = sorted(path for part in ("scales", "methods") for path in folder.glob(f"{part}/*.yaml"))
@@ -164,6 +167,7 @@ def load_version(folder: Path, stage: str) -> int:
     return stage_version(stage, read_yaml(path) if path.exists() else {})
 
 
+@once_in_a_state
 def _resolve_dataset(folder: Path, dataset: str, *, scale: str) -> DatasetConfig:
     check_form(dataset, what="data set")
     path = folder / "datasets" / f"{dataset}.yaml"
@@ -238,6 +242,7 @@ def load_method(folder: Path, method: str, *, dataset: str, scale: str) -> Metho
     return as_resolved(f"method {method} of {dataset} at scale {scale}", found)
 
 
+@once_in_a_state
 def variants_of(folder: Path, method: str) -> dict[str, Variant]:
     """The variants of a method, by name."""
     path = folder / "methods" / f"{method}.yaml"

@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
+from stclip.config.one_state import once_in_a_state
 from stclip.errors import ConfigError
 
 OWN = __name__.partition(".")[0]
@@ -69,7 +70,8 @@ def _is_library(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names | {OWN}
 
 
-def _imports(module: str, file: Path, content: bytes) -> Iterator[str]:
+@once_in_a_state
+def _imports(module: str, file: Path, content: bytes) -> frozenset[str]:
     """What a module's import statements may name, inside functions too: modules, or names in one.
 
     Raises:
@@ -82,14 +84,15 @@ def _imports(module: str, file: Path, content: bytes) -> Iterator[str]:
         where = f"{file}:{line}" if line else str(file)
         raise ConfigError(f"{where}: not valid Python ({error}).") from None
     package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = package[: len(package) + 1 - node.level] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return frozenset(found)
 
 
 def _file(module: str) -> Path | None:
@@ -100,6 +103,7 @@ def _file(module: str) -> Path | None:
     return Path(spec.origin)
 
 
+@once_in_a_state
 def _spec(module: str) -> ModuleSpec | None:
     """As importlib.util.find_spec, which would import a module's parent packages."""
     parent, _, _ = module.rpartition(".")

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from stclip.config.names import known_names
+from stclip.config.one_state import once_in_a_state
 from stclip.errors import ConfigError
 
 
@@ -44,7 +45,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: missing, damaged, no mapping, or a key given twice; it names the file.
     """
     try:
-        content = deepcopy(_parsed(path.read_text("utf-8")))
+        content = deepcopy(_content(path))
     except FileNotFoundError:
         known = [p.stem for p in path.parent.glob("*.yaml")]
         raise ConfigError(
@@ -56,6 +57,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping at the top, found {type(content).__name__}.")
     return content
+
+
+@once_in_a_state
+def _content(path: Path) -> Any:
+    return _parsed(path.read_text("utf-8"))
 
 
 @lru_cache(maxsize=128)  # a scale is read again for every method of every table

@@ -131,27 +131,30 @@ def wall_clock(jobs: Sequence[Job], seconds: Mapping[int, float], *, gpus: int) 
             longest[number] = seconds[number] + max(map(rest, followers[number]), default=0.0)
         return longest[number]
 
-    by_number = {job.number: job for job in jobs}
     waits = {job.number: len(job.after) for job in jobs}
-    ready = [(-rest(job.number), job.number) for job in jobs if not waits[job.number]]
+    wanted = {job.number: min(job.gpus, gpus) for job in jobs}
+    # By the GPUs that they want, as thousands may be ready: those that fit are found at once.
+    ready: dict[int, list[tuple[float, int]]] = defaultdict(list)
+
+    def add(number: int) -> None:
+        heapq.heappush(ready[wanted[number]], (-rest(number), number))
+
+    for job in jobs:
+        if not waits[job.number]:
+            add(job.number)
     running: list[tuple[float, int]] = []
     now, free = 0.0, gpus
-    while ready or running:
-        held = []
-        for _, number in sorted(ready):
-            wanted = min(by_number[number].gpus, gpus)
-            if wanted > free:
-                held.append((-rest(number), number))
-                continue
-            free -= wanted
+    while running or any(ready.values()):
+        while fit := [queue for want, queue in ready.items() if queue and want <= free]:
+            _, number = heapq.heappop(min(fit))
+            free -= wanted[number]
             heapq.heappush(running, (now + seconds[number], number))
-        ready = held
         now, ended = heapq.heappop(running)
-        free += min(by_number[ended].gpus, gpus)
+        free += wanted[ended]
         for number in followers[ended]:
             waits[number] -= 1
             if not waits[number]:
-                ready.append((-rest(number), number))
+                add(number)
     return now
 
 

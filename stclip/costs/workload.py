@@ -1,28 +1,23 @@
 """The work of a job, counted before it runs: operations, pictures, bytes.
 
-Models are built with random weights at their true size and the operations of one sample, and of a
-detector's frame, are counted as those of Table 10 are (`stclip.costs.measure`). How many there
-are follows from the settings and from the published counts of the data set.
+Models are built at their true size and the operations of one sample, and of a detector's frame, are
+counted as those of Table 10 are (`stclip.costs.measure`); a method's are not computed
+(`stclip.costs.shapes_only`). Methods of which only training or names differ are counted once. How
+many samples there are follows from the settings and from the published counts of the data set.
 """
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from stclip import config as c
-from stclip.config.hashes import crops_key, frames_key
-from stclip.config.target import call_target, make_config, resolve_target
-from stclip.costs.measure import VIDEO_FRAMES, VIDEO_SIZE, counting, drawn_batch
+from stclip.config.hashes import config_hash, crops_key, frames_key
+from stclip.costs.counted import Sample, count_detector, count_sample, counted_settings
 from stclip.costs.prepared_counts import prepared_counts
 from stclip.costs.rates import Work
 from stclip.errors import ConfigError
-from stclip.inputs.batch import ClipBatch, Encoded, PersonBatch, Pictures, Pixels
-from stclip.methods.build import load_method
 from stclip.methods.layers.multiply_adds import encode_picture, tower_of
 from stclip.runtime.precision import planned_precision
 from stclip.storage.files import read_json
@@ -35,20 +30,6 @@ BOXES_PER_FRAME = 3  # found by a detector, before any filter; assumed
 STORED_BYTES = {"decoded": 240 * 320 * 3, "jpeg": 23_800}
 RUN_BYTES = 1_000_000  # curves, errors and replicates of a run, as at scale mini
 Wildcards = Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """Operations of a method's forward pass, and pictures it reads."""
-
-    per_frame: bool  # a sample is a key frame, else a clip or a track
-    train: int
-    score: int
-    text_step: int  # of the texts, in every training step
-    text: int  # once per label list
-    train_pictures: int
-    score_pictures: int
-    trained: int  # parameters
 
 
 class Workload:
@@ -83,9 +64,13 @@ class Workload:
             "score": self._score,
             "evaluate": self._evaluate,
         }
-        self._samples: dict[tuple[str, str], Sample] = {}
+        self._samples: dict[str, Sample] = {}
+        self._counted: dict[tuple[str, str], Sample] = {}
+        # A plan has thousands of jobs of the same settings and counts.
+        self._method = cache(self._load_method)
+        self._data = cache(partial(c.load_dataset, config, scale=scale))
+        self._counts_of = cache(self._read_counts)
         self._detectors: dict[str, tuple[int, int]] = {}
-        self._found: dict[str, dict[str, Any]] = {}
 
     def of(self, rule: str, wildcards: Wildcards) -> Work:
         """The work of a job; none where it only moves files or makes tables.
@@ -97,7 +82,7 @@ class Workload:
 
     def _prepare(self, w: Wildcards) -> Work:
         frames = self._counts(w)["frames"]
-        store = c.load_dataset(self.config, w["dataset"], scale=self.name).frame_store
+        store = self._data(w["dataset"]).frame_store
         return Work(pictures=frames, written=frames * STORED_BYTES[store])
 
     def _finetune(self, w: Wildcards) -> Work:
@@ -185,7 +170,7 @@ class Workload:
 
     def _counted_every(self, w: Wildcards) -> int:
         """Every so manieth of the tested frames that are counted is a key frame."""
-        data = c.load_dataset(self.config, w["dataset"], scale=self.name)
+        data = self._data(w["dataset"])
         if self.prepared or isinstance(data.key_frames, c.Seconds):
             return 1
         return data.key_frames.frames
@@ -195,17 +180,16 @@ class Workload:
         return c.read_yaml(self.config / "config.yaml")
 
     def _counts(self, w: Wildcards) -> dict[str, Any]:
+        return self._counts_of(w["dataset"])
+
+    def _read_counts(self, dataset: str) -> dict[str, Any]:
         """What was prepared; else the published counts, and those assumed where none are."""
         if self.prepared:
-            if w["dataset"] not in self._found:
-                family = c.load_dataset(self.config, w["dataset"], scale=self.name).family
-                folder = self.prepared / w["dataset"]
-                self._found[w["dataset"]] = prepared_counts(folder, family=family)
-            return self._found[w["dataset"]]
-        counts = c.read_yaml(self.config / "published" / f"{w['dataset']}_counts.yaml")
+            return prepared_counts(self.prepared / dataset, family=self._data(dataset).family)
+        counts = c.read_yaml(self.config / "published" / f"{dataset}_counts.yaml")
         return counts | counts.get("assumed", {})
 
-    def _method(self, method: str, dataset: str) -> c.MethodConfig:
+    def _load_method(self, method: str, dataset: str) -> c.MethodConfig:
         return c.load_method(self.config, method, dataset=dataset, scale=self.name)
 
     def _labels(self, w: Wildcards) -> list[str]:
@@ -214,11 +198,15 @@ class Workload:
         return list(read_json(path)["base"])
 
     def _sample(self, w: Wildcards) -> Sample:
-        key = (w["method"], w["dataset"])
-        if key not in self._samples:
-            self._samples[key] = count_sample(self._method(*key), self._labels(w))
-            logger.info("plan: counted %s", w["method"])
-        return self._samples[key]
+        named = (w["method"], w["dataset"])
+        if named not in self._counted:  # with the labels of the first split that is asked for
+            config, labels = self._method(*named), self._labels(w)
+            key = config_hash(counted_settings(config), {"labels": labels})
+            if key not in self._samples:
+                self._samples[key] = count_sample(config, labels)
+                logger.info("plan: counted %s of %s", *named)
+            self._counted[named] = self._samples[key]
+        return self._counted[named]
 
     def _detector(self, name: str) -> tuple[int, int]:
         if name not in self._detectors:
@@ -239,70 +227,3 @@ def _boxes(counts: Sequence[int]) -> int:
 def _annotated(counts: Sequence[int]) -> int:
     """Frames with a box; where they are not counted, each box is a frame's only one."""
     return counts[-1]
-
-
-def count_sample(config: c.MethodConfig, labels: Sequence[str]) -> Sample:
-    """Count a sample of a method with random weights: its middle frame, clip or track."""
-    random = config.backbone.model_copy(update={"weights": None})
-    method = load_method(config.model_copy(update={"backbone": random})).eval()
-    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
-    method.requires_grad_(False)  # the counter stumbles over inputs that need a gradient
-    with torch.inference_mode():
-        with counting() as encoding:
-            encoded = method.encode_names(labels, config)
-        with counting() as of_step:
-            text = method.text_features(encoded)
-    counted = {}
-    for training in (True, False):
-        batch = drawn_batch(method, [VIDEO_FRAMES // 2], training=training)
-        seen, pictures = as_read(batch, config)
-        with counting() as of_sample, torch.inference_mode():
-            method.logits(seen, text)
-        counted[training] = of_sample.get_total_flops(), pictures
-    return Sample(
-        per_frame=method.inputs.unit == "person",
-        train=counted[True][0], score=counted[False][0],
-        text_step=of_step.get_total_flops(),
-        text=encoding.get_total_flops() + of_step.get_total_flops(),
-        train_pictures=counted[True][1], score_pictures=counted[False][1], trained=trained,
-    )  # fmt: skip
-
-
-def as_read(
-    batch: PersonBatch | ClipBatch, config: c.MethodConfig
-) -> tuple[PersonBatch | ClipBatch, int]:
-    """The batch with stored features where the settings say so, and the pictures left to read."""
-
-    def read(pictures: Pictures, kind: str) -> Pictures:
-        if kind not in config.features:
-            return pictures
-        return Encoded(torch.zeros(len(pictures), tower_of(config.backbone.model).embed))
-
-    batch = replace(batch, pictures=read(batch.pictures, "frames"))
-    found = [batch.pictures]
-    if isinstance(batch, PersonBatch):
-        crops = read(batch.crops, "boxes")
-        things = replace(batch.objects, pictures=read(batch.objects.pictures, "objects"))
-        batch = replace(batch, crops=crops, objects=things)
-        found += [crops, things.pictures]
-    return batch, sum(len(pictures) for pictures in found if isinstance(pictures, Pixels))
-
-
-def count_detector(name: str, settings: c.DetectorConfig) -> tuple[int, int]:
-    """Operations of a frame, and parameters; none of boxes from a file.
-
-    Raises:
-        ConfigError: a detector that can only be built with its weights.
-    """
-    target = resolve_target(settings.target)
-    own = make_config(target, settings.params, where=f"detector {name}")
-    if not getattr(target, "needs_frames", True):
-        return 0, 0
-    if not hasattr(own, "builder"):
-        raise ConfigError(f"detector {name}: only torchvision's can be counted beforehand.")
-    model = call_target(
-        own.builder, params=own.arguments, where=f"detector {name}: arguments"
-    ).eval()
-    with counting() as counter, torch.inference_mode():
-        model([torch.rand(3, *VIDEO_SIZE)])
-    return counter.get_total_flops(), sum(p.numel() for p in model.parameters())

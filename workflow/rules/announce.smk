@@ -38,7 +38,8 @@ if not (workflow.remote_exec and announced):
             for name, its in of_it.archives.items()
         },
     }
-    announced = checked(resolved.announcement, records, versions=VERSION)
+    with one_state():
+        announced = checked(resolved.announcement, records, versions=VERSION)
 os.environ[resolved.RESOLVED] = announced
 
 

@@ -81,3 +81,17 @@ def options(name, values):
 
 def run_settings(wildcards):
     return METHOD_SETTINGS[wildcards.dataset, wildcards.method]
+
+
+def for_all_seeds(function):
+    """Of a job's wildcards, computed once for all seeds and splits of a method."""
+    kept = {}
+
+    @functools.wraps(function)
+    def found(wildcards):
+        key = wildcards.dataset, wildcards.family, wildcards.method
+        if key not in kept:
+            kept[key] = function(wildcards)
+        return kept[key]
+
+    return found

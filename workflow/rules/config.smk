@@ -9,6 +9,7 @@ from stclip import config as settings
 from stclip.config import hashes, resolved
 from stclip.config.figure import load_figure
 from stclip.config.file_lists import listed_names
+from stclip.config.one_state import one_state
 from stclip.config.text_tower import most_tokens
 from stclip.config.table import (
     AblationTable,
@@ -62,10 +63,11 @@ VERSION = config["stage_version"]
 SEEDS = config["seeds"]
 ONLY_SPLITS = [] if config.get("splits", "all") == "all" else config["splits"]
 SCALE_SETTINGS = checked(settings.load_scale, CONFIG, SCALE)
-WHOLE_DATASETS = {
-    d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
-    for d in config["datasets"]
-}
+with one_state():
+    WHOLE_DATASETS = {
+        d: checked(settings.load_dataset, CONFIG, d, scale=SCALE)
+        for d in config["datasets"]
+    }
 for name, dataset in WHOLE_DATASETS.items():
     where = f"params of data set {name}"
     given = {"where": where, "given": 2, "also": ["frame_store"]}
@@ -76,10 +78,11 @@ for name, recipe in SCALE_SETTINGS.miniature.render.items():
     checked(check_arguments, recipe.target, recipe.params, **given)
 ALL_METHODS = sorted(path.stem for path in (CONFIG / "methods").glob("*.yaml"))
 METHODS = ALL_METHODS if config["methods"] == "all" else config["methods"]
-ALL_TABLES = {
-    path.stem: checked(load_table, CONFIG, path.stem, scale=SCALE)
-    for path in sorted((CONFIG / "tables").glob("*.yaml"))
-}
+with one_state():
+    ALL_TABLES = {
+        path.stem: checked(load_table, CONFIG, path.stem, scale=SCALE)
+        for path in sorted((CONFIG / "tables").glob("*.yaml"))
+    }
 for split in ONLY_SPLITS:
     of_tables = [getattr(table, "splits", []) for table in ALL_TABLES.values()]
     known = {s for own in of_tables for s in own}
@@ -107,10 +110,11 @@ TABLES = {
     and (not ONLY_SPLITS or {*ONLY_SPLITS} & {*getattr(table, "splits", ONLY_SPLITS)})
 }
 # Those of the chosen data sets, with runs of the chosen splits.
-ALL_FIGURES = {
-    path.stem: checked(load_figure, CONFIG, path.stem, scale=SCALE)
-    for path in sorted((CONFIG / "figures").glob("*.yaml"))
-}
+with one_state():
+    ALL_FIGURES = {
+        path.stem: checked(load_figure, CONFIG, path.stem, scale=SCALE)
+        for path in sorted((CONFIG / "figures").glob("*.yaml"))
+    }
 FIGURE_RUNS = {
     name: runs
     for name, figure in ALL_FIGURES.items()
@@ -140,12 +144,13 @@ ALL_RUNS = {
     run for runs in [*TABLE_RUNS.values(), *DATASET_RUNS.values()] for run in runs
 } | {run for runs in FIGURE_RUNS.values() for run in runs}
 RUN_METHODS = {(run.dataset, run.method) for run in ALL_RUNS}
-METHOD_SETTINGS = {
-    (dataset, method): checked(
-        settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE
-    )
-    for dataset, method in RUN_METHODS
-}
+with one_state():
+    METHOD_SETTINGS = {
+        (dataset, method): checked(
+            settings.load_method, CONFIG, method, dataset=dataset, scale=SCALE
+        )
+        for dataset, method in RUN_METHODS
+    }
 FRAME_FEATURES = {
     (dataset, hashes.frames_key(method)): method
     for (dataset, _), method in sorted(METHOD_SETTINGS.items())
@@ -171,16 +176,26 @@ for name, family, split in sorted(RUN_SPLITS):
     form = DATASETS[name].label_text
     checked(check_labels, labels, form=form, where=str(path))
     COMMITTED[name, family, split] = made
-for run in ALL_RUNS:
-    made = COMMITTED[run.dataset, run.family, run.split]
-    clip = METHOD_SETTINGS[run.dataset, run.method].backbone.model
+# Not of every run: what methods and seeds share is checked once.
+READ_LABELS = {
+    (run[:3], METHOD_SETTINGS[run.dataset, run.method].backbone.model)
+    for run in ALL_RUNS
+}
+for (name, family, split), clip in sorted(READ_LABELS):
     if (most := most_tokens(clip)) is not None:
-        path = f"splits/{run.dataset}/{run.family}/{run.split}.json, backbone {clip}"
-        form = DATASETS[run.dataset].label_text
+        path = f"splits/{name}/{family}/{split}.json, backbone {clip}"
+        made = COMMITTED[name, family, split]
         labels = [*made.base, *made.unseen]
+        form = DATASETS[name].label_text
         checked(check_lengths, labels, form=form, most=most, where=path)
-    if METHOD_SETTINGS[run.dataset, run.method].train.iterations:
-        checked(check_learnable, made, DATASETS[run.dataset].exclusive_labels)
+LEARNT = {
+    run[:3]
+    for run in ALL_RUNS
+    if METHOD_SETTINGS[run.dataset, run.method].train.iterations
+}
+for name, family, split in sorted(LEARNT):
+    made = COMMITTED[name, family, split]
+    checked(check_learnable, made, DATASETS[name].exclusive_labels)
 for name, dataset in DATASETS.items():
     for boxes in config["boxes"]:
         checked(settings.pick, dataset.boxes, boxes, what=f"box source of {name}")

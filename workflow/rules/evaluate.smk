@@ -1,4 +1,14 @@
 # Scores and ground truth -> metrics.json with intervals, curves, errors. No pixel is looked at.
+@for_all_seeds
+def settings_to_evaluate(wildcards):
+    return settings_of(
+        "evaluate",
+        run_settings(wildcards),
+        scoring_settings(wildcards),
+        evaluation_settings(wildcards),
+    )
+
+
 rule evaluate:
     input:
         scores=rules.score.output,
@@ -20,9 +30,7 @@ rule evaluate:
         mem_mb=need("evaluate", "mem_mb", 2000),
         runtime=need("evaluate", "runtime", 30),
     params:
-        settings=lambda w: settings_of(
-            "evaluate", run_settings(w), scoring_settings(w), evaluation_settings(w)
-        ),
+        settings=settings_to_evaluate,
         sources=options("--source", config["boxes"]),
         out=RUN,
     shell:

@@ -50,6 +50,16 @@ def by_content(paths):
     return [path if made_by_a_rule(path) else ancient(path) for path in paths]
 
 
+@for_all_seeds
+def run_backbone(wildcards):
+    return backbone_files(run_settings(wildcards))
+
+
+@for_all_seeds
+def run_brought(wildcards):
+    return brought(*run_settings(wildcards).backbone.files)
+
+
 def raw_folder(dataset):
     """Where the archives are, or an unpacked copy."""
     return DATASETS[dataset].extracted or f"data/{SCALE}/{dataset}/raw"
@@ -91,25 +101,32 @@ def objects_file(dataset):
     return f"data/{SCALE}/{dataset}/objects/{DATASETS[dataset].objects}.parquet"
 
 
+@functools.cache
+def feature_keys(dataset, method):
+    """Names of the stored features that a method reads: of frames, and of boxes cut out."""
+    its = METHOD_SETTINGS[dataset, method]
+    return hashes.frames_key(its), hashes.crops_key(its)
+
+
 def stored_features(run):
     """What a method reads in place of pictures: kind -> file."""
-    dataset, method = run.dataset, METHOD_SETTINGS[run.dataset, run.method]
+    dataset, kinds = run.dataset, run_settings(run).features
     folder = f"data/{SCALE}/{dataset}/features"
-    crops = f"{folder}/{hashes.crops_key(method)}"
+    frames, crops = (f"{folder}/{key}" for key in feature_keys(run.dataset, run.method))
 
     def of_boxes(path):
         table = path.removeprefix(f"data/{SCALE}/{dataset}/").removesuffix(".parquet")
         return f"{crops}/{table}.safetensors"
 
     files = {
-        "frames": {"frames": f"{folder}/{hashes.frames_key(method)}.safetensors"},
+        "frames": {"frames": f"{frames}.safetensors"},
         "boxes": {
             "ground_truth": f"{crops}/boxes.safetensors",
             **{"detections": of_boxes(path) for path in scored_detections(run)},
         },
         "objects": {"objects": of_boxes(objects_file(dataset))},
     }
-    return {k: path for kind in method.features for k, path in files[kind].items()}
+    return {k: path for kind in kinds for k, path in files[kind].items()}
 
 
 def features_to_train(run):

@@ -12,6 +12,13 @@ def shown_methods(wildcards):
     return [run_settings(run) for run in FIGURE_RUNS[wildcards.figure]]
 
 
+@for_all_seeds
+def settings_of_pictures(wildcards):
+    return settings_of(
+        "report", run_settings(wildcards).title, evaluation_settings(wildcards)
+    )
+
+
 # Apart from the metrics: these depend on no pixel.
 rule predictions:
     input:
@@ -23,9 +30,7 @@ rule predictions:
     log:
         "logs/predictions/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
     params:
-        settings=lambda w: settings_of(
-            "report", run_settings(w).title, evaluation_settings(w)
-        ),
+        settings=settings_of_pictures,
         sources=options("--source", config["boxes"]),
         run=RUN,
     shell:
@@ -112,23 +117,22 @@ rule browse:
     log:
         "logs/browse/{scale}/{dataset}/{family}/{split}/{method}/{seed}.log",
     params:
-        settings=lambda w: settings_of(
-            "report", run_settings(w).title, evaluation_settings(w)
-        ),
+        settings=settings_of_pictures,
         run=RUN,
     shell:
         "stclip --log {log:q} --threads 1 browse {params.run:q} --out {output:q}"
 
 
+# Its many files are listed when it is asked for, not in every job that parses this.
 rule report:
     input:
-        metrics=reported_files("metrics.json"),
-        files=[
+        metrics=lambda w: reported_files("metrics.json"),
+        files=lambda w: [
             path
             for name in ("log.jsonl", "config.yaml", "classes.csv", "errors.csv")
             for path in reported_files(name)
         ],
-        pictures=reported_files("predictions.png"),
+        pictures=lambda w: reported_files("predictions.png"),
         tables=expand("results/{{scale}}/{table}.csv", table=REPORTED),
         captions=expand("results/{{scale}}/{table}.md", table=REPORTED),
     output:

@@ -1,11 +1,18 @@
 # Weights and boxes -> class probabilities of every box, per box source and label group.
+@for_all_seeds
+def settings_to_score(wildcards):
+    return settings_of(
+        "score", run_settings(wildcards).score, scoring_settings(wildcards)
+    )
+
+
 rule score:
     input:
         **PREPARED,
         weights=f"{RUN}/weights.safetensors",
         split=f"{DATA}/splits/{{family}}/{{split}}.json",
         detections=scored_detections,
-        backbone=lambda w: backbone_files(run_settings(w)),
+        backbone=run_backbone,
         features=lambda w: list(stored_features(w).values()),
         objects=objects_of_run,
     output:
@@ -24,10 +31,8 @@ rule score:
         runtime=need("score", "runtime", 30),
     params:
         launcher=on_gpus,
-        settings=lambda w: settings_of(
-            "score", run_settings(w).score, scoring_settings(w)
-        ),
-        brought=lambda w: brought(*run_settings(w).backbone.files),
+        settings=settings_to_score,
+        brought=run_brought,
         sources=options("--source", config["boxes"]),
         detections=lambda w: options("--detections", scored_detections(w)),
         out=RUN,

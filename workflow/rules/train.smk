@@ -20,12 +20,17 @@ def workers_of_a_process(wildcards, threads, resources):
     return threads_of_a_process(wildcards, threads, resources) - 1
 
 
+@for_all_seeds
+def training_settings(wildcards):
+    return settings_of("train", hashes.training_settings(run_settings(wildcards)))
+
+
 # One method on the base classes of one split.
 rule train:
     input:
         **PREPARED,
         split=f"{DATA}/splits/{{family}}/{{split}}.json",
-        backbone=lambda w: backbone_files(run_settings(w)),
+        backbone=run_backbone,
         features=lambda w: list(features_to_train(w).values()),
         objects=objects_of_run,
     output:
@@ -40,10 +45,8 @@ rule train:
         mem_mb=need("train", "mem_mb", 2000),
         runtime=need("train", "runtime", 30),
     params:
-        settings=lambda w: settings_of(
-            "train", hashes.training_settings(run_settings(w))
-        ),
-        brought=lambda w: brought(*run_settings(w).backbone.files),
+        settings=training_settings,
+        brought=run_brought,
         out=RUN,
         launcher=launcher,
         threads=threads_of_a_process,

@@ -6,7 +6,11 @@ DETECTOR_FILES = [path for d in USED_DETECTORS.values() for path in detector_pat
 rule weights:
     input:
         [path for path in DETECTOR_FILES if path.startswith(MODELS)],
-        [path for method in METHOD_SETTINGS.values() for path in backbone_files(method)],
+        lambda w: [
+            path
+            for method in METHOD_SETTINGS.values()
+            for path in backbone_files(method)
+        ],
 
 
 rule data:
@@ -29,14 +33,14 @@ rule detections:
 
 rule models:
     input:
-        reported_files("metrics.json"),
-        reported_files("predictions.png"),
-        [
+        lambda w: reported_files("metrics.json"),
+        lambda w: reported_files("predictions.png"),
+        lambda w: [
             path
             for name in REPORTED
             for path in files_of(TABLE_RUNS[name], "metrics.json")
         ],
-        [
+        lambda w: [
             path
             for name, figure in FIGURES.items()
             for file in figure.files
