@@ -137,7 +137,8 @@ def test_work_follows_from_settings_and_published_counts(workload: Workload) -> 
     objects = workload.of("objects", WORLD_OF | {"objects": "coco_objects"})
     assert objects.operations == 31852 * 17
     assert workload.of("prepare", WORLD_OF).written == 31852 * 240 * 320 * 3
-    assert workload.of("evaluate", WORLD_OF) == Work()
+    assert workload.of("evaluate", WORLD_OF) == Work(rows=9139 * 2)
+    assert workload.of("splits", WORLD_OF) == Work()
 
 
 def test_of_several_boxes_a_frame_each_is_counted_once(workload: Workload) -> None:
