@@ -1,9 +1,10 @@
 """Run a model for its shapes: what counts as operations is not computed, what is random not drawn.
 
 The counter of operations looks at shapes alone, so a model of true size need not do the work that
-is counted. Products give zeros of the right shape, new weights are whatever memory held. All else
-runs as it is, so that texts become tokens. Not for models whose work depends on the values of
-pictures, as a detector's on the boxes that it proposes.
+is counted. Products give zeros of the right shape, new weights are zeros: what memory happened to
+hold may be numbers so small that sums of them take minutes. All else runs as it is, so that texts
+become tokens. Not for models whose work depends on the values of pictures, as a detector's on the
+boxes that it proposes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ class ShapesOnly(TorchDispatchMode):
         """Zeros in place of what `func` would compute, if it is counted or random."""
         kwargs = kwargs or {}
         if func._overloadpacket in _RANDOM:
-            return args[0]
+            return args[0].zero_()
         if func._overloadpacket not in flop_registry:
             return func(*args, **kwargs)
         shapes = tree_map_only(torch.Tensor, lambda t: t.to("meta"), (args, dict(kwargs)))
