@@ -40,6 +40,8 @@ SelectTypeParameters=CR_Core_Memory
 GresTypes=gpu
 # more cores and memory than this machine may have: nothing is measured here
 SlurmdParameters=config_overrides
+# a finished job is still told of at the end of a long test
+MinJobAge=3600
 NodeName={node} NodeAddr=127.0.0.1 CPUs=8 RealMemory=100000 Gres=gpu:{gpus}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
