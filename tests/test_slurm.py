@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,51 @@ def test_jobs_at_paper_scale_ask_for_what_it_states() -> None:
         assert dict(one) == {name: str(value) for name, value in stated[rule].items()}, rule
     for rule in ("prepare", "evaluate"):
         assert all("gpu" not in dict(one) for one in asked[rule])
+
+
+# As Snakemake submits a group; a dry run does not say what it asks for.
+ASKED = """
+import json
+from snakemake.cli import main
+from snakemake.dag import DAG
+from snakemake.resources import GroupResources
+
+postprocess = DAG.postprocess
+
+async def told(dag, *args, **keywords):
+    await postprocess(dag, *args, **keywords)
+    for group in {id(g): g for g in dag._group.values()}.values():
+        asked = GroupResources.basic_layered(
+            group.toposorted, constraints=group.global_resources, run_local=False,
+            additive_resources=["runtime"], sortby=["runtime"],
+        )
+        rules = sorted(job.rule.name for job in group.jobs)
+        print("group", json.dumps({"rules": rules} | asked))
+
+DAG.postprocess = told
+main()
+"""
+
+
+def test_five_runs_may_be_one_job_of_one_gpu() -> None:
+    """The options that docs/scaling.md names, beside the profile."""
+    document = (ROOT / "docs" / "scaling.md").read_text()
+    (options,) = re.findall(r"--workflow-profile slurm (--groups [^\n`]+)", document)
+    targets = ["data/paper/jhmdb/boxes.parquet", "results/table2.csv", "-n", "--quiet", "host"]
+    chosen = ["scale=paper", "methods=[st_clip]", "seeds=[0,1,2,3,4]", "splits=['1']"]
+    command = [*targets, "--cores", "640", "--workflow-profile", "slurm", *options.split()]
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED, *command, "--config", *chosen], cwd=ROOT,
+        env=environment(ROOT), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line.removeprefix("group ") for line in done.stdout.splitlines()]
+    (asked,) = [json.loads(line) for line in lines if line.startswith('{"rules"')]
+    assert asked["rules"] == sorted(["train", "score", "evaluate"] * 5)
+    own = load_scale(ROOT / "config", "paper").resources
+    assert (asked["gpu"], asked["_cores"], asked["mem_mb"]) == (1, 8, own["train"].mem_mb)
+    # one after the other, but for the evaluations, which need no GPU
+    assert asked["runtime"] == 5 * (own["train"].runtime + own["score"].runtime) + 30
 
 
 def losses(run: Path) -> list[float]:

@@ -26,7 +26,7 @@ class Groups:
 
     name: str
     rules: tuple[str, ...] = ()
-    runs: int = 1  # of the same method and split, one after the other on the same GPU
+    runs: int = 1  # seeds of a method and split, one after the other; Snakemake mixes them
 
 
 def grouped(

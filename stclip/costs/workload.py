@@ -197,10 +197,16 @@ class Workload:
         path = self.config.parent / "splits" / w["dataset"] / w["family"] / f"{w['split']}.json"
         return list(read_json(path)["base"])
 
+    def _most_labels(self, dataset: str, family: str) -> list[str]:
+        """Those of the split that has most, whichever job comes first; a bound for the others."""
+        folder = self.config.parent / "splits" / dataset / family
+        lists = [list(read_json(path)["base"]) for path in sorted(folder.glob("*.json"))]
+        return max(lists, key=len)
+
     def _sample(self, w: Wildcards) -> Sample:
         named = (w["method"], w["dataset"])
-        if named not in self._counted:  # with the labels of the first split that is asked for
-            config, labels = self._method(*named), self._labels(w)
+        if named not in self._counted:
+            config, labels = self._method(*named), self._most_labels(w["dataset"], w["family"])
             key = config_hash(counted_settings(config), {"labels": labels})
             if key not in self._samples:
                 self._samples[key] = count_sample(config, labels)
