@@ -94,7 +94,7 @@ def test_a_row_is_a_person_and_a_class(annotations: dict[str, str]) -> None:
 def test_a_box_is_normalised_by_the_films_size() -> None:
     box = np.array([96, 27, 143, 80], np.float32)  # columns 96 to 143, rows 27 to 80
     behind = np.array([48, 13, 71, 40], np.float32)
-    job = ava_archives._Job(0, "val", 0, "-abcdefghij", "everyday", 30)
+    job = ava_archives._Job(0, "val", 0, "-abcdefghij", "everyday", 30, range(2, 28), 108)
     persons = (
         SeenPerson(7, ("sit", "drink"), box),
         SeenPerson(2, ("stand",), behind),

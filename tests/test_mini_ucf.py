@@ -152,7 +152,7 @@ def test_annotations_have_the_exact_types(archives: Path) -> None:
 def test_boxes_and_numbers_follow_the_corrected_annotations() -> None:
     # Columns 4 to 9 and rows 0 to 5, from 0: x 5 and y 1 from 1; the last column is x - 1 + w.
     box = np.array([[4, 0, 9, 5]], np.float32)
-    job = ucf_archives._Job(0, "Biking", "Biking", "test", 0)
+    job = ucf_archives._Job(0, "Biking", "Biking", "test", 0, 96, 96)
     packed = ucf_archives._Packed(job, b"", 260, (Tube(7, box.repeat(3, 0)),), [])
     annotation = ucf_archives._annotation(packed)
     assert type(annotation["numf"]) is np.uint16
@@ -167,7 +167,7 @@ def test_boxes_and_numbers_follow_the_corrected_annotations() -> None:
 def test_a_box_without_width_ends_a_tube() -> None:
     boxes = np.array([[0, 0, 5, 5], [3, 0, 3, 5], [1, 0, 5, 5], [2, 0, 5, 5]], np.float32)
     film = Film(np.zeros((6, 1, 1, 3), np.uint8), (Tube(2, boxes),), (), (), "", "", 1)
-    tubes = ucf_archives._annotated(film)
+    tubes = ucf_archives._annotated(film, 1.0)
     assert [(tube.first, tube.boxes_xyxy.tolist()) for tube in tubes] == [
         (2, [[0, 0, 5, 5]]),
         (4, [[1, 0, 5, 5], [2, 0, 5, 5]]),
