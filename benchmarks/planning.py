@@ -37,7 +37,10 @@ SIZES = ("8x2", "22x5", "100x5")  # methods x seeds
 FIRST = "data/{scale}/models/{model}"  # a target of one job
 MODELS = {"paper": "ViT-B-16.pt", "mini": "tiny_detector.safetensors"}
 BATCH = ("models", "--batch", "models=1/10")  # metrics and pictures of all runs
-COLUMNS = "scale methods seeds jobs parse_s dag_s cpu_s batch_s earlier_s ratio on".split()
+COLUMNS = [
+    *("scale", "methods", "seeds", "jobs", "parse_s", "dag_s", "cpu_s", "batch_s"),
+    *("earlier_s", "ratio", "on"),
+]
 
 
 def make_project(folder: Path, checkout: Path, *, methods: int, seeds: int) -> Path:
@@ -90,8 +93,8 @@ def dry_run(
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [*command, *options, "--", target], cwd=project, env={**os.environ, **cache_environment(), **own},
-        capture_output=True, text=True,
+        [*command, *options, "--", target], cwd=project, capture_output=True, text=True,
+        env={**os.environ, **cache_environment(), **own},
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
