@@ -13,7 +13,7 @@ export XDG_CACHE_HOME := $(shell cache="$${XDG_CACHE_HOME:-$${HOME:-/nowhere}/.c
 	{ mkdir -p "$$cache" && [ -w "$$cache" ]; } 2>/dev/null || cache="$$PWD/.cache"; echo "$$cache")
 
 TABLES := $(basename $(notdir $(sort $(wildcard config/tables/*.yaml))))
-.PHONY: setup debian unlock rehearsal ablations choice switches faults test lint lock plan readme $(TABLES)
+.PHONY: setup debian unlock rehearsal ablations choice switches faults test lint lock plan readme scale_study $(TABLES)
 
 setup: .venv/.installed
 
@@ -103,13 +103,19 @@ readme:
 		stclip show docs/results/mini/$$table.csv --into $$(grep -l "<!-- $$table:begin -->" $(DOCUMENTS)); \
 	done
 
-# What the paper's tables, and the detectors', cost: docs/scaling.md. Minutes: every method is built at its true size.
+# What the paper's tables, and the detectors', cost: docs/scaling.md. Minutes: every method is built
+# at its true size, though nothing of it is computed.
 OWN_TABLES := $(basename $(notdir $(shell grep -l '^of_paper: false' config/tables/*.yaml)))
 plan: setup
 	stclip plan $(patsubst %,results/%.csv,$(filter-out $(OWN_TABLES),$(TABLES))) ablations --scale paper --out results/paper/plan.csv
 	mkdir -p docs/results/paper
 	cp results/paper/plan.csv docs/results/paper/plan.csv
 	stclip show docs/results/paper/plan.csv --into docs/scaling.md
+
+# What a hundred methods cost, on one machine and on a cluster: docs/scaling.md.
+scale_study: setup
+	python benchmarks/scale_study.py --out docs/results/paper/scale_study.csv
+	stclip show docs/results/paper/scale_study.csv --into docs/scaling.md
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -6,8 +6,9 @@
 A project is copied, its methods written again and again under other names, and `snakemake --dry-run
 --quiet all` runs in it, with nothing done yet. Seconds are CPU time of the whole command, user and
 system: the rest of the machine moves it less than the clock. `parse_s` is the same with one
-download as the target; what `all` takes beyond it is `dag_s`. Another checkout (`--against`) is
-measured in turns with this one; `ratio` is its time over this one's.
+download as the target; what `all` takes beyond it is `dag_s`; `batch_s` is a tenth of the runs, by
+`--batch`. Another checkout (`--against`) is measured in turns with this one; `ratio` is its time
+over this one's.
 """
 
 import argparse
@@ -35,7 +36,11 @@ COPIED = ("config", "splits", "workflow", "profiles")
 SIZES = ("8x2", "22x5", "100x5")  # methods x seeds
 FIRST = "data/{scale}/models/{model}"  # a target of one job
 MODELS = {"paper": "ViT-B-16.pt", "mini": "tiny_detector.safetensors"}
-COLUMNS = ("scale", "methods", "seeds", "jobs", "parse_s", "dag_s", "cpu_s", "earlier_s", "ratio")
+BATCH = ("models", "--batch", "models=1/10")  # metrics and pictures of all runs
+COLUMNS = [
+    *("scale", "methods", "seeds", "jobs", "parse_s", "dag_s", "cpu_s", "batch_s"),
+    *("earlier_s", "ratio", "on"),
+]
 
 
 def make_project(folder: Path, checkout: Path, *, methods: int, seeds: int) -> Path:
@@ -70,7 +75,9 @@ def _more(own: Sequence[Path]) -> Iterator[tuple[str, str]]:
             yield f"{path.stem}_{number}", yaml.safe_dump(content)
 
 
-def dry_run(project: Path, checkout: Path, target: str, *, scale: str) -> tuple[float, int]:
+def dry_run(
+    project: Path, checkout: Path, target: str, *options: str, scale: str
+) -> tuple[float, int]:
     """CPU seconds of a dry run, and its jobs."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     own = {"PATH": path, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
@@ -86,8 +93,8 @@ def dry_run(project: Path, checkout: Path, target: str, *, scale: str) -> tuple[
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [*command, "--", target], cwd=project, env={**os.environ, **cache_environment(), **own},
-        capture_output=True, text=True,
+        [*command, *options, "--", target], cwd=project, capture_output=True, text=True,
+        env={**os.environ, **cache_environment(), **own},
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
@@ -117,8 +124,10 @@ def measure(
     (parse, whole), *earlier = (
         [statistics.median(of_all) for of_all in zip(*own, strict=True)] for own in taken
     )
-    row = {"scale": scale, "methods": methods, "seeds": seeds, "jobs": jobs}
+    batch, _ = dry_run(projects[0], HERE, *BATCH, scale=scale)
+    row: dict[str, object] = {"scale": scale, "methods": methods, "seeds": seeds, "jobs": jobs}
     row |= {"parse_s": f"{parse:.1f}", "dag_s": f"{whole - parse:.1f}", "cpu_s": f"{whole:.1f}"}
+    row |= {"batch_s": f"{batch:.1f}"}
     for _, before in earlier:
         row |= {"earlier_s": f"{before:.1f}", "ratio": f"{before / whole:.2f}"}
     return row
@@ -135,7 +144,7 @@ def main() -> None:
     args = parser.parse_args()
     checkouts = [HERE, *([args.against.resolve()] if args.against else [])]
     text = StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, "on"], restval="", lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for scale in args.scales:
         for size in args.sizes:

@@ -29,7 +29,7 @@ from stclip.costs.workload import Workload
 SEEDS = 5
 METHODS = (10, 25, 50, 100)
 MACHINES = (1, 8)
-CLUSTERS = (8, 16, 32, 64)
+CLUSTERS = (16, 64)
 WHOLE_RUN = ("train", "score", "evaluate")
 GROUPS = (
     Groups(name="score with evaluate", rules=("score", "evaluate")),  # as profiles/slurm has it

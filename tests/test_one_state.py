@@ -79,7 +79,6 @@ def test_every_file_is_read_once_for_all_methods(
 
     few = reads(names[:10])
     files = len(list((tmp_path / "config").rglob("*.yaml"))) + len(names)
-    assert (
-        few < reads(names) < 4 * files
-    )  # each for itself, they would read all files for every method
+    # each for itself, every method would read the files of all methods
+    assert few < reads(names) < 4 * files
     assert len(read) - few < 5 * (len(names) - 10)

@@ -43,6 +43,8 @@ SPEED = ROOT / "benchmarks" / "results"
         (ROOT / "docs" / "speed.md", TABLE.with_name("table13.csv"), "| ST-CLIP"),
         (ROOT / "docs" / "speed.md", ROOT / "docs/results/paper/table12_paper.csv", "| 583.04"),
         (ROOT / "docs" / "scaling.md", ROOT / "docs/results/paper/plan.csv", "| detectors"),
+        (ROOT / "docs" / "scaling.md", ROOT / "docs/results/paper/scale_study.csv", "| 100"),
+        (ROOT / "docs" / "scaling.md", SPEED / "planning.csv", "| paper"),
         *(
             (
                 ROOT / "docs" / "deviations.md",
