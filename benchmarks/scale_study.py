@@ -22,7 +22,7 @@ from results_file import put
 
 from stclip.config import read_yaml
 from stclip.costs.cluster import Groups, Queue, grouped, queued
-from stclip.costs.plan import Job, dry_run, wall_clock
+from stclip.costs.plan import Job, dry_run, wall_clock, with_all_before
 from stclip.costs.rates import Rates
 from stclip.costs.workload import Workload
 
@@ -42,14 +42,8 @@ def of_methods(jobs: Sequence[Job], names: Sequence[str]) -> list[Job]:
     """The jobs behind the metrics of some methods on the data sets' own splits."""
     by_number = {job.number: job for job in jobs}
     chosen = {*names}
-    waiting = [j.number for j in jobs if j.rule == "evaluate" and j.wildcards["method"] in chosen]
-    found: set[int] = set()
-    while waiting:
-        number = waiting.pop()
-        if number not in found:
-            found.add(number)
-            waiting += by_number[number].after
-    return [by_number[number] for number in sorted(found)]
+    wanted = (j.number for j in jobs if j.rule == "evaluate" and j.wildcards["method"] in chosen)
+    return with_all_before(by_number, wanted)
 
 
 def rows(jobs: Sequence[Job], names: Sequence[str], workload: Workload) -> Iterator[dict[str, str]]:

@@ -66,8 +66,8 @@ class World:
 
 # Files of tests that take longest: begun first, or the other cores wait for them at the end.
 LONGEST = (
-    *("faults", "pipeline", "versions", "slurm", "pipeline_ucf", "pipeline_ava", "losses"),
-    *("resume_identity", "train", "mini"),
+    *("faults", "slurm", "rehearsal", "pipeline", "versions", "pipeline_ucf", "pipeline_ava"),
+    *("losses", "resume_identity", "train", "mini"),
 )
 
 

@@ -129,6 +129,13 @@ def test_what_is_copied_from_this_machine(folder: Path) -> None:
     assert "drawn by a rule" in found.found
 
 
+def test_weights_that_a_rule_writes_are_no_problem_in_an_empty_folder(folder: Path) -> None:
+    found = findings(read_needs(CONFIG, "rehearsal", datasets=["jhmdb"]))
+    assert not found["problem"]
+    (models,) = [f.found for f in found["ok"] if "drawn by a rule" in f.found and ".pt" in f.found]
+    assert "ViT-B-16.pt" in models
+
+
 def test_an_unpacked_copy_is_there_or_not(folder: Path) -> None:
     needs = made_needs(folder)
     needs.datasets["films"] = dataset(archives={}, extracted=str(folder / "copy"))

@@ -40,14 +40,18 @@ DONE = [
 ]  # fmt: skip
 
 
-def test_a_job_takes_its_start_and_its_work_at_the_measured_speed() -> None:
+def test_a_job_takes_its_start_and_its_work_at_the_measured_speed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     speeds = Speeds(DONE, rates=Rates(rows_per_s=10))
     again = job(7, "train", dataset="jhmdb", method="a5", split="2")
     assert speeds.seconds(again, Work(operations=1000)) == pytest.approx(20 + 100)
-    assert dict(speeds.borrowed) == {"train": 0}
     other = job(8, "train", dataset="ava", method="xclip", split="2")
     assert speeds.seconds(other, Work(operations=500)) == pytest.approx(20 + 50)
-    assert speeds.borrowed["train"] == 1
+    both = speeds.of_all([(again, Work(operations=1000)), (other, Work(operations=500))])
+    assert both == pytest.approx({7: 120, 8: 70})
+    assert "1 of train" in caplog.text
     # boxes are evaluated at an assumed speed; without work a job is always as long
     assert speeds.seconds(job(9, "evaluate"), Work(rows=500)) == pytest.approx(4 + 50)
     assert speeds.seconds(job(9, "splits"), Work()) == 1

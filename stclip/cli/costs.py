@@ -217,13 +217,15 @@ def plan(
         return
     rehearsal = Workload(config, measured, prepared=Path("data") / measured)
     done = read_done(dry_run(targets, measured), work_of=rehearsal.of)
-    speeds = Speeds(done, rates=rates)
-    frame = build_plan(jobs, targets, work_of=workload.of, rates=rates, seconds_of=speeds.seconds)
+    planned = [(job, workload.of(job.rule, job.wildcards)) for job in jobs]
+    seconds = Speeds(done, rates=rates).of_all(planned)
+    frame = build_plan(
+        jobs, targets, work_of=workload.of, rates=rates,
+        seconds_of=lambda job, _: seconds[job.number],
+    )  # fmt: skip
     machines = " and ".join(sorted({d.usage.on for d in done} - {""}))
     about = f"(scale {scale}), by the speeds of scale {measured} on {machines}"
     write_table(frame, out, text_columns=1, caption=f"Planned cost {about}.")
     if stages:
-        planned = [(job, workload.of(job.rule, job.wildcards)) for job in jobs]
-        seconds = {job.number: speeds.seconds(job, work) for job, work in planned}
         table = stage_table(done, planned, seconds=seconds)
         write_table(table, stages, text_columns=1, caption=f"Rehearsed, and real {about}.")

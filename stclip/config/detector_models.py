@@ -71,6 +71,11 @@ class DetectorConfig(OfTarget):
         """Whether it is asked for everything but persons; every backend calls the param so."""
         return bool(self.params.get("objects", False))
 
+    @property
+    def paths(self) -> list[str]:
+        """Its weights and whatever else it reads, whoever makes them."""
+        return [*([self.weights] if self.weights else []), *self.files.values()]
+
     @model_validator(mode="after")
     def _finetuned_to_persons(self) -> Self:
         if self.finds_objects and self.finetune:

@@ -103,10 +103,15 @@ def behind(jobs: Mapping[int, Job], target: str) -> list[Job]:
     Raises:
         ConfigError: no job makes it.
     """
-    open_ = [j.number for j in jobs.values() if target in j.outputs or target == j.rule]
-    if not open_:
+    makers = [j.number for j in jobs.values() if target in j.outputs or target == j.rule]
+    if not makers:
         raise ConfigError(f"no job of the dry run makes {target!r}; name a file or a rule.")
-    found: set[int] = set()
+    return with_all_before(jobs, makers)
+
+
+def with_all_before(jobs: Mapping[int, Job], numbers: Iterable[int]) -> list[Job]:
+    """The jobs of these numbers and all that they wait for, by number."""
+    open_, found = list(numbers), set[int]()
     while open_:
         number = open_.pop()
         if number not in found:

@@ -7,8 +7,8 @@ same rule.
 """
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def read_done(
     """What the jobs took; one that keeps no record, as a copy, is left out.
 
     Raises:
-        ConfigError: a job has not run yet, or it was made by an older version.
+        ConfigError: a job has not run yet. DataError: none left a record, or one is damaged.
     """
     missing = [path for job in jobs for path in job.outputs if not Path(path).exists()]
     if missing:
@@ -80,7 +80,20 @@ class Speeds:
         for each in done:
             for kind in kinds_of(each.job):
                 self._of[kind].append(each)
-        self.borrowed: dict[str, int] = defaultdict(int)  # rule -> jobs measured by other methods'
+
+    def of_all(self, planned: Iterable[tuple[Job, Work]]) -> dict[int, float]:
+        """The seconds of each job, by its number; the log says whose speed others lend.
+
+        Raises:
+            ConfigError: as `seconds`.
+        """
+        planned = list(planned)
+        unlike = [job.rule for job, _ in planned if kinds_of(job)[0] not in self._of]
+        lent = {rule: n for rule, n in Counter(unlike).items() if (rule,) in self._of}
+        if lent:
+            named = ", ".join(f"{n} of {rule}" for rule, n in lent.items())
+            logger.info("plan: by jobs of other data sets or methods: %s", named)
+        return {job.number: self.seconds(job, work) for job, work in planned}
 
     def seconds(self, job: Job, work: Work) -> float:
         """How long a job takes on that machine.
@@ -88,9 +101,8 @@ class Speeds:
         Raises:
             ConfigError: no job of its rule was in the rehearsal.
         """
-        for number, kind in enumerate(kinds_of(job)):
+        for kind in kinds_of(job):
             if alike := self._of.get(kind):
-                self.borrowed[job.rule] += number > 0
                 return _seconds(work, alike) + work.rows / self._rates.rows_per_s
         if work == Work():
             return 0.0  # makes a file out of files; no such job was measured

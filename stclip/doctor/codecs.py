@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from stclip.doctor.finding import Finding
+from stclip.doctor.finding import Finding, of_machine
 from stclip.errors import DataError
 from stclip.mini.ava.containers import CONTAINERS, Container, film_file
 from stclip.mini.avi import Manner, as_avi
@@ -73,13 +73,13 @@ def check_codecs() -> Iterator[Finding]:
             continue
         to_do = "read one such film (`stclip predict`) before the run, or " + INSTALL
         found = f"{codec.name}: there is a decoder, not tried without an encoder"
-        yield Finding("machine", "codecs", "note", found, to_do)
+        yield of_machine("codecs", "note", found, to_do)
     failed = {name: why for name, why in wrong.items() if why}
     for name, why in failed.items():
-        yield Finding("machine", "codecs", "problem", f"{name}: {why}", INSTALL)
+        yield of_machine("codecs", "problem", f"{name}: {why}", INSTALL)
     good = [name for name in wrong if name not in failed]
     if good:
-        yield Finding("machine", "codecs", "ok", f"drawn, encoded and decoded: {', '.join(good)}")
+        yield of_machine("codecs", "ok", f"drawn, encoded and decoded: {', '.join(good)}")
 
 
 def _drawn() -> UInt8[np.ndarray, "T H W 3"]:

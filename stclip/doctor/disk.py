@@ -13,7 +13,7 @@ from stclip import config as c
 from stclip.costs.workload import Workload
 from stclip.doctor.addresses import Answer
 from stclip.doctor.files_there import MODELS, Wanted
-from stclip.doctor.finding import Finding
+from stclip.doctor.finding import Finding, of_machine
 from stclip.doctor.needs import Needs
 from stclip.errors import ConfigError
 from stclip.storage.files import nearest_folder
@@ -49,15 +49,15 @@ def check_disk(
     known = f"{total / GB:.1f} GB are to come" if total or not unknown else "to come are"
     found = f"{free / GB:.0f} GB free; {known}" + (f": {parts}" if parts else "")
     if free < total:
-        return Finding(
-            "machine", "disk", "problem", found,
+        return of_machine(
+            "disk", "problem", found,
             "make room, let data/ be a link to a larger disk, or choose data sets (--dataset here, "
             "--config 'datasets=[...]' there)",
         )  # fmt: skip
     if unknown and free - total < LITTLE:
         to_do = f"have {LITTLE / GB:.0f} GB and more to spare for what nobody knows the size of"
-        return Finding("machine", "disk", "note", found, to_do)
-    return Finding("machine", "disk", "ok", f"{found}; features and runs on top (stclip plan)")
+        return of_machine("disk", "note", found, to_do)
+    return of_machine("disk", "ok", f"{found}; features and runs on top (stclip plan)")
 
 
 def coming_of(

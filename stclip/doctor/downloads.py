@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from stclip.doctor.addresses import Answer, ask
 from stclip.doctor.files_there import MODELS, State, Wanted
 from stclip.doctor.finding import FEW, Finding, some
-from stclip.doctor.needs import Needs, files_of_detector
+from stclip.doctor.needs import Needs
 
 STATES: tuple[State, ...] = ("wrong", "unread", "unknown", "verified")  # of what is there
 ALIKE = 8  # of more files of the same servers only the first is asked for
@@ -94,7 +94,7 @@ def _absent(
 
 def _to_copy(files: Sequence[Wanted], needs: Needs) -> Iterator[Finding]:
     """What is copied from a file of this machine, which a rule may draw first."""
-    drawn = [w for w in files if w.owner in needs.scale.miniature.render]
+    drawn = [w for w in files if _is_drawn(w, needs)]
     there = [w for w in files if w not in drawn and any(map(Path.is_file, w.local))]
     gone = [w for w in files if w not in drawn and w not in there]
     if drawn:
@@ -107,6 +107,14 @@ def _to_copy(files: Sequence[Wanted], needs: Needs) -> Iterator[Finding]:
             "downloads", wanted.owner, "problem", f"{wanted.name}: no such file: {places}",
             "put it there, or correct its url",
         )  # fmt: skip
+
+
+def _is_drawn(wanted: Wanted, needs: Needs) -> bool:
+    """Whether a rule writes what it is copied from."""
+    miniature = needs.scale.miniature
+    if wanted.owner == MODELS:
+        return wanted.name in miniature.weights
+    return wanted.owner in miniature.render
 
 
 def _to_fetch(files: Sequence[Wanted], answers: Mapping[str, Answer] | None) -> Iterator[Finding]:
@@ -153,7 +161,7 @@ def _by_hand(needs: Needs) -> Iterator[Finding]:
     """Detectors that a person has to do something for."""
     idle = []
     for name, detector in needs.scale.detectors.items():
-        absent = [path for path in files_of_detector(detector) if not Path(path).exists()]
+        absent = [path for path in detector.paths if not Path(path).exists()]
         if detector.by_hand is None or not absent:
             continue
         if name not in needs.detectors:

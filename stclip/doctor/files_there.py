@@ -7,6 +7,7 @@ from typing import Literal
 
 from stclip import config as c
 from stclip.doctor.needs import Needs
+from stclip.download.download import local_path
 from stclip.download.fetcher import hash_file
 from stclip.storage.digests import LARGE, content_of
 from stclip.storage.listings import parse_listing
@@ -40,8 +41,7 @@ class Wanted:
     @property
     def local(self) -> list[Path]:
         """The files that it may be copied from."""
-        urls = [url for url in self.source.urls if url.startswith("file:")]
-        return [Path(url.removeprefix("file:").removeprefix("//")) for url in urls]
+        return [local_path(url) for url in self.source.urls if url.startswith("file:")]
 
     @property
     def pages(self) -> str:
@@ -58,7 +58,7 @@ class Wanted:
             return "sha256", digits.lower()
         listed = self.record
         if source.listing is not None:
-            listed = Path(source.listing.removeprefix("file:").removeprefix("//"))
+            listed = local_path(source.listing)
         if not listed.is_file():
             return None
         found = parse_listing(listed.read_text("utf-8", "replace")).get(self.name)

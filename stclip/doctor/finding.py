@@ -27,6 +27,11 @@ class Finding:
         assert self.status == "ok" or self.to_do, self
 
 
+def of_machine(check: str, status: Status, found: str, to_do: str = "") -> Finding:
+    """A finding on the machine."""
+    return Finding("machine", check, status, found, to_do)
+
+
 def render(findings: Sequence[Finding], *, width: int | None = None) -> str:
     """A line per finding, below it what to do, and a last line that counts.
 

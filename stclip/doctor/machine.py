@@ -12,16 +12,16 @@ from pathlib import Path
 
 import torch
 
-from stclip.doctor.finding import Finding, Status, some
+from stclip.doctor.finding import Finding, Status, of_machine, some
 from stclip.doctor.needs import RULES_OWN_MB, Needs
 from stclip.runtime.gpus import VISIBLE, visible_gpus
+from stclip.runtime.precision import gpu_has_bf16
 
 MB, GB = 1e6, 1e9
 CGROUP = Path("/sys/fs/cgroup")  # limits of a container
 SHARED = Path("/dev/shm")  # through which processes hand over batches
 SHARED_MB = 1000  # a few batches of 224 x 224 pictures for each of eight processes
 OPEN_FILES = 1024  # the usual limit; each tensor that is handed over is an open file
-BF16_SINCE = (8, 0)  # compute capability whose arithmetic has bf16
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,18 @@ def _gpu(machine: Machine, needs: Needs) -> Finding:
     wanted, rules = needs.most("gpu", 0)
     there = ", ".join(f"{g.name}, {g.memory_gb:.0f} GB" for g in machine.gpus)
     if not wanted:
-        return _finding("gpu", "ok", f"{there or 'none'}; scale {needs.name} asks for none")
+        return of_machine("gpu", "ok", f"{there or 'none'}; scale {needs.name} asks for none")
     asked = f"{some(rules)} ask for {wanted}"
     if len(machine.gpus) < wanted:
         found, to_do = _why_too_few(machine)
-        return _finding("gpu", "problem", f"{there or 'none'}: {found}; {asked}", to_do)
+        return of_machine("gpu", "problem", f"{there or 'none'}: {found}; {asked}", to_do)
     slow = [gpu.name for gpu in machine.gpus if not gpu.bf16]
     if slow and needs.half_precision:
         found = f"{there}, CUDA {machine.cuda}; {some(slow)} has no bf16 in hardware"
         to_do = f"{some(needs.half_precision)} will be slow; set `precision: fp32`, or take another"
-        return _finding("gpu", "note", found, to_do)
+        return of_machine("gpu", "note", found, to_do)
     bf16 = "without bf16" if slow else "bf16 in hardware"
-    return _finding("gpu", "ok", f"{there}, {bf16}, CUDA {machine.cuda}; {asked}")
+    return of_machine("gpu", "ok", f"{there}, {bf16}, CUDA {machine.cuda}; {asked}")
 
 
 def _why_too_few(machine: Machine) -> tuple[str, str]:
@@ -112,9 +112,9 @@ def _cores_of(machine: Machine, needs: Needs) -> Finding:
     wanted, rules = needs.most("threads", 1)
     found = f"{machine.cores}; a job asks for up to {wanted}"
     if machine.cores >= wanted:
-        return _finding("cores", "ok", found)
+        return of_machine("cores", "ok", found)
     to_do = f"nothing, but {some(rules)} take longer with {machine.cores} threads"
-    return _finding("cores", "note", found, to_do)
+    return of_machine("cores", "note", found, to_do)
 
 
 def _memory_of(machine: Machine, needs: Needs) -> Finding:
@@ -128,35 +128,31 @@ def _memory_of(machine: Machine, needs: Needs) -> Finding:
             f"{some(rules)} may run out of memory here; lower `mem_mb` under `resources` of the "
             "scale only if you know that a job takes less"
         )
-        return _finding("memory", "problem", found, to_do)
+        return of_machine("memory", "problem", found, to_do)
     if machine.free_mb < wanted:
-        return _finding("memory", "note", found, "end what else takes memory before the run")
-    return _finding("memory", "ok", found)
+        return of_machine("memory", "note", found, "end what else takes memory before the run")
+    return of_machine("memory", "ok", found)
 
 
 def _shared(machine: Machine, needs: Needs) -> Finding:
     if machine.shared_mb is None:
         to_do = "batches go through the temporary folder, if at all; mount a tmpfs at /dev/shm"
-        return _finding("shared memory", "note", "there is no /dev/shm", to_do)
+        return of_machine("shared memory", "note", "there is no /dev/shm", to_do)
     found = f"{machine.shared_mb / 1e3:.1f} GB free in /dev/shm"
     if machine.shared_mb >= SHARED_MB:
-        return _finding("shared memory", "ok", found)
+        return of_machine("shared memory", "ok", found)
     status: Status = "problem" if needs.threads > 1 else "note"
     found += "; processes that read ahead hand over their batches there"
     to_do = f"give it {SHARED_MB / 1e3:.0f} GB (docker run --shm-size 8g), or clear it"
-    return _finding("shared memory", status, found, to_do)
+    return of_machine("shared memory", status, found, to_do)
 
 
 def _open_files(machine: Machine) -> Finding:
     found = f"a process may have {machine.open_files} open"
     if machine.open_files >= OPEN_FILES or machine.open_files == resource.RLIM_INFINITY:
-        return _finding("open files", "ok", found)
+        return of_machine("open files", "ok", found)
     to_do = f"ulimit -n {OPEN_FILES} or more: each batch that is handed over is an open file"
-    return _finding("open files", "note", found, to_do)
-
-
-def _finding(check: str, status: Status, found: str, to_do: str = "") -> Finding:
-    return Finding("machine", check, status, found, to_do)
+    return of_machine("open files", "note", found, to_do)
 
 
 def _gpus() -> Iterator[Gpu]:
@@ -164,8 +160,7 @@ def _gpus() -> Iterator[Gpu]:
         return
     for number in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(number)
-        bf16 = torch.version.hip is not None or (about.major, about.minor) >= BF16_SINCE
-        yield Gpu(about.name, about.total_memory / GB, bf16)
+        yield Gpu(about.name, about.total_memory / GB, gpu_has_bf16(number))
 
 
 def _cores() -> int:

@@ -53,14 +53,9 @@ class Needs:
             for path in {path for method in own for path in method.backbone.files}:
                 found.setdefault(path, []).append(name)
         for name, detector in self.detectors.items():
-            for path in files_of_detector(detector):
+            for path in detector.paths:
                 found.setdefault(path, []).append(f"detector {name}")
         return found
-
-
-def files_of_detector(detector: c.DetectorConfig) -> list[str]:
-    """Its weights and whatever else it reads."""
-    return [*([detector.weights] if detector.weights else []), *detector.files.values()]
 
 
 def read_needs(

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from stclip.config.target import resolve_target
-from stclip.doctor.finding import Finding, Status, some
+from stclip.doctor.finding import Finding, Status, of_machine, some
 from stclip.doctor.needs import Needs
 from stclip.errors import ConfigError, DataError
 from stclip.runtime.system_folders import cache_environment
@@ -49,7 +49,7 @@ def _python() -> Finding:
         required = [Requirement(text) for text in metadata.requires(PACKAGE) or []]
     except metadata.PackageNotFoundError:
         to_do = "make setup, or pip install --editable . in its folder"
-        return _finding("python", "problem", f"{PACKAGE} is not installed", to_do)
+        return of_machine("python", "problem", f"{PACKAGE} is not installed", to_do)
     wrong = [
         w
         for r in required
@@ -59,9 +59,9 @@ def _python() -> Finding:
     if python_version() not in SpecifierSet(about["Requires-Python"] or ""):
         wrong.insert(0, f"Python {python_version()}, needed {about['Requires-Python']}")
     if wrong:
-        return _finding("python", "problem", "; ".join(wrong), "make setup (requirements.lock)")
+        return of_machine("python", "problem", "; ".join(wrong), "make setup (requirements.lock)")
     shown = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "open_clip_torch"))
-    return _finding(
+    return of_machine(
         "python", "ok", f"{python_version()}, {shown}, {len(required)} requirements met"
     )
 
@@ -87,10 +87,10 @@ def _compiler(needs: Needs) -> Finding:
         if not _compiles(os.environ.get(variable), names, suffix)
     ]
     if not missing:
-        return _finding("compiler", "ok", "C and C++ compile against Python's headers")
+        return of_machine("compiler", "ok", "C and C++ compile against Python's headers")
     status: Status = "problem" if needs.compiled else "note"
     who = some(needs.compiled) if needs.compiled else "methods with `compile: true`, here none"
-    return _finding(
+    return of_machine(
         "compiler", status, f"no working {' and '.join(missing)} compiler; torch.compile: {who}",
         "install gcc and g++ with Python's headers (Debian, Ubuntu: apt install g++ "
         "python3-dev), or leave `compile` off",
@@ -130,9 +130,9 @@ def _unpacker(needs: Needs) -> Iterator[Finding]:
     try:
         find_unpacker(Path(archives[0]))
     except DataError as error:
-        yield _finding("unpacker", "problem", f"none for {some(archives)}", str(error))
+        yield of_machine("unpacker", "problem", f"none for {some(archives)}", str(error))
     else:
-        yield _finding("unpacker", "ok", f"there is one for {some(archives)}")
+        yield of_machine("unpacker", "ok", f"there is one for {some(archives)}")
 
 
 def _detectors(needs: Needs) -> Iterator[Finding]:
@@ -145,24 +145,24 @@ def _detectors(needs: Needs) -> Iterator[Finding]:
             found = f"{some(missing)} is not installed: detector {name}"
             to_do = detector.by_hand or f"install {some(missing)}"
             if used:
-                yield _finding("detectors", "problem", found, to_do)
+                yield of_machine("detectors", "problem", found, to_do)
             else:
                 found += ", which is not in use"
-                yield _finding("detectors", "note", found, "docs/detectors.md, to use it")
+                yield of_machine("detectors", "note", found, "docs/detectors.md, to use it")
         elif wanted:
-            yield _finding("detectors", "ok", f"{name}: {some(list(wanted))} is installed")
+            yield of_machine("detectors", "ok", f"{name}: {some(list(wanted))} is installed")
 
 
 def _tracking(*, offline: bool) -> Finding:
     try:
         mode = tracking_mode()
     except ConfigError as error:
-        return _finding("W&B", "problem", str(error), "correct or unset WANDB_MODE")
+        return of_machine("W&B", "problem", str(error), "correct or unset WANDB_MODE")
     if mode == "disabled":
-        return _finding("W&B", "ok", "disabled; runs keep log.jsonl and metrics.json")
+        return of_machine("W&B", "ok", "disabled; runs keep log.jsonl and metrics.json")
     key = "a key is there" if has_key() else "no key"
     if mode == "offline":
-        return _finding("W&B", "ok", f"offline, {key}; `stclip sync` uploads later")
+        return of_machine("W&B", "ok", f"offline, {key}; `stclip sync` uploads later")
     reason = None
     if not offline:
         reason = why_not_online()
@@ -170,8 +170,8 @@ def _tracking(*, offline: bool) -> Finding:
     elif not has_key():
         reason = "there is no API key"
     if reason is None:
-        return _finding("W&B", "ok", f"online, {key}" + ("; server not asked" if offline else ""))
-    return _finding(
+        return of_machine("W&B", "ok", f"online, {key}" + ("; server not asked" if offline else ""))
+    return of_machine(
         "W&B", "problem", f"online, but {reason}",
         "`wandb login`, or set WANDB_API_KEY; without WANDB_MODE=online runs stay in wandb/ until "
         "`stclip sync`",
@@ -198,10 +198,12 @@ def _folders(needs: Needs) -> Finding:
     refused = sorted({str(folder) for folder in wanted if not _can_write(nearest_folder(folder))})
     if refused:
         to_do = "give yourself the right to write there, or set TMPDIR to a folder of yours"
-        return _finding("folders", "problem", f"cannot be written to: {', '.join(refused)}", to_do)
+        return of_machine(
+            "folders", "problem", f"cannot be written to: {', '.join(refused)}", to_do
+        )
     where = f" (caches in {' '.join(caches.values())})" if caches else ""
     found = f"those of project, caches and temporary files can be written to{where}"
-    return _finding("folders", "ok", found)
+    return of_machine("folders", "ok", found)
 
 
 def _can_write(folder: Path) -> bool:
@@ -211,7 +213,3 @@ def _can_write(folder: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _finding(check: str, status: Status, found: str, to_do: str = "") -> Finding:
-    return Finding("machine", check, status, found, to_do)

@@ -117,7 +117,7 @@ def _from_one(url: str, out: Path, part: Path, expected: _Checksum, fetcher: Fet
     if _scheme(url) == "manual":
         raise DataError(_ask_for(out, url))
     if _scheme(url) == "file":
-        found = _copy(_local_path(url), part, expected.algorithm)
+        found = _copy(local_path(url), part, expected.algorithm)
     else:
         found = fetcher.fetch(url, part, expected.algorithm)
     size = part.stat().st_size
@@ -162,7 +162,7 @@ def _expected(source: Download, fetcher: Fetcher) -> _Checksum:
         return _Checksum(algorithm, hexdigest)
     names = [unquote(PurePosixPath(urlsplit(url).path).name) for url in source.urls]
     if listing.startswith("file:"):
-        path = _local_path(listing)
+        path = local_path(listing)
         if not path.is_file():
             raise DataError(f"{path}: no such file; it should list the checksum of {names[0]}.")
         listed = parse_listing(path.read_text("utf-8"))
@@ -177,7 +177,8 @@ def _expected(source: Download, fetcher: Fetcher) -> _Checksum:
     return _Checksum("sha256" if len(listed[name]) == 64 else "md5", listed[name])
 
 
-def _local_path(url: str) -> Path:
+def local_path(url: str) -> Path:
+    """The file that a `file:` address names."""
     return Path(url.removeprefix("file:").removeprefix("//"))
 
 

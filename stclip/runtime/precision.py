@@ -23,7 +23,7 @@ WORTH_IT = 1.3  # times as fast as fp32: below, rounding is not worth it
 def training_precision(asked: Precision, device: torch.device) -> Used:
     """What a training computes in; explicit bf16 is obeyed on a CPU too, with a warning."""
     if asked == "auto":
-        return _of_gpu(device) if device.type == "cuda" else "fp32"
+        return "bf16" if device.type == "cuda" and gpu_has_bf16(device) else "fp32"
     if asked == "bf16" and device.type == "cpu":
         logger.warning(
             "train.precision is bf16, and this is a CPU: training in bf16 is slower there than in "
@@ -41,7 +41,7 @@ def scoring_precision(
         return asked
     device = device or best_device()
     if device.type == "cuda":
-        return _of_gpu(device)
+        return "bf16" if gpu_has_bf16(device) else "fp32"
     if device.type != "cpu":
         return "fp32"
     gain = bf16_gain(work, torch.get_num_threads())
@@ -55,9 +55,10 @@ def planned_precision(asked: Precision) -> Used:
     return "bf16" if asked == "auto" else asked
 
 
-def _of_gpu(device: torch.device) -> Used:
+def gpu_has_bf16(device: torch.device | int) -> bool:
+    """Whether the GPU's own arithmetic has bf16."""
     with torch.cuda.device(device):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def autocast(precision: Used, device: torch.device) -> torch.autocast:

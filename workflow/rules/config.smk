@@ -42,12 +42,6 @@ def checked(load, *arguments, **keywords):
         raise WorkflowError(f"Configuration: {error}")
 
 
-def detector_paths(detector):
-    """The files that a detector reads, whoever makes them."""
-    weights = [] if detector.weights is None else [detector.weights]
-    return [*weights, *detector.files.values()]
-
-
 for path in workflow.configfiles:  # Snakemake takes the last of a key given twice
     checked(settings.read_yaml, Path(path))
 SCHEMA = Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml")
@@ -225,7 +219,7 @@ USED_DETECTORS = {
     if dataset.objects
 }
 for name, detector in USED_DETECTORS.items():
-    absent = [path for path in detector_paths(detector) if not Path(path).exists()]
+    absent = [path for path in detector.paths if not Path(path).exists()]
     if detector.by_hand and absent:
         raise WorkflowError(
             f"Configuration: detector {name} needs {absent}. By hand: {detector.by_hand}"

@@ -2,7 +2,7 @@
 # Objects there and on key frames of the training clips.
 rule finetune:
     input:
-        lambda w: by_content(detector_paths(DETECTORS[w.detector])),
+        lambda w: by_content(DETECTORS[w.detector].paths),
         clips=PREPARED["clips"],
         boxes=PREPARED["boxes"],
         frames=PREPARED["frames"],
@@ -18,7 +18,7 @@ rule finetune:
         runtime=need("finetune", "runtime", 30),
     params:
         launcher=on_gpus,
-        brought=lambda w: brought(*detector_paths(DETECTORS[w.detector])),
+        brought=lambda w: brought(*DETECTORS[w.detector].paths),
         settings=lambda w: settings_of(
             "finetune", hashes.finetuning_settings(DETECTORS[w.detector])
         ),
@@ -35,7 +35,7 @@ def detector_inputs(wildcards):
     """What a detector reads: its files, or the weights and the split of its fine-tuning."""
     detector = DETECTORS[wildcards.detector]
     if not detector.finetune:
-        return by_content(detector_paths(detector))
+        return by_content(detector.paths)
     folder = f"data/{wildcards.scale}/{wildcards.dataset}"
     return [
         *by_content(detector.files.values()),
@@ -86,7 +86,7 @@ rule detect:
 
 rule objects:
     input:
-        detector=lambda w: by_content(detector_paths(OF_OBJECTS[w.objects])),
+        detector=lambda w: by_content(OF_OBJECTS[w.objects].paths),
         clips=PREPARED["clips"],
         key_frames=PREPARED["key_frames"],
         frames=PREPARED["frames"],
@@ -105,7 +105,7 @@ rule objects:
             "detect",
             hashes.detection_settings(OF_OBJECTS[w.objects]),
         ),
-        brought=lambda w: brought(*detector_paths(OF_OBJECTS[w.objects])),
+        brought=lambda w: brought(*OF_OBJECTS[w.objects].paths),
         workers=lambda w, threads: threads - 1,
     shell:
         "{params.launcher}stclip --log {log:q} --threads {threads} detect"

@@ -1,6 +1,6 @@
 # What the stages of dvc.yaml build: targets only.
 MODELS = f"data/{SCALE}/models/"
-DETECTOR_FILES = [path for d in USED_DETECTORS.values() for path in detector_paths(d)]
+DETECTOR_FILES = [path for d in USED_DETECTORS.values() for path in d.paths]
 
 
 rule weights:
