@@ -38,12 +38,15 @@ $(TABLES): setup unlock
 	stclip preloaded snakemake --cores $(CORES) all results/$@.csv $(if $(dataset),--config 'datasets=[$(dataset)]')
 	@stclip show results/$@.csv
 
-# Scale paper on drawn clips and random weights, then what the real run needs by what that took.
+# Scale paper on drawn clips and random weights, then what the real run needs by what that took:
+# make rehearsal TABLE=table3
+TABLE ?= table2
+rehearsal: dataset = $(shell sed -n 's/^dataset: *\([^ ]*\).*/\1/p' config/tables/$(TABLE).yaml)
 rehearsal: setup unlock
-	stclip preloaded snakemake --cores $(CORES) results/table2.csv --config scale=rehearsal 'datasets=[jhmdb]'
-	stclip plan results/table2.csv --scale paper --measured rehearsal \
-		--out results/rehearsal/plan.csv --stages results/rehearsal/stages.csv
-	@stclip show results/rehearsal/stages.csv
+	stclip preloaded snakemake --cores $(CORES) results/$(TABLE).csv --config scale=rehearsal 'datasets=[$(dataset)]'
+	stclip plan results/$(TABLE).csv --scale paper --measured rehearsal \
+		--out results/rehearsal/plan_$(TABLE).csv --stages results/rehearsal/stages_$(TABLE).csv
+	@stclip show results/rehearsal/stages_$(TABLE).csv
 
 ablations: setup unlock
 	snakemake --cores $(CORES) ablations

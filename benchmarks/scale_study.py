@@ -6,7 +6,7 @@ The project of `planning.py` at scale paper: the committed methods, written agai
 jobs are those of Snakemake's dry run, their work is counted and their time assumed as `stclip plan`
 does (docs/scaling.md). A row is a number of methods on a number of GPUs; its jobs are those behind
 the metrics of all their runs. On a cluster each job with a GPU also waits and parses the workflow
-(`Queue`): alone, as one job a run, or with five seeds one after the other in a job.
+(`Queue`): as one job a run, with five seeds one after the other in a job, or as Slurm's arrays.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from planning import HERE, make_project
 from results_file import put
 
 from stclip.config import read_yaml
-from stclip.costs.cluster import Groups, Queue, grouped, queued
+from stclip.costs.cluster import Groups, Queue, grouped, in_arrays, queued
 from stclip.costs.plan import Job, dry_run, wall_clock, with_all_before
 from stclip.costs.rates import Rates
 from stclip.costs.workload import Workload
@@ -36,6 +36,7 @@ GROUPS = (
     Groups(name="a run", rules=WHOLE_RUN),
     Groups(name="five runs", rules=WHOLE_RUN, runs=SEEDS),
 )
+ARRAYS = ("train", "score")  # those of which there are many; the plugin takes no grouped jobs
 
 
 def of_methods(jobs: Sequence[Job], names: Sequence[str]) -> list[Job]:
@@ -71,6 +72,8 @@ def rows(jobs: Sequence[Job], names: Sequence[str], workload: Workload) -> Itera
             for groups in GROUPS:
                 submitted = queued(*grouped(part, seconds, groups), queue)
                 yield head | _cells(*submitted, "cluster", groups.name, gpus)
+            submitted = queued(in_arrays(part, ARRAYS), seconds, queue)
+            yield head | _cells(*submitted, "cluster", "a task of an array", gpus)
 
 
 def _cells(

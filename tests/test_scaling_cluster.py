@@ -7,7 +7,7 @@ import torch
 from conftest import ROOT, World
 
 import stclip.costs.workload
-from stclip.costs.cluster import Groups, Queue, grouped, queued
+from stclip.costs.cluster import Groups, Queue, grouped, in_arrays, queued
 from stclip.costs.counted import Sample, _count_sample, count_sample
 from stclip.costs.measure import counting
 from stclip.costs.plan import Job, wall_clock
@@ -55,6 +55,18 @@ def test_waiting_holds_no_gpu_and_parsing_does() -> None:
     assert wall_clock(jobs, seconds, gpus=2) == 5 + 60 + 110 + 60 + 30 + 7
     assert wall_clock(jobs, seconds, gpus=1) == 5 + 60 + 110 + 110 + 60 + 30 + 7
     assert sum(seconds[job.number] * job.gpus for job in jobs) == 2 * (100 + 20) + 4 * 10
+
+
+def test_an_array_starts_when_its_last_task_may() -> None:
+    late = SECONDS | {4: 250.0}
+    assert wall_clock(JOBS, late, gpus=2) == 5 + 250 + 20 + 7
+    # Score of seed 0, ready after 105 s, waits for the training of seed 1, and each for one GPU.
+    arrays = in_arrays(JOBS, ["train", "score"])
+    assert [job.after for job in arrays if job.rule == "score"] == [frozenset({0, 1, 4})] * 2
+    assert wall_clock(JOBS, late, gpus=1) == 5 + 250 + 100 + 20 + 20 + 7
+    assert wall_clock(arrays, SECONDS | {4: 30.0}, gpus=2) == 5 + 100 + 20 + 7
+    assert wall_clock(JOBS, SECONDS | {4: 30.0, 5: 90.0}, gpus=2) == 5 + 30 + 90 + 7
+    assert wall_clock(arrays, SECONDS | {4: 30.0, 5: 90.0}, gpus=2) == 5 + 100 + 90 + 7
 
 
 def test_the_largest_rest_that_fits_starts_first() -> None:

@@ -59,6 +59,19 @@ def _group(job: Job, groups: Groups) -> object:
     return (*run, int(job.wildcards["seed"]) // groups.runs)
 
 
+def in_arrays(jobs: Sequence[Job], rules: Sequence[str]) -> list[Job]:
+    """The same, but every job of a rule waits for all that any job of that rule waits for.
+
+    So Snakemake's plugin submits `--slurm-array-jobs`: it holds a rule's jobs back until all of
+    them, or a full array, may start.
+    """
+    before = {
+        rule: frozenset[int]().union(*(job.after for job in jobs if job.rule == rule))
+        for rule in rules
+    }
+    return [replace(job, after=before.get(job.rule, job.after)) for job in jobs]
+
+
 def queued(
     jobs: Sequence[Job], seconds: Mapping[int, float], queue: Queue
 ) -> tuple[list[Job], dict[int, float]]:

@@ -154,6 +154,7 @@ def stage_table(
     for rule in _in_road_order([each.job for each in done]):
         ours, theirs = rehearsed[rule], real[rule]
         hours = sum(seconds[job.number] for job, _ in theirs) / 3600
+        written = sum(work.written for _, work in theirs)
         rows.append(
             {
                 "rule": rule,
@@ -165,7 +166,7 @@ def stage_table(
                 "files GB": f"{sum(d.disk for d in ours) / GIGABYTE:.2f}",
                 "real jobs": str(len(theirs)) if theirs else "-",
                 "real h": f"{hours:.2f}" if theirs else "-",
-                "real files GB": f"{sum(w.written for _, w in theirs) / GIGABYTE:.2f}",
+                "real files GB": f"{written / GIGABYTE:.2f}" if theirs else "-",
             }
         )
     return pd.DataFrame(rows, dtype="str")
