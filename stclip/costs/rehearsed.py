@@ -143,7 +143,8 @@ def stage_table(
 
     Returns:
         Text cells: jobs, minutes by the clock and of processors, memory of the largest process and
-        of tensors on the GPU (GB), files (GB); then jobs, hours and GB of the real run.
+        of tensors on the GPU (GB), files (GB); then jobs, hours and GB of the real run, "-" where
+        nothing is counted, as for downloads.
     """
     rehearsed, real = defaultdict(list), defaultdict(list)
     for each in done:
@@ -166,7 +167,7 @@ def stage_table(
                 "files GB": f"{sum(d.disk for d in ours) / GIGABYTE:.2f}",
                 "real jobs": str(len(theirs)) if theirs else "-",
                 "real h": f"{hours:.2f}" if theirs else "-",
-                "real files GB": f"{written / GIGABYTE:.2f}" if theirs else "-",
+                "real files GB": f"{written / GIGABYTE:.2f}" if written else "-",
             }
         )
     return pd.DataFrame(rows, dtype="str")
