@@ -108,3 +108,14 @@ def test_interest_tokens_agree_with_their_plain_structure_and_windows_share_fram
         method.config = method.config.model_copy(update={"interest_tokens": 0})
         # on random weights the choice of tokens moves little, but more than what agrees may
         assert not torch.allclose(torch.cat(ours(samples, text, size=12)), logits, atol=1e-4)
+
+
+def test_what_a_step_keeps_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    kept = importlib.import_module("training_memory").kept
+    layer = torch.nn.Linear(4, 3)
+    _, saved = kept(lambda: layer(torch.zeros(5, 4)).relu(), layer)
+    assert saved == 5 * 4 * 2 + 5 * 3 * 2  # in bf16: what comes in, and the ReLU's result
+    pictures = torch.zeros(5, 4, dtype=torch.bfloat16)
+    _, twice = kept(lambda: layer(pictures) + layer(pictures), layer)
+    assert twice == 5 * 4 * 2  # its storage; sums keep nothing
